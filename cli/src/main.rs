@@ -1,0 +1,2 @@
+//! The program `bev`.
+fn main() {}
