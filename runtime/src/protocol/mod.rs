@@ -1,0 +1,40 @@
+//! The handshakes between threads, each one atomic word and the read-modify-writes on it. A module here holds no fd,
+//! no clock and no callback: it says what its caller owes, and the shell beside it does that. The `loom-tests` crate
+//! drives these very modules.
+//!
+//! | protocol                                  | module                            |
+//! |-------------------------------------------|-----------------------------------|
+//! | 1 strand word, 4 hand-off, 7 deferred     | `strand_word`                     |
+//! | 2 parking and waking, the call for help   | `park`                            |
+//! | 2 bases shared through a top epoll        | `base_word`                       |
+//! | 3 loopbreak and loopexit                  | `gate`                            |
+//! | 5 inbox                                   | `inbox`                           |
+//! | 6 close and finish                        | `lifecycle`, with `waiter` to sleep |
+//!
+//! What they share: every write is an RMW, so that all of them stand in one order and each sees the one before it. Who
+//! publishes does so and *then* makes its RMW; who wants to sleep, leave or stop makes its RMW and *then* looks. Of
+//! two such RMWs one is first: either the second party sees the announcement, or the first party's data is visible to
+//! the second's look. No fence, no SeqCst: loom and the thread sanitizer follow both sides.
+
+#![cfg_attr(
+    not(loom),
+    allow(dead_code, unreachable_pub, unused_imports, reason = "public under loom; some have no caller")
+)]
+
+mod base_word;
+mod gate;
+mod inbox;
+mod lifecycle;
+mod park;
+mod reasons;
+mod strand_word;
+mod waiter;
+
+pub use base_word::{BaseWord, Release};
+pub use gate::Gate;
+pub use inbox::Inbox;
+pub use lifecycle::Lifecycle;
+pub use park::{Park, ParkWord};
+pub use reasons::Reasons;
+pub use strand_word::{Finished, Posted, Snapshot, StrandWord};
+pub use waiter::Waiter;

@@ -1,0 +1,146 @@
+//! Sleeping without missing work: protocol 2, the parked word of a worker.
+//!
+//! ```text
+//!   pusher                                   sleeper
+//!   P1  publish the work                     S1  park: RMW, sets PARKED
+//!   P2  notify: RMW, sets NOTIFIED           S2  recheck: is there work?
+//!       true: write the wake fd              S3  no: wait for the selector, which holds the wake fd
+//!                                            S4  woken: RMW, clears both, then looks for work again
+//! ```
+//!
+//! P2 and S1 are RMWs on one word. If P2 comes first, S1 reads from it or from a later RMW, so P1 happens before S2,
+//! which sees the work. If S1 comes first, P2 sees PARKED, and writes the fd unless an earlier pusher did; that one's
+//! wake-up leads to S4, which reads from P2 or comes before it. In the first case the look after S4 sees the work, in
+//! the second P2 saw neither bit, and the sleeper looks again before it parks. The fd is never read: an edge that
+//! came too late stays ready and ends the next wait at once, which is harmless.
+
+use std::fmt;
+
+use bufferevent_sync::atomic::Ordering::{AcqRel, Relaxed};
+use bufferevent_sync::{Word, mutant};
+
+/// What [`ParkWord::park`] decided.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Park {
+    /// Wait in the selector, then call [`ParkWord::woken`].
+    Sleep,
+    /// There is work; the word says awake again.
+    Stay,
+}
+
+/// Whether a worker sleeps, and whether somebody is waking it.
+///
+/// | bits 31..2 | bit 1    | bit 0  |
+/// |------------|----------|--------|
+/// | 0          | NOTIFIED | PARKED |
+///
+/// * P1 Only the worker itself writes PARKED.
+/// * P2 Whoever adds NOTIFIED to PARKED writes the wake fd, once per sleep.
+/// * P3 NOTIFIED without PARKED means nothing; the next `park` or `woken` clears it.
+pub struct ParkWord {
+    word: Word,
+}
+
+const PARKED: u32 = 1;
+const NOTIFIED: u32 = 1 << 1;
+
+impl ParkWord {
+    /// The word of a worker that is awake.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { word: Word::new(0) }
+    }
+
+    /// Tells the worker of work, *after* publishing it. `true`: write the wake fd.
+    #[must_use]
+    pub fn notify(&self) -> bool {
+        // ORDER: AcqRel. Release pairs with `park` and `woken`: either they see us, and then the work, or we see PARKED.
+        // loom: park::wakeup_is_never_lost
+        let old = self.word.set("park_notify", NOTIFIED, AcqRel);
+        old == PARKED
+    }
+
+    /// Asks the worker for help, *after* publishing what with, if it sleeps and nobody is waking it. `true`: write the
+    /// wake fd. Unlike [`notify`](Self::notify) this leaves the word of a worker that is awake as it was.
+    #[must_use]
+    pub fn call(&self) -> bool {
+        let step = |word: u32| if word == PARKED { PARKED | NOTIFIED } else { word };
+        // ORDER: AcqRel, as in `notify`; a write even if nothing changes, for the worker about to park.
+        // loom: park::call_for_help_is_never_lost
+        let old = self.word.update("park_call", AcqRel, step);
+        old == PARKED
+    }
+
+    /// Announces that the worker is about to sleep, then asks `recheck` whether there is work after all.
+    pub fn park(&self, recheck: impl FnOnce() -> bool) -> Park {
+        // ORDER: AcqRel. Acquire pairs with `notify` and `call`: if that came first, `recheck` sees the work.
+        // loom: park::wakeup_is_never_lost
+        let old = self.word.swap("park_announce", PARKED, AcqRel);
+        debug_assert!(old & PARKED == 0, "P1: parked twice");
+        if mutant::is("park_skips_recheck") || !recheck() {
+            return Park::Sleep;
+        }
+        self.woken();
+        Park::Stay
+    }
+
+    /// Announces that the worker is awake, whatever ended the wait. Look for work *after* this.
+    pub fn woken(&self) {
+        // ORDER: AcqRel. Acquire pairs with a `notify` that saw NOTIFIED and wrote nothing: the look that follows sees
+        // its work. loom: park::wakeup_is_never_lost
+        let old = self.word.swap("park_woken", 0, AcqRel);
+        debug_assert!(old & PARKED != 0, "P1: woken without having parked");
+    }
+
+    /// Whether the worker seemed to sleep, for dumps and for choosing whom to call.
+    #[must_use]
+    pub fn is_parked(&self) -> bool {
+        // ORDER: Relaxed: a hint. Who must not miss a sleeper calls `notify` or `call`.
+        self.word.load(Relaxed) & PARKED != 0
+    }
+}
+
+impl Default for ParkWord {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for ParkWord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is_parked() { "parked" } else { "awake" })
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_notification_per_sleep_writes_the_fd() {
+        let word = ParkWord::new();
+        assert!(!word.notify(), "awake");
+        assert_eq!(word.park(|| false), Park::Sleep);
+        assert!(word.notify());
+        assert!(!word.notify() && !word.call());
+        word.woken();
+        assert!(!word.notify());
+    }
+
+    #[test]
+    fn work_found_by_the_recheck_keeps_the_worker_awake() {
+        let word = ParkWord::new();
+        assert_eq!(word.park(|| true), Park::Stay);
+        assert!(!word.is_parked() && !word.notify());
+    }
+
+    #[test]
+    fn call_wakes_a_sleeper_once() {
+        let word = ParkWord::new();
+        assert!(!word.call());
+        assert_eq!(word.park(|| false), Park::Sleep);
+        assert!(word.call());
+        assert!(!word.call() && !word.notify());
+    }
+}

@@ -1,0 +1,82 @@
+use std::fmt;
+use std::sync::atomic::{AtomicU32 as Hint, Ordering as HintOrdering};
+
+use loom::sync::atomic::{AtomicU32, Ordering};
+
+use crate::mutant;
+
+/// `real::Word` on loom, with four mutants at every site:
+///
+/// * `site:torn`: a load and a store instead of a read-modify-write;
+/// * `site:relaxed`, `site:acquire`, `site:release`: the ordering reduced to that.
+///
+/// The hint mirrors the value where loom does not see it. It makes the first guess of every CAS right, so that each
+/// write is one step of the model; a wrong guess would be discarded without effect and explores nothing.
+pub struct Word {
+    value: AtomicU32,
+    hint: Hint,
+}
+
+#[allow(missing_docs, reason = "documented in `real`")]
+impl Word {
+    #[must_use]
+    pub fn new(value: u32) -> Self {
+        Self { value: AtomicU32::new(value), hint: Hint::new(value) }
+    }
+
+    #[must_use]
+    pub fn load(&self, order: Ordering) -> u32 {
+        self.value.load(order)
+    }
+
+    pub fn swap(&self, site: &'static str, value: u32, order: Ordering) -> u32 {
+        self.update(site, order, |_| value)
+    }
+
+    pub fn set(&self, site: &'static str, bits: u32, order: Ordering) -> u32 {
+        self.update(site, order, |old| old | bits)
+    }
+
+    pub fn clear(&self, site: &'static str, bits: u32, order: Ordering) -> u32 {
+        self.update(site, order, |old| old & !bits)
+    }
+
+    pub fn add(&self, site: &'static str, count: u32, order: Ordering) -> u32 {
+        self.update(site, order, |old| old.wrapping_add(count))
+    }
+
+    pub fn sub(&self, site: &'static str, count: u32, order: Ordering) -> u32 {
+        self.update(site, order, |old| old.wrapping_sub(count))
+    }
+
+    pub fn update(&self, site: &'static str, order: Ordering, step: impl Fn(u32) -> u32) -> u32 {
+        if mutant::at(site, "torn") {
+            let old = self.value.load(Ordering::Acquire);
+            self.value.store(step(old), Ordering::Release);
+            self.hint.store(step(old), HintOrdering::Relaxed);
+            return old;
+        }
+        let order = weakened(site, order);
+        let mut old = self.hint.load(HintOrdering::Relaxed);
+        loop {
+            match self.value.compare_exchange(old, step(old), order, Ordering::Relaxed) {
+                Ok(_) => break,
+                Err(now) => old = now,
+            }
+        }
+        self.hint.store(step(old), HintOrdering::Relaxed);
+        old
+    }
+}
+
+impl fmt::Debug for Word {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#x}", self.hint.load(HintOrdering::Relaxed))
+    }
+}
+
+fn weakened(site: &str, order: Ordering) -> Ordering {
+    let chosen =
+        [("relaxed", Ordering::Relaxed), ("acquire", Ordering::Acquire), ("release", Ordering::Release)];
+    chosen.into_iter().find(|(kind, _)| mutant::at(site, kind)).map_or(order, |(_, weaker)| weaker)
+}
