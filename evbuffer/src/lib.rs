@@ -1,1 +1,77 @@
-//! Placeholder.
+//! A chain of byte segments: libevent's `evbuffer` anew.
+//!
+//! An [`Evbuffer`] takes bytes at the back and gives them at the front. It is the buffer that bufferevents read into
+//! and write from, and works as well by itself. It is not synchronised: it has one owner, and is `Send` and `Sync`.
+//!
+//! ```
+//! use bufferevent_evbuffer::{Eol, Evbuffer};
+//!
+//! let mut input = Evbuffer::new();
+//! input.read_from(&mut &b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n"[..], 4096)?;
+//!
+//! let mut output = Evbuffer::new();
+//! while let Some(line) = input.readln(Eol::Crlf)? {
+//!     write!(output, "{} bytes\n", line.len())?;
+//! }
+//! assert_eq!(output, "14 bytes\n17 bytes\n0 bytes\n");
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! # What costs what
+//!
+//! The first segment lies inside the `Evbuffer`; a queue for more is allocated only when there is a second one. A
+//! segment is a block that the buffer owns and fills, or a reference ([`Bytes`](bytes::Bytes)) to memory that others
+//! may share.
+//!
+//! | operation | bytes copied | allocates |
+//! |---|---|---|
+//! | [`add`](Evbuffer::add), `write!` | all | when the last block is full: a block of twice its size, 256 bytes to 64 KiB |
+//! | [`prepend`](Evbuffer::prepend) | all | when there is no room in front of the first bytes |
+//! | [`drain`](Evbuffer::drain) | none | no; one drained block is kept for the next bytes |
+//! | [`append`](Evbuffer::append), [`prepend_buffer`](Evbuffer::prepend_buffer) | none (`append`: up to 256 that fit behind the last) | at most the queue |
+//! | [`move_to`](Evbuffer::move_to) | up to 4 KiB of a segment that is cut | at most the queue and one block |
+//! | [`add_bytes`](Evbuffer::add_bytes) | none | at most the queue |
+//! | [`take_bytes`](Evbuffer::take_bytes) | none from a reference, or for 1 KiB or more of one block | when it copies, or shares a block |
+//! | [`pullup`](Evbuffer::pullup) | what does not lie in one piece yet | unless the first block has the room |
+//! | [`reserve`](Evbuffer::reserve), [`read_from`](Evbuffer::read_from) | none | when the room behind the last bytes does not do |
+//! | [`peek`](Evbuffer::peek), [`chunks`](Evbuffer::chunks), [`write_to`](Evbuffer::write_to) | none | no |
+//!
+//! An empty buffer keeps the block it last used (up to 256 KiB, and one spare) until [`shrink`](Evbuffer::shrink);
+//! after that, as when it is new, it owns no memory at all.
+//!
+//! # What is refused
+//!
+//! A call that the buffer refuses changes nothing and says why ([`Error`]): an end may be frozen
+//! ([`freeze`](Evbuffer::freeze)), there may be a limit ([`set_limit`](Evbuffer::set_limit)), a position may be past
+//! the end. Nothing here panics on bad arguments, except where the trait [`Buf`](bytes::Buf) prescribes it.
+//!
+//! # Words
+//!
+//! *Front* and *back* are libevent's start and end. A *segment* is its chain link. Positions are counted from the
+//! front, in bytes.
+
+#![forbid(unsafe_code)]
+
+mod contiguous;
+mod convert;
+mod cursor;
+mod error;
+mod evbuffer;
+mod freeze;
+mod iovec;
+mod reserve;
+mod search;
+mod segment;
+mod shared;
+mod std_io;
+mod transfer;
+#[doc(hidden)]
+pub mod transport;
+
+pub use crate::cursor::Cursor;
+pub use crate::error::Error;
+pub use crate::evbuffer::Evbuffer;
+pub use crate::freeze::End;
+pub use crate::iovec::Chunks;
+pub use crate::reserve::Reservation;
+pub use crate::search::{Eol, EolMatch};

@@ -1,0 +1,524 @@
+//! The chain of segments: adding, prepending, draining, copying out.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io::IoSlice;
+use std::iter;
+use std::mem;
+
+use crate::freeze::Frozen;
+use crate::segment::{Block, MAX_BLOCK, Segment, size_for, size_rounded};
+use crate::{End, Error};
+
+/// A chain of byte segments: bytes go in at the back and come out at the front.
+///
+/// What costs what, and when data is copied, is on the [crate page](crate).
+/// # Libevent
+/// `struct evbuffer`. Differs: no lock and no reference count (a buffer has one owner), no flags; file segments,
+/// multicast references and change callbacks do not exist.
+/// # Examples
+/// ```
+/// use bufferevent_evbuffer::Evbuffer;
+///
+/// let mut buffer = Evbuffer::new();
+/// buffer.add(b"world")?;
+/// buffer.prepend(b"hello ")?;
+/// assert_eq!(buffer, b"hello world");
+///
+/// let mut word = [0; 5];
+/// assert_eq!(buffer.remove(&mut word)?, 5);
+/// assert_eq!(&word, b"hello");
+/// assert_eq!(buffer.len(), 6);
+/// # Ok::<(), bufferevent_evbuffer::Error>(())
+/// ```
+///
+/// Invariants, checked by `debug_validate`:
+///
+/// * E1: `len` is the sum of the lengths of `head` and of all of `rest`.
+/// * E2: a segment is empty only if the buffer is: then `head` is an owned block (perhaps without memory) with both
+///   cursors at 0, kept for the next bytes, and `rest` has no segments.
+/// * E3: `spare` is memory without data (empty: none). It serves the next block that is needed.
+#[doc(alias = "evbuffer")]
+pub struct Evbuffer {
+    pub(crate) head: Segment,
+    pub(crate) rest: VecDeque<Segment>,
+    pub(crate) len: usize,
+    pub(crate) limit: usize,
+    pub(crate) spare: Box<[u8]>,
+    pub(crate) frozen: Frozen,
+}
+
+impl Default for Evbuffer {
+    fn default() -> Self {
+        Evbuffer::new()
+    }
+}
+
+impl Evbuffer {
+    /// Makes an empty buffer. It owns no memory until the first bytes arrive.
+    /// # Libevent
+    /// `evbuffer_new`; dropping the buffer is `evbuffer_free`.
+    #[doc(alias = "evbuffer_new")]
+    #[doc(alias = "evbuffer_free")]
+    pub fn new() -> Self {
+        Evbuffer {
+            head: Segment::default(),
+            rest: VecDeque::new(),
+            len: 0,
+            limit: usize::MAX,
+            spare: Box::default(),
+            frozen: Frozen::default(),
+        }
+    }
+
+    /// Copies `data` to the back.
+    ///
+    /// Fills the room behind the last bytes first; what is left goes into a block twice the size of the last one
+    /// (256 bytes to 64 KiB).
+    /// # Errors
+    /// [`Error::Frozen`] if the back is frozen, also for no bytes; [`Error::Full`] if the limit would be passed.
+    /// # Libevent
+    /// `evbuffer_add`.
+    #[doc(alias = "evbuffer_add")]
+    #[inline]
+    pub fn add(&mut self, data: &[u8]) -> Result<(), Error> {
+        self.check_back(data.len())?;
+        self.push_slice(data);
+        Ok(())
+    }
+
+    /// Copies all `slices` to the back, as one addition; gives the number of bytes.
+    /// # Errors
+    /// As for [`add`](Evbuffer::add), for all of them together: a refused call adds nothing.
+    /// # Libevent
+    /// `evbuffer_add_iovec`. Differs: that one stops at the first vector that fails.
+    #[doc(alias = "evbuffer_add_iovec")]
+    pub fn add_iovec(&mut self, slices: &[IoSlice<'_>]) -> Result<usize, Error> {
+        let total = slices.iter().fold(0usize, |sum, slice| sum.saturating_add(slice.len()));
+        self.check_back(total)?;
+        for slice in slices {
+            self.push_slice(slice);
+        }
+        Ok(total)
+    }
+
+    /// Appends formatted text; gives its length in bytes. This is what `write!(buffer, ..)` calls.
+    /// # Errors
+    /// As for [`add`](Evbuffer::add), and [`Error::Format`] if a value fails to format itself. Either way nothing
+    /// of the text stays.
+    /// # Libevent
+    /// `evbuffer_add_printf`, `evbuffer_add_vprintf`.
+    /// # Examples
+    /// ```
+    /// # use bufferevent_evbuffer::Evbuffer;
+    /// let mut buffer = Evbuffer::new();
+    /// assert_eq!(write!(buffer, "{}/{}", "hello", 1)?, 7);
+    /// # Ok::<(), bufferevent_evbuffer::Error>(())
+    /// ```
+    #[doc(alias = "evbuffer_add_printf")]
+    #[doc(alias = "evbuffer_add_vprintf")]
+    pub fn write_fmt(&mut self, text: fmt::Arguments<'_>) -> Result<usize, Error> {
+        self.check_back(0)?;
+        let before = self.len;
+        let mut sink = Sink { buffer: self, refusal: Error::Format };
+        if fmt::Write::write_fmt(&mut sink, text).is_ok() {
+            return Ok(self.len - before);
+        }
+        let refusal = sink.refusal;
+        self.truncate_to(before);
+        Err(refusal)
+    }
+
+    /// Copies `data` to the front.
+    ///
+    /// Uses the room in front of the first bytes; what does not fit there goes into a new block, at its end, so that
+    /// the next `prepend` finds room. Referenced memory is never written to.
+    /// # Errors
+    /// [`Error::Frozen`] if the front is frozen and `data` is not empty; [`Error::Full`] if the limit would be
+    /// passed.
+    /// # Libevent
+    /// `evbuffer_prepend`.
+    #[doc(alias = "evbuffer_prepend")]
+    pub fn prepend(&mut self, data: &[u8]) -> Result<(), Error> {
+        if data.is_empty() {
+            return Ok(());
+        }
+        self.check_front()?;
+        self.check_room(data.len())?;
+        if self.len == 0 {
+            self.prepare_middle(data.len());
+        }
+        let mut left = data;
+        if let Segment::Owned(block) = &mut self.head {
+            let n = block.push_front_some(left);
+            left = &left[..left.len() - n];
+        }
+        self.len += data.len();
+        if !left.is_empty() {
+            let mut block = Block::new(self.storage(left.len(), self.head_capacity()));
+            block.clear_at(block.capacity());
+            block.push_front_some(left);
+            self.push_segment_front(Segment::Owned(block));
+        }
+        Ok(())
+    }
+
+    /// Drops the first `n` bytes, or all if there are fewer; gives the number dropped.
+    /// # Errors
+    /// [`Error::Frozen`] if the front is frozen and the buffer is not empty.
+    /// # Libevent
+    /// `evbuffer_drain`. Differs: gives the number of bytes.
+    #[doc(alias = "evbuffer_drain")]
+    #[inline]
+    pub fn drain(&mut self, n: usize) -> Result<usize, Error> {
+        if self.len == 0 {
+            return Ok(0);
+        }
+        self.check_front()?;
+        let n = n.min(self.len);
+        self.discard(n);
+        Ok(n)
+    }
+
+    /// Copies the first bytes into `out` and drops them; gives their number, `min(out.len(), len)`.
+    /// # Errors
+    /// [`Error::Frozen`] if the front is frozen and that number is not 0.
+    /// # Libevent
+    /// `evbuffer_remove`.
+    #[doc(alias = "evbuffer_remove")]
+    pub fn remove(&mut self, out: &mut [u8]) -> Result<usize, Error> {
+        let n = self.copy_out(out)?;
+        self.discard(n);
+        Ok(n)
+    }
+
+    /// Drops everything the buffer caches: the spare block, and if there is no data, all memory it owns.
+    ///
+    /// Call it when a connection goes idle: an empty buffer then costs only its own size.
+    pub fn shrink(&mut self) {
+        self.spare = Box::default();
+        if self.len == 0 {
+            self.head = Segment::default();
+            self.rest = VecDeque::new();
+        }
+    }
+
+    /// Copies the first bytes into `out` and leaves them in the buffer; gives their number, `min(out.len(), len)`.
+    /// # Errors
+    /// [`Error::Frozen`] if the front is frozen and that number is not 0.
+    /// # Libevent
+    /// `evbuffer_copyout`.
+    #[doc(alias = "evbuffer_copyout")]
+    pub fn copy_out(&self, out: &mut [u8]) -> Result<usize, Error> {
+        self.copy_out_from(0, out)
+    }
+
+    /// Copies the bytes from `position` on into `out`; gives their number, `min(out.len(), len - position)`.
+    /// # Errors
+    /// [`Error::OutOfRange`] if `position > len`; [`Error::Frozen`] if the front is frozen and there is something to
+    /// copy.
+    /// # Libevent
+    /// `evbuffer_copyout_from`.
+    #[doc(alias = "evbuffer_copyout_from")]
+    pub fn copy_out_from(&self, position: usize, out: &mut [u8]) -> Result<usize, Error> {
+        let chunks = self.chunks_from(position)?;
+        let n = out.len().min(self.len - position);
+        if n == 0 {
+            return Ok(0);
+        }
+        self.check_front()?;
+        let mut left = &mut out[..n];
+        for chunk in chunks {
+            let k = chunk.len().min(left.len());
+            let (target, behind) = left.split_at_mut(k);
+            target.copy_from_slice(&chunk[..k]);
+            left = behind;
+            if left.is_empty() {
+                break;
+            }
+        }
+        Ok(n)
+    }
+
+    /// Copies all data into a vector, whether or not the front is frozen.
+    pub fn to_vec(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.len);
+        for chunk in self.chunks() {
+            out.extend_from_slice(chunk);
+        }
+        out
+    }
+
+    /// The number of bytes in the buffer.
+    /// # Libevent
+    /// `evbuffer_get_length`.
+    #[doc(alias = "evbuffer_get_length")]
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are no bytes in the buffer.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The number of bytes that lie in one piece at the front: what [`pullup`](Evbuffer::pullup) gives for free.
+    /// # Libevent
+    /// `evbuffer_get_contiguous_space`.
+    #[doc(alias = "evbuffer_get_contiguous_space")]
+    #[inline]
+    pub fn contiguous_len(&self) -> usize {
+        self.head.len()
+    }
+
+    /// The bytes of memory behind the buffer: its blocks with their free room, the spare block, and referenced
+    /// memory as far as it is referenced.
+    pub fn allocated(&self) -> usize {
+        self.segments().map(Segment::allocated).sum::<usize>() + self.spare.len()
+    }
+
+    /// Panics if an invariant is broken. For tests.
+    #[doc(hidden)]
+    pub fn debug_validate(&self) {
+        assert_eq!(self.len, self.segments().map(Segment::len).sum::<usize>(), "E1");
+        if self.len == 0 {
+            assert!(self.rest.is_empty(), "E2: empty, but more than one segment");
+            match &self.head {
+                Segment::Owned(block) => {
+                    assert_eq!((block.front_room(), block.len()), (0, 0), "E2: cursors at 0")
+                }
+                Segment::Shared(_) => panic!("E2: empty, but the head is a reference"),
+            }
+        } else {
+            assert!(self.segments().all(|segment| segment.len() > 0), "E2: an empty segment");
+        }
+        for segment in self.segments() {
+            if let Segment::Owned(block) = segment {
+                block.debug_validate();
+            }
+        }
+    }
+}
+
+/// The chain itself: nothing below looks at frozen ends or the limit.
+impl Evbuffer {
+    #[inline]
+    pub(crate) fn push_slice(&mut self, data: &[u8]) {
+        if let Segment::Owned(block) = self.tail_mut() {
+            if block.push(data) {
+                self.len += data.len();
+                return;
+            }
+        }
+        self.push_slice_slow(data);
+    }
+
+    /// There is no room for all of `data` behind the last bytes.
+    #[inline(never)]
+    fn push_slice_slow(&mut self, data: &[u8]) {
+        let empty = self.len == 0;
+        let mut left = data;
+        let mut previous = 0;
+        if let Segment::Owned(block) = self.tail_mut() {
+            previous = block.capacity();
+            if block.should_realign(data.len()) {
+                block.realign();
+            }
+            if !empty {
+                left = &data[block.push_some(data)..];
+            }
+        }
+        self.len += data.len();
+        if left.is_empty() {
+            return;
+        }
+        let block = if self.spare.len() >= left.len() {
+            let mut block = Block::new(mem::take(&mut self.spare));
+            block.push(left);
+            block
+        } else {
+            Block::copy_of(left, size_for(left.len(), previous))
+        };
+        if empty {
+            self.replace_empty_head(Segment::Owned(block));
+        } else {
+            self.rest.push_back(Segment::Owned(block));
+        }
+    }
+
+    /// Appends a segment, which must not be empty, and whose length the caller adds to `len`.
+    #[inline]
+    pub(crate) fn push_segment(&mut self, segment: Segment) {
+        if self.head.len() == 0 {
+            self.replace_empty_head(segment);
+        } else {
+            self.rest.push_back(segment);
+        }
+    }
+
+    /// Puts a segment in front; otherwise as [`push_segment`](Evbuffer::push_segment).
+    pub(crate) fn push_segment_front(&mut self, segment: Segment) {
+        if self.head.len() == 0 {
+            self.replace_empty_head(segment);
+        } else {
+            let second = mem::replace(&mut self.head, segment);
+            self.rest.push_front(second);
+        }
+    }
+
+    /// Drops the first `n <= len` bytes.
+    #[inline]
+    pub(crate) fn discard(&mut self, n: usize) {
+        if n < self.head.len() {
+            self.head.advance(n);
+            self.len -= n;
+        } else {
+            self.discard_segments(n);
+        }
+    }
+
+    /// The first `n <= len` bytes cover the head.
+    #[inline]
+    fn discard_segments(&mut self, n: usize) {
+        self.len -= n;
+        let mut left = n;
+        while left >= self.head.len() {
+            left -= self.head.len();
+            if self.rest.is_empty() {
+                self.reset_head();
+                return;
+            }
+            let drained = self.pop_segment();
+            self.retire(drained);
+        }
+        self.head.advance(left);
+    }
+
+    /// Takes the first segment; the caller takes its length off `len`.
+    pub(crate) fn pop_segment(&mut self) -> Segment {
+        let next = self.rest.pop_front().unwrap_or_default();
+        mem::replace(&mut self.head, next)
+    }
+
+    /// Drops what lies behind the first `len <= self.len` bytes.
+    pub(crate) fn truncate_to(&mut self, len: usize) {
+        while self.len > len {
+            let excess = self.len - len;
+            let tail = self.tail_mut();
+            let held = tail.len();
+            if held > excess {
+                tail.truncate(held - excess);
+                self.len = len;
+                return;
+            }
+            self.len -= held;
+            match self.rest.pop_back() {
+                Some(segment) => self.retire(segment),
+                None => self.reset_head(),
+            }
+        }
+    }
+
+    #[inline]
+    pub(crate) fn tail_mut(&mut self) -> &mut Segment {
+        self.rest.back_mut().unwrap_or(&mut self.head)
+    }
+
+    /// Memory for `needed` bytes: the spare if it is large enough, else a new block for after one of `previous`
+    /// bytes.
+    pub(crate) fn storage(&mut self, needed: usize, previous: usize) -> Box<[u8]> {
+        if self.spare.len() >= needed && !self.spare.is_empty() {
+            return mem::take(&mut self.spare);
+        }
+        vec![0; size_for(needed, previous)].into_boxed_slice()
+    }
+
+    /// Keeps the memory of a segment that has no more use, if it is better than the spare.
+    #[inline]
+    pub(crate) fn retire(&mut self, segment: Segment) {
+        if let Segment::Owned(block) = segment {
+            self.retire_storage(block.into_storage());
+        }
+    }
+
+    pub(crate) fn retire_storage(&mut self, storage: Box<[u8]>) {
+        if storage.len() > self.spare.len() && storage.len() <= MAX_KEPT {
+            self.spare = storage;
+        }
+    }
+
+    /// Puts `segment` into the place of the head, which holds no data.
+    #[inline]
+    pub(crate) fn replace_empty_head(&mut self, segment: Segment) {
+        let old = mem::replace(&mut self.head, segment);
+        self.retire(old);
+    }
+
+    /// Leaves the drained last segment as E2 wants it.
+    #[inline]
+    fn reset_head(&mut self) {
+        match &mut self.head {
+            Segment::Owned(block) if block.capacity() <= MAX_KEPT => block.clear(),
+            head => *head = Segment::default(),
+        }
+    }
+
+    /// Makes the empty buffer's head a block with about as much room behind `n` bytes in the middle as before them,
+    /// and its cursors behind those bytes.
+    fn prepare_middle(&mut self, n: usize) {
+        let capacity = self.head_capacity();
+        if capacity < n {
+            let storage = self.storage(size_rounded(n), capacity);
+            self.replace_empty_head(Segment::Owned(Block::new(storage)));
+        }
+        if let Segment::Owned(block) = &mut self.head {
+            let slack = block.capacity() - n;
+            block.clear_at(slack / 2 + n);
+        }
+    }
+
+    fn head_capacity(&self) -> usize {
+        match &self.head {
+            Segment::Owned(block) => block.capacity(),
+            Segment::Shared(_) => 0,
+        }
+    }
+
+    fn segments(&self) -> impl Iterator<Item = &Segment> {
+        iter::once(&self.head).chain(&self.rest)
+    }
+}
+
+/// Takes formatted text and remembers why it was refused.
+struct Sink<'a> {
+    buffer: &'a mut Evbuffer,
+    refusal: Error,
+}
+
+impl fmt::Write for Sink<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.buffer.add(text.as_bytes()).map_err(|refusal| {
+            self.refusal = refusal;
+            fmt::Error
+        })
+    }
+}
+
+impl fmt::Debug for Evbuffer {
+    /// Shows the shape; not the bytes, which may be secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Evbuffer")
+            .field("len", &self.len)
+            .field("segments", &self.chunks().len())
+            .field("allocated", &self.allocated())
+            .field("limit", &self.limit())
+            .field("front_frozen", &self.is_frozen(End::Front))
+            .field("back_frozen", &self.is_frozen(End::Back))
+            .finish()
+    }
+}
+
+/// The largest block that is kept for reuse when it has been drained.
+pub(crate) const MAX_KEPT: usize = 4 * MAX_BLOCK;

@@ -1,0 +1,150 @@
+//! Freezing an end, and the limit: the two reasons to refuse.
+
+use std::fmt;
+
+use crate::{Error, Evbuffer};
+
+/// One end of a buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum End {
+    /// Where data is removed and prepended.
+    Front,
+    /// Where data is added.
+    Back,
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            End::Front => "front",
+            End::Back => "back",
+        })
+    }
+}
+
+impl Evbuffer {
+    /// Freezes one end: until [`unfreeze`](Evbuffer::unfreeze), every call that would change that end is refused.
+    ///
+    /// * Front: drain, remove, prepend, moving data out, taking, reading lines, writing to a sink. Copying out is
+    ///   refused too, as in libevent; [`chunks`](Evbuffer::chunks), [`peek`](Evbuffer::peek) and the searches still
+    ///   show the data.
+    /// * Back: add, reserve, expand, moving data in, reading from a source.
+    ///
+    /// The owner of a buffer freezes the end it works on itself: a user must not drain what is being written to a
+    /// socket. Freezing is not counted: freezing twice needs one `unfreeze`.
+    /// # Libevent
+    /// `evbuffer_freeze`. Differs: `expand` is refused at a frozen back.
+    /// # Examples
+    /// ```
+    /// use bufferevent_evbuffer::{End, Error, Evbuffer};
+    ///
+    /// let mut output = Evbuffer::from(b"being sent");
+    /// output.freeze(End::Front);
+    /// assert_eq!(output.drain(5), Err(Error::Frozen { end: End::Front }));
+    /// output.add(b", and more")?;                 // the back is still open
+    /// # Ok::<(), Error>(())
+    /// ```
+    #[doc(alias = "evbuffer_freeze")]
+    pub fn freeze(&mut self, end: End) {
+        self.frozen.set(end, true);
+    }
+
+    /// Undoes [`freeze`](Evbuffer::freeze).
+    /// # Libevent
+    /// `evbuffer_unfreeze`.
+    #[doc(alias = "evbuffer_unfreeze")]
+    pub fn unfreeze(&mut self, end: End) {
+        self.frozen.set(end, false);
+    }
+
+    /// Sets the most the buffer may hold, in bytes; `None` (the default) for no limit.
+    ///
+    /// The limit itself may be reached. From here on a call that would pass it is refused whole with
+    /// [`Error::Full`] and moves nothing. What is in the buffer already stays, also when it is more than that.
+    /// # Libevent
+    /// No counterpart: a buffer there grows until memory ends.
+    /// # Examples
+    /// ```
+    /// use bufferevent_evbuffer::Evbuffer;
+    ///
+    /// let mut buffer = Evbuffer::new();
+    /// buffer.set_limit(Some(4));
+    /// buffer.add(b"four")?;
+    /// assert!(buffer.add(b"!").is_err());
+    /// assert_eq!((buffer.len(), buffer.room()), (4, 0));
+    /// # Ok::<(), bufferevent_evbuffer::Error>(())
+    /// ```
+    pub fn set_limit(&mut self, limit: Option<usize>) {
+        self.limit = limit.unwrap_or(usize::MAX);
+    }
+
+    /// Whether that end is frozen.
+    pub fn is_frozen(&self, end: End) -> bool {
+        self.frozen.get(end)
+    }
+
+    /// The most the buffer may hold, in bytes; `None` for no limit.
+    pub fn limit(&self) -> Option<usize> {
+        (self.limit != usize::MAX).then_some(self.limit)
+    }
+
+    /// How many bytes may still be added before the limit; what is left of `usize::MAX` where none is set.
+    #[inline]
+    pub fn room(&self) -> usize {
+        self.limit.saturating_sub(self.len)
+    }
+
+    /// Refuses `n` more bytes at the back if it is frozen or they do not fit.
+    #[inline]
+    pub(crate) fn check_back(&self, n: usize) -> Result<(), Error> {
+        if self.frozen.get(End::Back) {
+            return Err(Error::Frozen { end: End::Back });
+        }
+        self.check_room(n)
+    }
+
+    /// Refuses `n` more bytes if they do not fit.
+    #[inline]
+    pub(crate) fn check_room(&self, n: usize) -> Result<(), Error> {
+        if n > self.room() {
+            return Err(Error::Full { limit: self.limit, len: self.len, requested: n });
+        }
+        Ok(())
+    }
+
+    /// Refuses to touch a frozen front.
+    #[inline]
+    pub(crate) fn check_front(&self) -> Result<(), Error> {
+        if self.frozen.get(End::Front) {
+            return Err(Error::Frozen { end: End::Front });
+        }
+        Ok(())
+    }
+}
+
+/// The frozen ends: bit 0 the front, bit 1 the back.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Frozen(u8);
+
+impl Frozen {
+    #[inline]
+    fn get(self, end: End) -> bool {
+        self.0 & bit(end) != 0
+    }
+
+    fn set(&mut self, end: End, on: bool) {
+        if on {
+            self.0 |= bit(end);
+        } else {
+            self.0 &= !bit(end);
+        }
+    }
+}
+
+#[inline]
+const fn bit(end: End) -> u8 {
+    match end {
+        End::Front => 1,
+        End::Back => 2,
+    }
+}

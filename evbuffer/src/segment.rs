@@ -1,0 +1,267 @@
+//! One link of the chain: a block that the buffer owns, or a view on memory it shares.
+
+use std::mem;
+
+use bytes::{Buf, Bytes};
+
+use crate::Error;
+
+/// The smallest block that is allocated for copied data.
+pub(crate) const MIN_BLOCK: usize = 256;
+
+/// Where the doubling of block sizes ends. Only a single piece of data or one reservation larger than this gets a
+/// larger block.
+pub(crate) const MAX_BLOCK: usize = 64 * 1024;
+
+/// Data in an owned block is moved to the block's front to make room only up to this many bytes.
+const MAX_REALIGN: usize = 2048;
+
+/// One link of the chain.
+pub(crate) enum Segment {
+    /// Writable memory with cursors.
+    Owned(Block),
+    /// A view on memory that others may see too: never written to, shrunk by moving the view's ends.
+    Shared(Bytes),
+}
+
+impl Default for Segment {
+    fn default() -> Self {
+        Segment::Owned(Block::default())
+    }
+}
+
+impl Segment {
+    #[inline]
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        match self {
+            Segment::Owned(block) => block.as_slice(),
+            Segment::Shared(bytes) => bytes,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Segment::Owned(block) => block.len(),
+            Segment::Shared(bytes) => bytes.len(),
+        }
+    }
+
+    /// Drops the first `n <= len` bytes.
+    #[inline]
+    pub(crate) fn advance(&mut self, n: usize) {
+        match self {
+            Segment::Owned(block) => block.advance(n),
+            Segment::Shared(bytes) => bytes.advance(n),
+        }
+    }
+
+    /// Keeps the first `n <= len` bytes.
+    pub(crate) fn truncate(&mut self, n: usize) {
+        match self {
+            Segment::Owned(block) => block.truncate(n),
+            Segment::Shared(bytes) => bytes.truncate(n),
+        }
+    }
+
+    /// The bytes of memory it keeps alive, as far as is known.
+    pub(crate) fn allocated(&self) -> usize {
+        match self {
+            Segment::Owned(block) => block.capacity(),
+            Segment::Shared(bytes) => bytes.len(),
+        }
+    }
+
+    /// Turns the segment into a shared one, without copying, and gives its view.
+    pub(crate) fn share(&mut self) -> &mut Bytes {
+        if let Segment::Owned(block) = self {
+            *self = Segment::Shared(mem::take(block).into_bytes());
+        }
+        match self {
+            Segment::Shared(bytes) => bytes,
+            Segment::Owned(_) => unreachable!("made shared just above"),
+        }
+    }
+
+    pub(crate) fn into_bytes(self) -> Bytes {
+        match self {
+            Segment::Owned(block) => block.into_bytes(),
+            Segment::Shared(bytes) => bytes,
+        }
+    }
+}
+
+/// A block of initialised memory; the data lies between two cursors.
+///
+/// ```text
+///   0          start         end        data.len()
+///   | front room |   data     | tail room |
+/// ```
+/// K1  `start <= end <= data.len()`.
+/// K2  the whole of `data` is initialised, so that its tail can be lent to a reader.
+#[derive(Default)]
+pub(crate) struct Block {
+    data: Box<[u8]>,
+    start: usize,
+    end: usize,
+}
+
+impl Block {
+    /// A block without data, over `storage`.
+    pub(crate) fn new(storage: Box<[u8]>) -> Self {
+        Block { data: storage, start: 0, end: 0 }
+    }
+
+    /// A block over `storage` of which the first `filled <= storage.len()` bytes are data.
+    pub(crate) fn filled(storage: Box<[u8]>, filled: usize) -> Self {
+        debug_assert!(filled <= storage.len());
+        Block { data: storage, start: 0, end: filled }
+    }
+
+    /// A new block of `max(size, data.len())` bytes that starts with a copy of `data`.
+    pub(crate) fn copy_of(data: &[u8], size: usize) -> Self {
+        let size = size.max(data.len());
+        let mut storage = Vec::with_capacity(size);
+        storage.extend_from_slice(data);
+        storage.resize(size, 0);
+        Block::filled(storage.into_boxed_slice(), data.len())
+    }
+
+    #[inline]
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        &self.data[self.start..self.end]
+    }
+
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.end - self.start
+    }
+
+    #[inline]
+    pub(crate) fn capacity(&self) -> usize {
+        self.data.len()
+    }
+
+    #[inline]
+    pub(crate) fn tail_room(&self) -> usize {
+        self.data.len() - self.end
+    }
+
+    pub(crate) fn front_room(&self) -> usize {
+        self.start
+    }
+
+    /// Copies `data` behind the data if there is room for all of it.
+    #[inline]
+    pub(crate) fn push(&mut self, data: &[u8]) -> bool {
+        let end = self.end;
+        match self.data.get_mut(end..).and_then(|tail| tail.get_mut(..data.len())) {
+            Some(target) => target.copy_from_slice(data),
+            None => return false,
+        }
+        self.end = end + data.len();
+        true
+    }
+
+    /// Copies as much of `data` behind the data as there is room for; gives the number of bytes.
+    pub(crate) fn push_some(&mut self, data: &[u8]) -> usize {
+        let n = data.len().min(self.tail_room());
+        self.push(&data[..n]);
+        n
+    }
+
+    /// Copies as much of the end of `data` in front of the data as there is room for; gives the number of bytes.
+    pub(crate) fn push_front_some(&mut self, data: &[u8]) -> usize {
+        let n = data.len().min(self.start);
+        self.data[self.start - n..self.start].copy_from_slice(&data[data.len() - n..]);
+        self.start -= n;
+        n
+    }
+
+    /// The room behind the data.
+    pub(crate) fn tail_mut(&mut self) -> &mut [u8] {
+        &mut self.data[self.end..]
+    }
+
+    /// Makes the first `n <= tail_room` bytes of the room behind the data part of it.
+    pub(crate) fn grow(&mut self, n: usize) {
+        debug_assert!(n <= self.tail_room());
+        self.end += n;
+    }
+
+    #[inline]
+    pub(crate) fn advance(&mut self, n: usize) {
+        debug_assert!(n <= self.len());
+        self.start += n;
+    }
+
+    pub(crate) fn truncate(&mut self, n: usize) {
+        debug_assert!(n <= self.len());
+        self.end = self.start + n;
+    }
+
+    #[inline]
+    pub(crate) fn clear(&mut self) {
+        self.start = 0;
+        self.end = 0;
+    }
+
+    /// Leaves the block empty with `start` at `at <= capacity`.
+    pub(crate) fn clear_at(&mut self, at: usize) {
+        debug_assert!(at <= self.capacity());
+        self.start = at;
+        self.end = at;
+    }
+
+    /// Moves the data to the front of the block.
+    pub(crate) fn realign(&mut self) {
+        self.data.copy_within(self.start..self.end, 0);
+        self.end -= self.start;
+        self.start = 0;
+    }
+
+    /// Whether moving the data to the front makes room for `n` more bytes and is cheap: at most half the block and
+    /// [`MAX_REALIGN`] bytes are moved, which at least as many bytes drained have paid for.
+    pub(crate) fn should_realign(&self, n: usize) -> bool {
+        self.len() <= self.capacity() / 2
+            && self.len() <= MAX_REALIGN
+            && n <= self.capacity() - self.len()
+            && self.start > 0
+    }
+
+    pub(crate) fn into_storage(self) -> Box<[u8]> {
+        self.data
+    }
+
+    /// The data as a view on the block, without copying.
+    fn into_bytes(self) -> Bytes {
+        let mut data = Vec::from(self.data);
+        data.truncate(self.end);
+        let mut bytes = Bytes::from(data);
+        bytes.advance(self.start);
+        bytes
+    }
+
+    /// Panics if K1 is broken.
+    pub(crate) fn debug_validate(&self) {
+        assert!(self.start <= self.end && self.end <= self.data.len(), "K1");
+    }
+}
+
+/// The size of the block to allocate for `needed` bytes after a block of `previous` bytes.
+pub(crate) fn size_for(needed: usize, previous: usize) -> usize {
+    needed.max(previous.saturating_mul(2).clamp(MIN_BLOCK, MAX_BLOCK))
+}
+
+/// The size of the block to allocate for `needed` bytes that may grow in steps.
+pub(crate) fn size_rounded(needed: usize) -> usize {
+    if needed <= MAX_BLOCK { needed.next_power_of_two().max(MIN_BLOCK) } else { needed }
+}
+
+/// Allocates `size` zeroed bytes, or says that they cannot be had.
+pub(crate) fn try_zeroed(size: usize) -> Result<Box<[u8]>, Error> {
+    let mut storage = Vec::new();
+    storage.try_reserve_exact(size).map_err(|_| Error::TooLarge { requested: size })?;
+    storage.resize(size, 0);
+    Ok(storage.into_boxed_slice())
+}

@@ -1,0 +1,127 @@
+//! What the owner of a buffer does to it: the same work as the public calls, at frozen ends too.
+//!
+//! A bufferevent freezes the back of its input and the front of its output, and still has to fill the one and drain
+//! the other. The limit holds here as everywhere.
+
+use std::io;
+
+use crate::segment::{Block, Segment};
+use crate::{Error, Evbuffer};
+
+/// The owner's operations on a buffer. They look past frozen ends, not past the limit.
+///
+/// Not for users of the `bufferevent` crate, and not covered by semantic versioning.
+pub trait Transport {
+    /// Makes `block`, all of it initialised, the last segment, without copying: its first `filled` bytes become data,
+    /// the rest of it is room for what is added next.
+    ///
+    /// A vector whose capacity is not its length is reallocated first. With `filled` = 0 the block is kept as
+    /// memory for later.
+    /// # Errors
+    /// [`Error::OutOfRange`] if `filled > block.len()`, [`Error::Full`] if the limit would be passed. The block
+    /// comes back.
+    fn append_block(&mut self, block: Vec<u8>, filled: usize) -> Result<(), (Error, Vec<u8>)>;
+
+    /// Gives back a block of at least 16 KiB that has been drained, for the caller to pool. Its length is its size,
+    /// its contents are arbitrary.
+    ///
+    /// A buffer keeps at most one such block beside its data, and one more when it is empty; call until it gives
+    /// `None`. Blocks above 256 KiB are freed, not kept.
+    fn reclaim(&mut self) -> Option<Vec<u8>>;
+
+    /// Copies `data` to the back: [`Evbuffer::add`].
+    /// # Errors
+    /// [`Error::Full`] if the limit would be passed.
+    fn fill(&mut self, data: &[u8]) -> Result<(), Error>;
+
+    /// Drops the first `n` bytes, or all if there are fewer; gives the number dropped: [`Evbuffer::drain`].
+    fn consume(&mut self, n: usize) -> usize;
+
+    /// Drops what the buffer caches: [`Evbuffer::shrink`].
+    fn shrink(&mut self);
+
+    /// Reads once from `source`: [`Evbuffer::read_from`].
+    /// # Errors
+    /// What the source reports; [`Error::Full`] if the limit is reached.
+    fn receive<R: io::Read + ?Sized>(&mut self, source: &mut R, max: usize) -> io::Result<usize>;
+
+    /// Writes once to `sink`: [`Evbuffer::write_to`].
+    /// # Errors
+    /// What the sink reports.
+    fn send<W: io::Write + ?Sized>(&mut self, sink: &mut W, max: usize) -> io::Result<usize>;
+
+    /// Moves the first `n` bytes, or all if there are fewer, to the back of `target`; gives the number moved:
+    /// [`Evbuffer::move_to`].
+    /// # Errors
+    /// [`Error::Full`] if the limit of `target` would be passed; nothing moves.
+    fn pass_on(&mut self, target: &mut Evbuffer, n: usize) -> Result<usize, Error>;
+}
+
+impl Transport for Evbuffer {
+    fn append_block(&mut self, block: Vec<u8>, filled: usize) -> Result<(), (Error, Vec<u8>)> {
+        if filled > block.len() {
+            return Err((Error::OutOfRange { position: filled, len: block.len() }, block));
+        }
+        if let Err(error) = self.check_room(filled) {
+            return Err((error, block));
+        }
+        let storage = block.into_boxed_slice();
+        if filled == 0 {
+            self.retire_storage(storage);
+        } else {
+            self.len += filled;
+            self.push_segment(Segment::Owned(Block::filled(storage, filled)));
+        }
+        Ok(())
+    }
+
+    fn reclaim(&mut self) -> Option<Vec<u8>> {
+        if self.spare.len() >= MIN_RECLAIMED {
+            return Some(Vec::from(std::mem::take(&mut self.spare)));
+        }
+        match &mut self.head {
+            Segment::Owned(block) if self.len == 0 && block.capacity() >= MIN_RECLAIMED => {
+                Some(Vec::from(std::mem::take(block).into_storage()))
+            }
+            _ => None,
+        }
+    }
+
+    #[inline]
+    fn fill(&mut self, data: &[u8]) -> Result<(), Error> {
+        self.check_room(data.len())?;
+        self.push_slice(data);
+        Ok(())
+    }
+
+    #[inline]
+    fn consume(&mut self, n: usize) -> usize {
+        let n = n.min(self.len);
+        self.discard(n);
+        n
+    }
+
+    fn shrink(&mut self) {
+        Evbuffer::shrink(self);
+    }
+
+    fn receive<R: io::Read + ?Sized>(&mut self, source: &mut R, max: usize) -> io::Result<usize> {
+        self.receive_from(source, max)
+    }
+
+    fn send<W: io::Write + ?Sized>(&mut self, sink: &mut W, max: usize) -> io::Result<usize> {
+        self.send_to(sink, max)
+    }
+
+    fn pass_on(&mut self, target: &mut Evbuffer, n: usize) -> Result<usize, Error> {
+        let n = n.min(self.len);
+        target.check_room(n)?;
+        if n > 0 {
+            self.transfer(target, n);
+        }
+        Ok(n)
+    }
+}
+
+/// Smaller blocks are not worth pooling.
+const MIN_RECLAIMED: usize = 16 * 1024;
