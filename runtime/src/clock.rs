@@ -27,6 +27,11 @@ impl Time {
         Time(nanos)
     }
 
+    /// The moment `tick` begins, [`Time::MAX`] if that is past the end of time.
+    pub const fn from_tick(tick: Tick) -> Time {
+        Time(tick.0.saturating_mul(NANOS_PER_TICK))
+    }
+
     /// Nanoseconds since the origin.
     pub const fn as_nanos(self) -> u64 {
         self.0
@@ -50,7 +55,7 @@ impl Time {
     }
 
     /// How long after `earlier` this is; zero when it is not.
-    pub fn saturating_since(self, earlier: Time) -> Duration {
+    pub fn since(self, earlier: Time) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 
@@ -60,8 +65,8 @@ impl Time {
     }
 
     /// The first tick that begins at this moment or later: rounds up. What a deadline is entered as, so that
-    /// `now.tick() >= deadline.tick_after()` implies `now >= deadline`: nothing fires early.
-    pub const fn tick_after(self) -> Tick {
+    /// `now.tick() >= deadline.tick_ceil()` implies `now >= deadline`: nothing fires early.
+    pub const fn tick_ceil(self) -> Tick {
         Tick(self.0.div_ceil(NANOS_PER_TICK))
     }
 }
@@ -78,9 +83,9 @@ impl Add<Duration> for Time {
 impl Sub for Time {
     type Output = Duration;
 
-    /// [`Time::saturating_since`].
+    /// [`Time::since`].
     fn sub(self, earlier: Time) -> Duration {
-        self.saturating_since(earlier)
+        self.since(earlier)
     }
 }
 
@@ -91,11 +96,6 @@ pub struct Tick(pub u64);
 impl Tick {
     /// How long one tick lasts.
     pub const PERIOD: Duration = Duration::from_nanos(NANOS_PER_TICK);
-
-    /// The moment this tick begins, [`Time::MAX`] if that is past the end of time.
-    pub const fn start(self) -> Time {
-        Time(self.0.saturating_mul(NANOS_PER_TICK))
-    }
 }
 
 /// Tells the time; cheap to clone, the same on every thread.
@@ -187,8 +187,8 @@ mod tests {
             (u64::MAX, 18_446_744_073_709, 18_446_744_073_710),
         ] {
             let time = Time::from_nanos(nanos);
-            assert_eq!((time.tick(), time.tick_after()), (Tick(elapsed), Tick(deadline)));
-            assert!(time.tick().start() <= time && time <= time.tick_after().start());
+            assert_eq!((time.tick(), time.tick_ceil()), (Tick(elapsed), Tick(deadline)));
+            assert!(Time::from_tick(time.tick()) <= time && time <= Time::from_tick(time.tick_ceil()));
         }
     }
 
@@ -200,7 +200,7 @@ mod tests {
         assert_eq!(late + Duration::MAX, Time::MAX);
         assert_eq!(late.saturating_sub(Duration::MAX), Time::ZERO);
         assert_eq!(Time::ZERO - late, Duration::ZERO);
-        assert_eq!(Tick(u64::MAX).start(), Time::MAX);
+        assert_eq!(Time::from_tick(Tick(u64::MAX)), Time::MAX);
     }
 
     #[test]
