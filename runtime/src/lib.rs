@@ -1,4 +1,12 @@
 //! N event bases on M work-stealing threads.
+//!
+//! A [`Runtime`] owns bases and workers. Each base has a selector, a timer wheel and an inbox; what is confined to it
+//! runs on its turns without a lock, and what has a strand of its own may run on any worker. One base can also be driven
+//! by hand ([`Base::new`], [`Base::turn`]), and workers can be run on threads of the program's own
+//! ([`Runtime::worker`]).
+//!
+//! This crate knows nothing of buffers and connections; the crate `bufferevent` is built on it and re-exports what its
+//! users need.
 
 mod protocol;
 
@@ -7,3 +15,66 @@ mod protocol;
 pub mod __loom {
     pub use crate::protocol::*;
 }
+
+#[cfg(not(loom))]
+mod affinity;
+#[cfg(not(loom))]
+mod base;
+#[cfg(not(loom))]
+mod builder;
+#[cfg(not(loom))]
+mod clock;
+#[cfg(not(loom))]
+mod counters;
+#[cfg(not(loom))]
+mod error;
+#[cfg(not(loom))]
+mod lane;
+#[cfg(not(loom))]
+mod listener;
+#[cfg(not(loom))]
+mod placement;
+#[cfg(not(loom))]
+mod runtime;
+#[cfg(not(loom))]
+mod sched;
+#[cfg(not(loom))]
+mod scratch;
+#[cfg(not(loom))]
+mod selector;
+#[cfg(not(loom))]
+mod slots;
+#[cfg(not(loom))]
+mod source;
+#[cfg(not(loom))]
+mod strand;
+#[cfg(not(loom))]
+mod task;
+#[cfg(not(loom))]
+mod timer;
+#[cfg(not(loom))]
+mod timers;
+
+#[cfg(not(loom))]
+pub use self::{
+    affinity::{Affinity, IntoSource, Movable, Pinned},
+    base::{Base, BaseHandle, DEFERRED_PER_PASS, EVENTS, INBOX, Turned},
+    builder::{Builder, MOST},
+    clock::{Clock, ManualClock, Tick, Time},
+    counters::{BaseCounters, WorkerCounters},
+    error::{Error, Result},
+    listener::{
+        ACCEPT_BACK_OFF, ACCEPTS_PER_RUN, Accepted, Accepting, BACKLOG, BoxError, Listener, ListenerHandle,
+    },
+    placement::Placement,
+    protocol::Reasons,
+    runtime::Runtime,
+    sched::Worker,
+    scratch::{BLOCK, Scratch},
+    selector::{AnySelector, Event, Events, Pollable, Ready, Registered, Selector, SelectorKind, Token},
+    slots::Key,
+    source::{After, Source},
+    strand::{Body, Held, Left, Lent, Strand, StrandGuard, lock_both},
+    timer::{TimerKey, Wheel},
+    timers::{Every, Once, TimerId},
+};

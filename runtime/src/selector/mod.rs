@@ -107,6 +107,17 @@ impl AnySelector {
         return AnySelector::polling();
     }
 
+    /// Makes a selector that others can be nested in and that several threads may wait in.
+    ///
+    /// # Errors
+    /// `Unsupported` where the system has no such selector; else as [`AnySelector::new`].
+    pub fn nesting() -> io::Result<AnySelector> {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        return AnySelector::epoll();
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        return Err(io::ErrorKind::Unsupported.into());
+    }
+
     /// Makes a selector that calls epoll itself: one system call for a wait, hang-ups reported.
     ///
     /// # Errors
@@ -130,6 +141,33 @@ impl AnySelector {
     /// As [`AnySelector::new`].
     pub fn polling_without_edges() -> io::Result<AnySelector> {
         Ok(AnySelector(Kind::Polling(PollingSelector::without_edges()?)))
+    }
+}
+
+/// Which selector to make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum SelectorKind {
+    /// The best one of this system: direct epoll on Linux, the portable one elsewhere.
+    #[default]
+    Best,
+    /// The portable one, over the crate `polling`.
+    Portable,
+    /// The portable one as it is where the system knows no edges, to test the code that re-arms.
+    PortableWithoutEdges,
+}
+
+impl SelectorKind {
+    /// Makes a selector of this kind.
+    ///
+    /// # Errors
+    /// What the system answers, for instance that there are too many descriptors.
+    pub fn make(self) -> io::Result<AnySelector> {
+        match self {
+            Self::Best => AnySelector::new(),
+            Self::Portable => AnySelector::polling(),
+            Self::PortableWithoutEdges => AnySelector::polling_without_edges(),
+        }
     }
 }
 

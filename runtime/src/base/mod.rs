@@ -1,0 +1,434 @@
+//! A base: one selector, one timer wheel, one inbox, and the root strand of what needs no lock.
+//!
+//! The fields of [`Base`] belong to whoever holds it, one thread at a time; what other threads need is in
+//! [`shared::BaseShared`], which a [`BaseHandle`] names. A turn polls the selector, fires what is due, empties the inbox,
+//! then runs what is ready.
+
+mod alarm;
+mod deferred;
+pub(crate) mod shared;
+mod turn;
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    marker::PhantomData,
+    os::fd::{AsFd, BorrowedFd},
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
+
+use bufferevent_sync::deque;
+
+use self::{
+    alarm::Alarm,
+    deferred::Deferred,
+    shared::{BaseShared, Message},
+};
+pub use self::{deferred::DEFERRED_PER_PASS, shared::BaseHandle, turn::Turned};
+use crate::{
+    affinity::{Affinity, IntoSource, Movable, Pinned},
+    clock::{Clock, Time},
+    counters::BaseCounters,
+    error::Result,
+    lane::{Lane, PoolId},
+    placement::Placement,
+    protocol::{Park, Reasons},
+    scratch::Scratch,
+    selector::{AnySelector, Events},
+    slots::{Confined, Homed, Key, Slot, Slots},
+    strand::{AnyStrand, Body, Strand, enqueue},
+    timer::{TimerKey, Wheel},
+};
+
+/// Messages a base's inbox holds before a post is refused.
+pub const INBOX: usize = 65_536;
+
+/// Events taken from the selector at once.
+pub const EVENTS: usize = 1_024;
+
+/// An event base.
+///
+/// Callbacks get `&mut Base`; other threads reach it by [`Base::handle`]. A runtime makes its bases itself; one base
+/// driven by hand is made with [`Base::new`] and run with [`Base::turn`] or [`Base::run`].
+///
+/// ```
+/// use std::time::Duration;
+/// use bufferevent_runtime::{Base, Pinned};
+///
+/// let mut base = Base::<Pinned>::new()?;
+/// base.after(Duration::from_millis(1), |base| base.exit());
+/// base.run()?;
+/// # Ok::<(), bufferevent_runtime::Error>(())
+/// ```
+/// # Libevent
+/// `struct event_base`.
+#[doc(alias = "event_base")]
+pub struct Base<A: Affinity = Movable> {
+    shared: Arc<BaseShared>,
+    slots: Slots<A>,
+    ready: VecDeque<Key>,
+    deferred: Deferred,
+    /// Tokens of strands that only this base's turn may run.
+    bound: VecDeque<Arc<dyn AnyStrand>>,
+    wheel: Wheel<Key>,
+    events: Events,
+    now: Time,
+    /// Only a base driven by hand has its own deque, made at its first turn.
+    lane: Option<deque::Worker<crate::task::Task>>,
+    scratch: Scratch,
+    /// Set by [`Base::close_all`]: nothing new is accepted.
+    draining: bool,
+    /// Only a base that is nested in another selector has one.
+    alarm: Option<Alarm>,
+    affinity: PhantomData<A>,
+}
+
+impl Base<Pinned> {
+    /// Makes a base that is driven by hand on this thread; its handlers may be `!Send`.
+    ///
+    /// # Errors
+    /// [`Error::Io`](crate::Error::Io) if the system has no selector to give.
+    /// # Libevent
+    /// `event_base_new`.
+    #[doc(alias = "event_base_new")]
+    pub fn new() -> Result<Self> {
+        Self::with_clock(Clock::monotonic())
+    }
+}
+
+impl<A: Affinity> Base<A> {
+    /// Makes a base driven by hand that takes its time from `clock`.
+    ///
+    /// # Errors
+    /// [`Error::Io`](crate::Error::Io) if the system has no selector to give.
+    pub fn with_clock(clock: Clock) -> Result<Self> {
+        Self::with_selector(AnySelector::new()?, clock)
+    }
+
+    /// Makes a base driven by hand over `selector`.
+    ///
+    /// # Errors
+    /// None today; room for selectors that must be prepared.
+    pub fn with_selector(selector: AnySelector, clock: Clock) -> Result<Self> {
+        let shared = BaseShared::new(0, PoolId::unique(), A::PINNED, selector, clock, INBOX);
+        let mut base = Self::from_shared(Arc::new(shared));
+        base.lane = Some(deque::Worker::new_fifo());
+        Ok(base)
+    }
+
+    pub(crate) fn from_shared(shared: Arc<BaseShared>) -> Self {
+        let now = shared.clock.now();
+        Self {
+            slots: Slots::new(),
+            ready: VecDeque::new(),
+            deferred: Deferred::default(),
+            bound: VecDeque::new(),
+            wheel: Wheel::new(now.tick()),
+            events: Events::with_capacity(EVENTS),
+            now,
+            lane: None,
+            scratch: Scratch::default(),
+            draining: false,
+            alarm: None,
+            shared,
+            affinity: PhantomData,
+        }
+    }
+
+    // ---- sources of the root strand ----
+
+    /// Takes a source in; it runs when something is posted to it.
+    pub fn insert(&mut self, source: impl IntoSource<A>) -> Key {
+        self.insert_with(|_| source)
+    }
+
+    /// Takes in the source that `make` builds for its key.
+    pub fn insert_with<S: IntoSource<A>>(&mut self, make: impl FnOnce(Key) -> S) -> Key {
+        let key = self.shared.keys.reserve();
+        self.insert_boxed(key, make(key).into_source());
+        key
+    }
+
+    /// Reserves a key for [`Base::insert_boxed`].
+    pub fn reserve(&mut self) -> Key {
+        self.shared.keys.reserve()
+    }
+
+    /// Gives back a key that [`Base::reserve`] gave and nothing was inserted under.
+    pub fn unreserve(&mut self, key: Key) {
+        self.shared.keys.release(key);
+    }
+
+    /// Takes a boxed source in under a reserved key.
+    pub fn insert_boxed(&mut self, key: Key, source: Box<A::Source>) {
+        let confined = Confined {
+            source: Some(source),
+            reasons: Reasons::EMPTY,
+            queued: false,
+            deferred: false,
+            timer: None,
+        };
+        self.slots.insert(key, Slot::Confined(confined));
+        self.shared.object_added();
+    }
+
+    /// Drops the source `key` at once, or at the end of its run if it is running. False if there is none.
+    pub fn remove(&mut self, key: Key) -> bool {
+        let Some(slot) = self.slots.take(key) else { return false };
+        let timer = match &slot {
+            Slot::Confined(confined) => confined.timer,
+            Slot::Homed(homed) => homed.timer,
+            Slot::Vacant => None,
+        };
+        if let Some(timer) = timer {
+            self.wheel.cancel(timer);
+        }
+        self.shared.keys.release(key);
+        self.shared.object_removed();
+        drop(slot);
+        true
+    }
+
+    /// The source `key`, unless it is running or gone.
+    pub fn source(&mut self, key: Key) -> Option<&mut A::Source> {
+        self.slots.confined_mut(key)?.source.as_deref_mut()
+    }
+
+    /// Posts `reasons` to the source `key`: it runs at the tail of the ready queue. Nothing if it is gone.
+    pub fn post_to(&mut self, key: Key, reasons: Reasons) {
+        let Some(confined) = self.slots.confined_mut(key) else { return };
+        confined.reasons = confined.reasons | reasons;
+        if !std::mem::replace(&mut confined.queued, true) {
+            self.ready.push_back(key);
+        }
+    }
+
+    /// Posts `reasons` to the source `key` through the deferred queue.
+    pub fn defer(&mut self, key: Key, reasons: Reasons) {
+        let Some(confined) = self.slots.confined_mut(key) else { return };
+        confined.reasons = confined.reasons | reasons | Reasons::DEFERRED;
+        if !std::mem::replace(&mut confined.deferred, true) {
+            self.deferred.push(key);
+        }
+    }
+
+    /// Sets the timer of `key`: [`Reasons::TIMER`] is posted to it at `deadline`, never before. Each key has one timer;
+    /// setting it again moves it.
+    pub fn arm(&mut self, key: Key, deadline: Time) {
+        let Self { slots, wheel, .. } = self;
+        let Some(timer) = timer_of(slots, key) else { return };
+        let tick = deadline.tick_ceil();
+        match timer {
+            Some(armed) if wheel.rearm(*armed, tick) => {}
+            _ => *timer = Some(wheel.insert(tick, key)),
+        }
+    }
+
+    /// Cancels the timer of `key`.
+    pub fn disarm(&mut self, key: Key) {
+        let Self { slots, wheel, .. } = self;
+        if let Some(armed) = timer_of(slots, key).and_then(Option::take) {
+            wheel.cancel(armed);
+        }
+    }
+
+    // ---- strands ----
+
+    /// Makes a strand homed on this base; it runs for the first time with [`Reasons::START`].
+    pub fn strand<B: Body>(
+        &mut self,
+        placement: Placement,
+        outer: B::Outer,
+        body: impl FnOnce(Key) -> B,
+    ) -> Arc<Strand<B>> {
+        let key = self.shared.keys.reserve();
+        let strand = Strand::new(key, Arc::clone(&self.shared), placement, outer, body(key));
+        self.shared.object_added();
+        self.adopt(key, Arc::clone(&strand) as Arc<dyn AnyStrand>);
+        strand
+    }
+
+    fn adopt(&mut self, key: Key, strand: Arc<dyn AnyStrand>) {
+        self.slots.insert(key, Slot::Homed(Homed { strand: Arc::clone(&strand), timer: None }));
+        let reasons = if self.draining { Reasons::START | Reasons::CLOSE } else { Reasons::START };
+        self.post_strand(&strand, reasons);
+    }
+
+    fn post_strand(&mut self, strand: &Arc<dyn AnyStrand>, reasons: Reasons) {
+        if strand.post_reasons(reasons) {
+            self.enqueue(Arc::clone(strand));
+        }
+    }
+
+    /// Puts a token where it may run: the base's own queue or the worker's deque.
+    fn enqueue(&mut self, strand: Arc<dyn AnyStrand>) {
+        match strand.placement() {
+            Placement::Base => self.bound.push_back(strand),
+            Placement::Any => enqueue(strand),
+        }
+    }
+
+    // ---- what the owner may ask and do ----
+
+    /// The base as other threads see it.
+    pub fn handle(&self) -> BaseHandle<A> {
+        BaseHandle::new(Arc::clone(&self.shared))
+    }
+
+    /// The number of the base in its runtime, from 0.
+    pub fn index(&self) -> usize {
+        self.shared.index
+    }
+
+    /// The time of this turn, read once.
+    pub fn now(&self) -> Time {
+        self.now
+    }
+
+    /// The time that is `after` from this turn.
+    pub fn deadline(&self, after: Duration) -> Time {
+        self.now.saturating_add(after)
+    }
+
+    /// Blocks to read into, and the time of this turn.
+    pub fn scratch(&mut self) -> &mut Scratch {
+        &mut self.scratch
+    }
+
+    /// The selector, to register with.
+    pub fn selector(&self) -> &Arc<AnySelector> {
+        &self.shared.selector
+    }
+
+    /// What the base has counted so far.
+    pub fn counters(&self) -> &BaseCounters {
+        &self.shared.counters
+    }
+
+    /// Objects that live here: bufferevents, listeners, timers.
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Whether nothing lives here.
+    pub fn is_empty(&self) -> bool {
+        self.slots.len() == 0
+    }
+
+    /// Ends the loop after what is ready now has run.
+    ///
+    /// # Libevent
+    /// `event_base_loopexit` with no delay.
+    #[doc(alias = "event_base_loopexit")]
+    pub fn exit(&self) {
+        self.shared.gate.exit();
+    }
+
+    /// Ends the loop after the callback that is running; what is ready stays so.
+    ///
+    /// # Libevent
+    /// `event_base_loopbreak`.
+    #[doc(alias = "event_base_loopbreak")]
+    pub fn break_now(&self) {
+        let _running = self.shared.gate.break_now();
+    }
+
+    /// Asks everything that lives here to close: sources are posted [`Reasons::CLOSE`], and so is what comes later.
+    pub fn close_all(&mut self) {
+        self.draining = true;
+        for key in self.slots.keys() {
+            match self.slots.get_mut(key) {
+                Some(Slot::Confined(_)) => self.post_to(key, Reasons::CLOSE),
+                Some(Slot::Homed(homed)) => {
+                    let strand = Arc::clone(&homed.strand);
+                    self.post_strand(&strand, Reasons::CLOSE);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Whether [`Base::close_all`] was called: new connections should close at once.
+    pub fn is_draining(&self) -> bool {
+        self.draining
+    }
+
+    /// The earliest time a timer may be due; `None` without timers. For loops that nest this base.
+    pub fn next_deadline(&self) -> Option<Time> {
+        self.wheel.next_deadline().map(Time::from_tick)
+    }
+
+    /// Gives the selector a timer of its own, so that who waits for the selector's descriptor, and not in it, is woken
+    /// when a timer of the base is due.
+    pub(crate) fn make_nested(&mut self) -> Result<()> {
+        self.alarm = Some(Alarm::new(&self.shared.selector)?);
+        Ok(())
+    }
+
+    /// Announces that nobody looks at this base from now on but through its selector's descriptor. False if there is
+    /// something to do still.
+    pub(crate) fn prepare_release(&mut self) -> Result<bool> {
+        if let Some(alarm) = &mut self.alarm {
+            alarm.set(self.wheel.next_deadline().map(Time::from_tick), self.shared.clock.now())?;
+        }
+        Ok(self.shared.park.park(|| !self.shared.inbox.is_empty()) == Park::Sleep)
+    }
+
+    fn take_lane(&mut self) -> Rc<Lane> {
+        let deque = self.lane.take().unwrap_or_else(deque::Worker::new_fifo);
+        Lane::new(self.shared.pool, deque)
+    }
+}
+
+fn timer_of<A: Affinity>(slots: &mut Slots<A>, key: Key) -> Option<&mut Option<TimerKey>> {
+    match slots.get_mut(key)? {
+        Slot::Confined(confined) => Some(&mut confined.timer),
+        Slot::Homed(homed) => Some(&mut homed.timer),
+        Slot::Vacant => None,
+    }
+}
+
+impl<A: Affinity> AsFd for Base<A> {
+    /// The selector's descriptor, readable when the base has events: another loop can wait on it.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.shared.selector.as_fd()
+    }
+}
+
+impl<A: Affinity> Drop for Base<A> {
+    fn drop(&mut self) {
+        self.shared.inbox.close();
+        for key in self.slots.keys() {
+            match self.slots.take(key) {
+                Some(Slot::Homed(homed)) if homed.strand.post_reasons(Reasons::CLOSE) => {
+                    homed.strand.orphan()
+                }
+                _ => {}
+            }
+        }
+        while !self.shared.inbox.is_empty() {
+            match self.shared.inbox.pop() {
+                Some(Message::Run(strand)) => strand.orphan(),
+                Some(Message::Adopt(_, strand)) if strand.post_reasons(Reasons::CLOSE) => strand.orphan(),
+                Some(_) => {}
+                // A push that began before the inbox closed is under way.
+                None => std::thread::yield_now(),
+            }
+        }
+        self.bound.drain(..).for_each(AnyStrand::orphan);
+        while let Some(task) = self.lane.as_ref().and_then(deque::Worker::pop) {
+            task.orphan();
+        }
+    }
+}
+
+impl<A: Affinity> fmt::Debug for Base<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Base")
+            .field("index", &self.shared.index)
+            .field("len", &self.slots.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,246 @@
+//! The part of a base that any thread may touch.
+
+use std::{any::Any, fmt, marker::PhantomData, sync::Arc, time::Duration};
+
+use bufferevent_sync::atomic::{AtomicUsize, Ordering};
+
+use super::Base;
+use crate::{
+    affinity::{Affinity, Movable},
+    clock::{Clock, Time},
+    counters::BaseCounters,
+    error::{Error, Result},
+    lane::PoolId,
+    placement::Placement,
+    protocol::{Gate, Inbox, ParkWord},
+    selector::{AnySelector, Selector as _},
+    slots::{Key, Keys},
+    strand::{AnyStrand, Body, Strand},
+};
+
+/// What other threads send to a base. `Call` and `Spawn` are bounded; the others are a few per object at most.
+pub(crate) enum Message {
+    /// A strand's token.
+    Run(Arc<dyn AnyStrand>),
+    /// A strand made elsewhere: put it into the table, then start it.
+    Adopt(Key, Arc<dyn AnyStrand>),
+    /// Sets, or with `None` cancels, the timer of a strand.
+    Arm(Key, Option<Time>),
+    /// A strand is dead: empty its slot.
+    Forget(Key),
+    /// A task for any worker.
+    Spawn(Box<dyn FnOnce() + Send>),
+    /// A user's closure; the argument is the `Base` of the right affinity.
+    Call(Box<dyn FnOnce(&mut dyn Any) + Send>),
+}
+
+/// What all threads share of one base.
+pub(crate) struct BaseShared {
+    pub(crate) index: usize,
+    pub(crate) pool: PoolId,
+    pub(crate) pinned: bool,
+    pub(crate) selector: Arc<AnySelector>,
+    pub(crate) clock: Clock,
+    pub(crate) keys: Keys,
+    pub(crate) inbox: Inbox<Message>,
+    inbox_limit: usize,
+    pub(crate) park: ParkWord,
+    pub(crate) gate: Gate,
+    pub(crate) counters: BaseCounters,
+    /// Objects living here: what placement compares.
+    objects: AtomicUsize,
+}
+
+impl BaseShared {
+    pub(crate) fn new(
+        index: usize,
+        pool: PoolId,
+        pinned: bool,
+        selector: AnySelector,
+        clock: Clock,
+        inbox: usize,
+    ) -> Self {
+        Self {
+            index,
+            pool,
+            pinned,
+            selector: Arc::new(selector),
+            clock,
+            keys: Keys::default(),
+            inbox: Inbox::with_capacity(inbox),
+            inbox_limit: inbox,
+            park: ParkWord::new(),
+            gate: Gate::new(),
+            counters: BaseCounters::default(),
+            objects: AtomicUsize::new(0),
+        }
+    }
+
+    /// Makes whoever waits for this base look at it.
+    pub(crate) fn notify(&self) {
+        if self.park.notify() {
+            // The eventfd cannot fail but by overflow, which leaves it readable.
+            let _ = self.selector.wake();
+        }
+    }
+
+    /// Sends a message that exists once per object and so needs no bound. `Err` gives it back: the base is gone.
+    pub(crate) fn send_internal(&self, message: Message) -> Result<(), Message> {
+        self.inbox.push_unbounded(message)?;
+        self.notify();
+        Ok(())
+    }
+
+    /// Sends a bounded message.
+    pub(crate) fn send(&self, message: Message) -> Result<()> {
+        if self.inbox.push(message).is_err() {
+            return Err(if self.inbox.is_closed() {
+                Error::Closed
+            } else {
+                Error::InboxFull { limit: self.inbox_limit }
+            });
+        }
+        self.notify();
+        Ok(())
+    }
+
+    /// Keeps a token that may not run now because the base's gate is shut.
+    pub(crate) fn hold(&self, strand: Arc<dyn AnyStrand>) {
+        if let Err(Message::Run(strand)) = self.inbox.push_unbounded(Message::Run(strand)) {
+            strand.orphan();
+        }
+    }
+
+    pub(crate) fn forget(&self, key: Key) {
+        // A base that is gone has no table left.
+        let _ = self.send_internal(Message::Forget(key));
+    }
+
+    pub(crate) fn load(&self) -> usize {
+        // ORDER: Relaxed; a load figure for placement, nothing is published through it.
+        self.objects.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn object_added(&self) {
+        // ORDER: Relaxed; see `load`.
+        self.objects.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn object_removed(&self) {
+        // ORDER: Relaxed; see `load`.
+        self.objects.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A base as other threads see it: cheap to clone, usable from anywhere.
+pub struct BaseHandle<A: Affinity = Movable> {
+    pub(crate) shared: Arc<BaseShared>,
+    affinity: PhantomData<fn(A)>,
+}
+
+impl<A: Affinity> BaseHandle<A> {
+    pub(crate) fn new(shared: Arc<BaseShared>) -> Self {
+        Self { shared, affinity: PhantomData }
+    }
+
+    /// The number of the base in its runtime, from 0.
+    pub fn index(&self) -> usize {
+        self.shared.index
+    }
+
+    /// Runs `f` on the base, soon, in the order of the posts of one thread.
+    ///
+    /// From any thread and any callback; never waits.
+    /// # Errors
+    /// [`Error::InboxFull`] if the base's inbox holds its limit of messages, [`Error::Closed`] if the base is gone,
+    /// [`Error::WrongAffinity`] if the base is of the other affinity. `f` is dropped then.
+    /// # Libevent
+    /// `event_base_once` with no timeout.
+    pub fn post(&self, f: impl FnOnce(&mut Base<A>) + Send + 'static) -> Result<()> {
+        if A::PINNED != self.shared.pinned {
+            return Err(Error::WrongAffinity);
+        }
+        self.shared.send(Message::Call(Box::new(move |base: &mut dyn Any| {
+            if let Some(base) = base.downcast_mut::<Base<A>>() {
+                f(base);
+            }
+        })))
+    }
+
+    /// Makes a strand homed on this base; its body is run for the first time with [`Reasons::START`].
+    ///
+    /// From any thread. The key is valid at once.
+    /// # Errors
+    /// [`Error::Closed`] if the base is gone.
+    pub fn strand<B: Body>(
+        &self,
+        placement: Placement,
+        outer: B::Outer,
+        body: impl FnOnce(Key) -> B,
+    ) -> Result<Arc<Strand<B>>> {
+        let key = self.shared.keys.reserve();
+        let strand = Strand::new(key, Arc::clone(&self.shared), placement, outer, body(key));
+        let any = Arc::clone(&strand) as Arc<dyn AnyStrand>;
+        self.shared.object_added();
+        match self.shared.send_internal(Message::Adopt(key, any)) {
+            Ok(()) => Ok(strand),
+            Err(_) => Err(Error::Closed),
+        }
+    }
+
+    /// Ends the base's loop after what is ready now has run.
+    ///
+    /// # Libevent
+    /// `event_base_loopexit` with no delay.
+    pub fn exit(&self) {
+        self.shared.gate.exit();
+        self.shared.notify();
+    }
+
+    /// Ends the base's loop now: when this returns, no callback of the base starts any more; those running on other
+    /// workers finish. What was ready stays so and runs when the base runs again.
+    ///
+    /// # Libevent
+    /// `event_base_loopbreak`.
+    pub fn break_now(&self) {
+        let _running = self.shared.gate.break_now();
+        self.shared.notify();
+    }
+
+    /// The time now on the base's clock.
+    pub fn now(&self) -> Time {
+        self.shared.clock.now()
+    }
+
+    /// The time that is `after` from now on the base's clock.
+    pub fn deadline(&self, after: Duration) -> Time {
+        self.now().saturating_add(after)
+    }
+
+    /// What the base has counted so far.
+    pub fn counters(&self) -> &BaseCounters {
+        &self.shared.counters
+    }
+
+    /// Objects that live on the base: bufferevents, listeners, timers.
+    pub fn objects(&self) -> usize {
+        self.shared.load()
+    }
+
+    /// The selector that registers for this base; registering and removing are allowed from any thread.
+    pub fn selector(&self) -> &Arc<AnySelector> {
+        &self.shared.selector
+    }
+}
+
+impl<A: Affinity> Clone for BaseHandle<A> {
+    fn clone(&self) -> Self {
+        Self::new(Arc::clone(&self.shared))
+    }
+}
+
+impl<A: Affinity> fmt::Debug for BaseHandle<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BaseHandle").field("index", &self.shared.index).finish_non_exhaustive()
+    }
+}

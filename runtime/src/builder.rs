@@ -1,0 +1,172 @@
+//! How a runtime is made.
+
+use std::{sync::Arc, thread::available_parallelism};
+
+use bufferevent_sync::deque;
+
+use crate::{
+    base::{Base, INBOX, shared::BaseShared},
+    clock::Clock,
+    error::{Error, Result},
+    lane::PoolId,
+    protocol::ParkWord,
+    runtime::Runtime,
+    sched::{
+        Worker,
+        pool::{BaseSlot, Pool, Seat, WorkerShared},
+        top::Top,
+    },
+    selector::SelectorKind,
+};
+
+/// The most workers, and the most bases, of one runtime.
+pub const MOST: usize = 1_024;
+
+/// Settings of a [`Runtime`].
+///
+/// ```
+/// use bufferevent_runtime::Runtime;
+///
+/// let runtime = Runtime::builder().workers(2).bases(4).build()?;
+/// assert_eq!(runtime.bases().len(), 4);
+/// # Ok::<(), bufferevent_runtime::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Builder {
+    workers: Option<usize>,
+    bases: Option<usize>,
+    stealing: bool,
+    inbox: usize,
+    selector: SelectorKind,
+    clock: Clock,
+    thread_name: String,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            workers: None,
+            bases: None,
+            stealing: true,
+            inbox: INBOX,
+            selector: SelectorKind::default(),
+            clock: Clock::monotonic(),
+            thread_name: "bufferevent".to_owned(),
+        }
+    }
+}
+
+impl Builder {
+    /// Threads that run the bases, 1 to [`MOST`]. Default: the cores this process may use.
+    #[must_use]
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = Some(workers);
+        self
+    }
+
+    /// Event bases, 1 to [`MOST`]. Default: as many as workers, so that each worker waits in a base of its own.
+    #[must_use]
+    pub fn bases(mut self, bases: usize) -> Self {
+        self.bases = Some(bases);
+        self
+    }
+
+    /// Keeps every base, and all that is homed on it, on its own worker: nothing is stolen, nobody helps. Default: off.
+    #[must_use]
+    pub fn pinned(mut self, pinned: bool) -> Self {
+        self.stealing = !pinned;
+        self
+    }
+
+    /// Messages a base's inbox holds before a post is refused. Default: [`INBOX`].
+    #[must_use]
+    pub fn inbox(mut self, messages: usize) -> Self {
+        self.inbox = messages.max(1);
+        self
+    }
+
+    /// Which selector the bases wait in. Default: the system's fastest.
+    #[must_use]
+    pub fn selector(mut self, kind: SelectorKind) -> Self {
+        self.selector = kind;
+        self
+    }
+
+    /// Where the time comes from. Default: the system's monotonic clock.
+    #[must_use]
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Name of the threads that [`Runtime::run`] makes; the worker's number follows it. Default: `bufferevent`.
+    #[must_use]
+    pub fn thread_name(mut self, name: impl Into<String>) -> Self {
+        self.thread_name = name.into();
+        self
+    }
+
+    /// Makes the runtime. Nothing runs before its workers do.
+    ///
+    /// # Errors
+    /// [`Error::InvalidWorkers`] or [`Error::InvalidBases`] for 0 or more than [`MOST`]; [`Error::Unsupported`] for more
+    /// bases than workers, or a pinned runtime with fewer workers than bases, where the selector cannot be nested;
+    /// [`Error::Io`] if the system has no selector to give.
+    pub fn build(self) -> Result<Runtime> {
+        let workers = self.workers.unwrap_or_else(cores);
+        let bases = self.bases.unwrap_or(workers);
+        if workers == 0 || workers > MOST {
+            return Err(Error::InvalidWorkers { workers, limit: MOST });
+        }
+        if bases == 0 || bases > MOST {
+            return Err(Error::InvalidBases { bases, limit: MOST });
+        }
+        if bases > workers && !self.stealing {
+            return Err(Error::Unsupported("a pinned runtime needs as many workers as bases"));
+        }
+        let id = PoolId::unique();
+        let mut top = if bases > workers { Some(Top::new()?) } else { None };
+        let mut slots = Vec::with_capacity(bases);
+        for index in 0..bases {
+            slots.push(self.base(index, id, top.as_mut())?);
+        }
+        let mut own = Vec::with_capacity(workers);
+        let mut shared = Vec::with_capacity(workers);
+        for index in 0..workers {
+            let deque = deque::Worker::new_fifo();
+            shared.push(WorkerShared::new(deque.stealer(), self.seat(index, &slots, top.is_some())?));
+            own.push(deque);
+        }
+        let pool = Arc::new(Pool::new(id, self.clock, slots, shared, top, self.stealing));
+        let own = own.into_iter().enumerate();
+        let workers = own.map(|(index, deque)| Worker::new(Arc::clone(&pool), index, deque)).collect();
+        Ok(Runtime::new(pool, workers, self.thread_name))
+    }
+
+    fn base(&self, index: usize, id: PoolId, top: Option<&mut Top>) -> Result<BaseSlot> {
+        let selector = self.selector.make()?;
+        let shared = Arc::new(BaseShared::new(index, id, false, selector, self.clock.clone(), self.inbox));
+        let mut core = Base::from_shared(Arc::clone(&shared));
+        if let Some(top) = top {
+            core.make_nested()?;
+            top.add(index, &shared.selector)?;
+        }
+        Ok(BaseSlot::new(core, shared))
+    }
+
+    fn seat(&self, index: usize, bases: &[BaseSlot], nested: bool) -> Result<Seat> {
+        if nested {
+            return Ok(Seat::Top);
+        }
+        match bases.get(index) {
+            Some(base) => Ok(Seat::Home(Arc::clone(&base.shared))),
+            None => Ok(Seat::Own { park: ParkWord::new(), selector: self.selector.make()? }),
+        }
+    }
+}
+
+/// Cores this process may use: the standard library's figure heeds affinity and quotas, the other is for systems
+/// where it has none.
+fn cores() -> usize {
+    available_parallelism().map_or_else(|_| num_cpus::get(), usize::from).clamp(1, MOST)
+}

@@ -1,0 +1,91 @@
+//! What can go wrong, grouped by whose fault it was.
+
+use std::{fmt, io};
+
+/// The result of this crate's calls.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// The system refused: out of descriptors, address in use, permission, and so on.
+    Io(io::Error),
+    /// The base, or what the id or handle named, is gone.
+    Closed,
+    /// The base's inbox holds its limit of messages; the message was not taken.
+    InboxFull {
+        /// Messages it may hold.
+        limit: usize,
+    },
+    /// The number of workers is 0 or above the limit.
+    InvalidWorkers {
+        /// What was asked for.
+        workers: usize,
+        /// The most a runtime may have.
+        limit: usize,
+    },
+    /// The number of bases is 0 or above the limit.
+    InvalidBases {
+        /// What was asked for.
+        bases: usize,
+        /// The most a runtime may have.
+        limit: usize,
+    },
+    /// All workers the runtime was built with have been handed out already.
+    NoWorkerLeft {
+        /// Workers it was built with.
+        workers: usize,
+    },
+    /// The setting needs a selector that this system, or the chosen one, does not have.
+    Unsupported(&'static str),
+    /// The calling thread already holds a strand: taking another could deadlock.
+    WouldDeadlock,
+    /// The base is of the other affinity: a [`Pinned`](crate::Pinned) base where a movable one was expected, or the reverse.
+    WrongAffinity,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(source) => write!(f, "{source}"),
+            Self::Closed => f.write_str("the base or the object is closed"),
+            Self::InboxFull { limit } => {
+                write!(f, "the inbox of the base holds its limit of {limit} messages")
+            }
+            Self::InvalidWorkers { workers, limit } => {
+                write!(f, "{workers} workers asked for; a runtime has 1 to {limit}")
+            }
+            Self::InvalidBases { bases, limit } => {
+                write!(f, "{bases} bases asked for; a runtime has 1 to {limit}")
+            }
+            Self::NoWorkerLeft { workers } => write!(f, "all {workers} workers of the runtime are taken"),
+            Self::Unsupported(what) => write!(f, "not supported here: {what}"),
+            Self::WouldDeadlock => {
+                f.write_str("this thread already holds a strand; taking another could deadlock")
+            }
+            Self::WrongAffinity => f.write_str("the base is of the other affinity (pinned or movable)"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Io(source) => Some(source),
+            _ => None,
+        }
+    }
+}
+
+impl From<io::Error> for Error {
+    fn from(source: io::Error) -> Self {
+        Self::Io(source)
+    }
+}
+
+impl From<rustix::io::Errno> for Error {
+    fn from(source: rustix::io::Errno) -> Self {
+        Self::Io(source.into())
+    }
+}

@@ -1,0 +1,101 @@
+//! The deque of the running worker, reachable from the code it runs.
+//!
+//! A worker enters its lane for as long as it runs a turn. Posts and spawns made by callbacks find it through the
+//! thread and push there without a lock or a wake-up; everything else goes to an inbox.
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+};
+
+use bufferevent_sync::{
+    atomic::{AtomicU64, Ordering},
+    deque,
+};
+
+use crate::task::Task;
+
+/// Tells the lanes of one pool from those of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PoolId(pub(crate) u64);
+
+impl PoolId {
+    /// An id that no pool had before.
+    pub(crate) fn unique() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        // ORDER: Relaxed; only uniqueness matters.
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// A worker's own end of its deque.
+pub(crate) struct Lane {
+    pub(crate) pool: PoolId,
+    pub(crate) deque: deque::Worker<Task>,
+    /// Estimated run time of what was pushed here and not popped here, in nanoseconds; stolen tasks stay in until the
+    /// deque is empty.
+    queued_nanos: Cell<u64>,
+}
+
+impl Lane {
+    pub(crate) fn new(pool: PoolId, deque: deque::Worker<Task>) -> Rc<Self> {
+        Rc::new(Self { pool, deque, queued_nanos: Cell::new(0) })
+    }
+
+    fn push(&self, task: Task) {
+        self.queued_nanos.set(self.queued_nanos.get() + task.estimated_nanos());
+        self.deque.push(task);
+    }
+
+    /// The oldest task.
+    pub(crate) fn pop(&self) -> Option<Task> {
+        let task = self.deque.pop();
+        let popped = task.as_ref().map_or(u64::MAX, Task::estimated_nanos);
+        self.queued_nanos.set(self.queued_nanos.get().saturating_sub(popped));
+        task
+    }
+
+    /// Estimated run time of at least two queued tasks, in nanoseconds; 0 for fewer.
+    pub(crate) fn backlog_nanos(&self) -> u64 {
+        if self.deque.len() < 2 { 0 } else { self.queued_nanos.get() }
+    }
+}
+
+/// Tasks a lane may hold before `spawn` is refused. Tokens of strands are bounded by the number of strands.
+pub(crate) const TASKS: usize = 1 << 20;
+
+std::thread_local! {
+    static CURRENT: RefCell<Option<Rc<Lane>>> = const { RefCell::new(None) };
+}
+
+/// Makes `lane` the thread's current one until the guard drops.
+pub(crate) fn enter(lane: &Rc<Lane>) -> Entered {
+    Entered(CURRENT.with(|current| current.replace(Some(Rc::clone(lane)))))
+}
+
+/// Restores the lane that was current before.
+pub(crate) struct Entered(Option<Rc<Lane>>);
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        CURRENT.with(|current| current.replace(self.0.take()));
+    }
+}
+
+/// Pushes onto the current lane if it is of this pool.
+pub(crate) fn push(pool: PoolId, task: Task) -> Result<(), Task> {
+    CURRENT.with(|current| match &*current.borrow() {
+        Some(lane) if lane.pool == pool => {
+            lane.push(task);
+            Ok(())
+        }
+        _ => Err(task),
+    })
+}
+
+/// Tasks on the current lane, if it is of this pool.
+pub(crate) fn len(pool: PoolId) -> Option<usize> {
+    CURRENT.with(|current| {
+        current.borrow().as_ref().filter(|lane| lane.pool == pool).map(|lane| lane.deque.len())
+    })
+}

@@ -1,0 +1,200 @@
+//! The runtime: N bases, M workers, and what is done to all of them.
+
+use std::{fmt, net::ToSocketAddrs, sync::Arc, thread, time::Duration};
+
+use bufferevent_sync::{
+    Mutex,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use crate::{
+    base::{
+        Base, BaseHandle,
+        shared::{BaseShared, Message},
+    },
+    builder::Builder,
+    counters::WorkerCounters,
+    error::{Error, Result},
+    lane,
+    listener::{Accepted, BoxError, Listener, ListenerHandle},
+    placement::{Random, choose},
+    sched::{Worker, pool::Pool},
+    task::Task,
+};
+
+/// N event bases on M threads. A cheap handle: clones name the same runtime, and any thread may use them.
+///
+/// ```
+/// use bufferevent_runtime::Runtime;
+///
+/// let runtime = Runtime::builder().workers(2).build()?;
+/// let stopper = runtime.clone();
+/// runtime.spawn(move || stopper.stop())?;
+/// runtime.run()?;
+/// # Ok::<(), bufferevent_runtime::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Runtime {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    pool: Arc<Pool>,
+    workers: Mutex<Vec<Option<Worker>>>,
+    bases: Vec<Arc<BaseShared>>,
+    /// Which base gets the next task spawned from outside.
+    next: AtomicUsize,
+    thread_name: String,
+}
+
+impl Runtime {
+    /// Settings to begin with.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    pub(crate) fn new(pool: Arc<Pool>, workers: Vec<Worker>, thread_name: String) -> Self {
+        let bases = pool.bases.iter().map(|base| Arc::clone(&base.shared)).collect();
+        let workers = Mutex::new(workers.into_iter().map(Some).collect());
+        Self { inner: Arc::new(Inner { pool, workers, bases, next: AtomicUsize::new(0), thread_name }) }
+    }
+
+    /// Takes one worker, to be run on a thread of the caller's own.
+    ///
+    /// # Errors
+    /// [`Error::NoWorkerLeft`] when all have been taken.
+    pub fn worker(&self) -> Result<Worker> {
+        let mut workers = self.inner.workers.lock();
+        let count = workers.len();
+        let free = workers.iter_mut().find(|worker| worker.is_some());
+        free.and_then(Option::take).ok_or(Error::NoWorkerLeft { workers: count })
+    }
+
+    /// Runs all workers that were not taken, one of them on this thread, until the runtime stops.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if a thread cannot be made or a selector fails; [`Error::NoWorkerLeft`] if all workers were taken.
+    pub fn run(&self) -> Result<()> {
+        let mine = self.worker()?;
+        let mut threads = Vec::new();
+        while let Ok(worker) = self.worker() {
+            let name = format!("{}-{}", self.inner.thread_name, worker.index());
+            match thread::Builder::new().name(name).spawn(move || worker.run()) {
+                Ok(thread) => threads.push(thread),
+                Err(error) => {
+                    self.stop();
+                    threads.into_iter().for_each(|thread| drop(thread.join()));
+                    return Err(error.into());
+                }
+            }
+        }
+        let mut result = mine.run();
+        for thread in threads {
+            match thread.join() {
+                Ok(ended) => result = result.and(ended),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        result
+    }
+
+    /// Stops all workers after the callback each is in. What lives on the bases stays until the runtime is dropped.
+    pub fn stop(&self) {
+        self.inner.pool.stop();
+    }
+
+    /// Ends gracefully: listeners and timers close, each bufferevent is closed (its output is written out), and the
+    /// workers stop when nothing is left, or after `grace` at the latest.
+    ///
+    /// # Errors
+    /// [`Error::InboxFull`] or [`Error::Closed`] if a base could not be told.
+    pub fn shutdown(&self, grace: Duration) -> Result<()> {
+        self.inner.pool.begin_shutdown(grace);
+        for base in self.bases() {
+            base.post(Base::close_all)?;
+        }
+        Ok(())
+    }
+
+    /// Handles of the bases, in the order of their numbers.
+    pub fn bases(&self) -> Vec<BaseHandle> {
+        self.inner.bases.iter().map(|shared| BaseHandle::new(Arc::clone(shared))).collect()
+    }
+
+    /// What each worker has counted so far.
+    pub fn worker_counters(&self) -> impl Iterator<Item = &WorkerCounters> {
+        self.inner.pool.workers.iter().map(|worker| &worker.counters)
+    }
+
+    /// Runs `f` on any worker, soon. Called from a callback it goes to the queue of the worker that runs the callback,
+    /// without a lock or a system call.
+    ///
+    /// # Errors
+    /// [`Error::InboxFull`] if the queue holds its limit, [`Error::Closed`] if the runtime is gone.
+    pub fn spawn(&self, f: impl FnOnce() + Send + 'static) -> Result<()> {
+        let id = self.inner.pool.id;
+        match lane::len(id) {
+            Some(queued) if queued >= lane::TASKS => return Err(Error::InboxFull { limit: lane::TASKS }),
+            Some(_) => {
+                let pushed = lane::push(id, Task::Call(Box::new(f)));
+                debug_assert!(pushed.is_ok(), "the lane that was there a line above");
+                return Ok(());
+            }
+            None => {}
+        }
+        // ORDER: Relaxed; spreads tasks over bases, nothing is published through it.
+        let next = self.inner.next.fetch_add(1, Ordering::Relaxed);
+        self.inner.bases[next % self.inner.bases.len()].send(Message::Spawn(Box::new(f)))
+    }
+
+    /// Listens on `addresses`. Each connection is placed on a base, the less loaded of two drawn at random, and
+    /// `on_accept` runs there with it; an error it answers closes the connection.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if no address can be listened on, or the selector does not take the socket.
+    /// # Libevent
+    /// `evconnlistener_new_bind`.
+    pub fn listen<F>(&self, addresses: impl ToSocketAddrs, on_accept: F) -> Result<ListenerHandle>
+    where
+        F: Fn(Accepted, &mut Base) -> Result<(), BoxError> + Send + Sync + 'static,
+    {
+        self.listen_on(Listener::bind(addresses)?, on_accept)
+    }
+
+    /// As [`Runtime::listen`], on a listener that was made already.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the selector does not take the socket.
+    pub fn listen_on<F>(&self, listener: Listener, on_accept: F) -> Result<ListenerHandle>
+    where
+        F: Fn(Accepted, &mut Base) -> Result<(), BoxError> + Send + Sync + 'static,
+    {
+        let bases = self.inner.bases.clone();
+        let on_accept = Arc::new(on_accept);
+        let mut random = Random::new(bases.len() as u64);
+        let first = BaseHandle::new(Arc::clone(&bases[0]));
+        listener.start_from(first, move |accepted, base| {
+            let chosen = choose(&bases, &mut random);
+            if chosen.index == base.index() {
+                return on_accept(accepted, base);
+            }
+            let on_accept = Arc::clone(&on_accept);
+            let posted = BaseHandle::new(Arc::clone(chosen)).post(move |base: &mut Base| {
+                base.counters().accepted.add(1);
+                // The connection is closed by its drop; there is nobody to tell on this base.
+                let _ = on_accept(accepted, base);
+            });
+            Ok(posted?)
+        })
+    }
+}
+
+impl fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let pool = &self.inner.pool;
+        f.debug_struct("Runtime")
+            .field("bases", &pool.bases.len())
+            .field("workers", &pool.workers.len())
+            .finish()
+    }
+}

@@ -1,0 +1,7 @@
+//! The scheduler: workers, what they share, and where they sleep.
+
+pub(crate) mod pool;
+pub(crate) mod top;
+mod worker;
+
+pub use self::worker::Worker;

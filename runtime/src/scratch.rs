@@ -1,0 +1,57 @@
+//! Blocks that reads go into: one per worker at rest, a few pooled.
+//!
+//! A read lands in the current block. A small one is copied out; a large one keeps the block, and the next read gets a
+//! pooled one. So an idle connection owns no memory, and no block is zeroed twice.
+
+/// Bytes of one block.
+pub const BLOCK: usize = 64 * 1024;
+
+/// Blocks kept for re-use: 4 MiB per worker at most.
+const POOLED: usize = 64;
+
+/// A worker's blocks. Every block has length [`BLOCK`] and has been written once, so it is safe to read into.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    current: Vec<u8>,
+    pool: Vec<Vec<u8>>,
+}
+
+impl Scratch {
+    /// The block to read into.
+    pub fn block(&mut self) -> &mut [u8] {
+        if self.current.is_empty() {
+            self.current = self.pool.pop().unwrap_or_else(|| vec![0; BLOCK]);
+        }
+        &mut self.current
+    }
+
+    /// Gives the current block away, with what was read into it.
+    pub fn take(&mut self) -> Vec<u8> {
+        self.block();
+        std::mem::take(&mut self.current)
+    }
+
+    /// Takes a block back. One of another size is dropped, as is one too many.
+    pub fn give(&mut self, block: Vec<u8>) {
+        if block.len() == BLOCK && self.pool.len() < POOLED {
+            self.pool.push(block);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_given_back_is_used_again() {
+        let mut scratch = Scratch::default();
+        scratch.block()[0] = 7;
+        let block = scratch.take();
+        let address = block.as_ptr();
+        scratch.give(block);
+        assert_eq!(scratch.block().as_ptr(), address);
+        scratch.give(vec![0; 10]);
+        assert!(scratch.pool.is_empty(), "a block of another size is dropped");
+    }
+}

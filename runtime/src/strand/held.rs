@@ -1,0 +1,44 @@
+//! The lock of a strand in the hands of its runner.
+
+use std::sync::Arc;
+
+use bufferevent_sync::MutexGuard;
+
+use super::{
+    Body, Strand,
+    guard::{Holding, enter_held},
+};
+
+/// A strand's body, locked by its runner.
+pub struct Held<'a, B: Body> {
+    strand: &'a Arc<Strand<B>>,
+    locked: Option<(MutexGuard<'a, B>, Holding)>,
+}
+
+impl<'a, B: Body> Held<'a, B> {
+    pub(super) fn new(strand: &'a Arc<Strand<B>>, guard: MutexGuard<'a, B>) -> Self {
+        Self { strand, locked: Some((guard, enter_held())) }
+    }
+
+    /// The strand itself.
+    pub fn strand(&self) -> &'a Arc<Strand<B>> {
+        self.strand
+    }
+
+    /// The body. After [`Held::unlocked`] answered `None` there is none left to touch and the run must end.
+    ///
+    /// # Panics
+    /// If the lock was lost and the run goes on all the same.
+    pub fn body(&mut self) -> &mut B {
+        &mut self.locked.as_mut().expect("the lock is held until `unlocked` says that it was lost").0
+    }
+
+    /// Calls `f` with the lock dropped, then takes it back unless somebody holds it; `None` says that somebody does.
+    /// The run must then end with [`Left::Contended`](super::Left::Contended).
+    pub fn unlocked<R>(&mut self, f: impl FnOnce() -> R) -> (R, bool) {
+        self.locked = None;
+        let result = f();
+        self.locked = self.strand.body.try_lock().map(|guard| (guard, enter_held()));
+        (result, self.locked.is_some())
+    }
+}

@@ -1,0 +1,293 @@
+//! A strand: lock domain, unit of ownership and unit of scheduling.
+//!
+//! A strand owns a body behind a lock and a [`StrandWord`]. Posting sets reasons in the word and, if nobody else has,
+//! puts one token into a queue; whoever pops the token runs the strand. The runner never waits for the lock: a token
+//! that meets a guard is parked with it, and the guard's drop puts it back into a queue.
+//!
+//! Lock order: a strand's lock is outermost; only leaf locks are taken under it. A thread holds one strand at a time,
+//! but for [`lock_both`].
+
+mod guard;
+mod held;
+
+use std::{any::Any, fmt, sync::Arc};
+
+use bufferevent_sync::{
+    Mutex,
+    atomic::{AtomicU32, Ordering},
+};
+
+pub use self::{
+    guard::{StrandGuard, lock_both},
+    held::Held,
+};
+use crate::{
+    base::{
+        BaseHandle,
+        shared::{BaseShared, Message},
+    },
+    clock::Time,
+    lane,
+    placement::Placement,
+    protocol::{Finished, Posted, Reasons, StrandWord},
+    scratch::Scratch,
+    slots::Key,
+    task::Task,
+};
+
+/// What a strand's lock protects, and what is done with it in a run.
+pub trait Body: Sized + Send + 'static {
+    /// The part that any thread may reach without the lock.
+    type Outer: Send + Sync + 'static;
+
+    /// Handles `reasons`. Called with the lock held; [`Held::unlocked`] drops it for the length of a call.
+    fn run(held: &mut Held<'_, Self>, reasons: Reasons, lent: &mut Lent<'_>) -> Left;
+
+    /// Ends the body without any callback: its base is gone.
+    fn abandon(&mut self, outer: &Self::Outer);
+}
+
+/// What the running worker lends to a run.
+#[derive(Debug)]
+pub struct Lent<'a> {
+    /// Blocks to read into.
+    pub scratch: &'a mut Scratch,
+    /// The time of this turn.
+    pub now: Time,
+}
+
+/// What a run of a strand leaves behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Left {
+    /// Nothing until something is posted.
+    Idle,
+    /// Run again at the tail of the queue, with these reasons.
+    Again(Reasons),
+    /// [`Held::unlocked`] could not take the lock back: a guard holds it. Run again, with these reasons, when it drops.
+    Contended(Reasons),
+    /// The strand is finished; nothing runs it again.
+    Dead,
+}
+
+/// A strand with its body of type `B`.
+pub struct Strand<B: Body> {
+    word: StrandWord,
+    key: Key,
+    home: Arc<BaseShared>,
+    placement: Placement,
+    cost: Cost,
+    outer: B::Outer,
+    body: Mutex<B>,
+}
+
+impl<B: Body> Strand<B> {
+    pub(crate) fn new(
+        key: Key,
+        home: Arc<BaseShared>,
+        placement: Placement,
+        outer: B::Outer,
+        body: B,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            word: StrandWord::new(),
+            key,
+            home,
+            placement,
+            cost: Cost::default(),
+            outer,
+            body: Mutex::new(body),
+        })
+    }
+
+    /// The part that needs no lock.
+    pub fn outer(&self) -> &B::Outer {
+        &self.outer
+    }
+
+    /// The key of the strand in its base.
+    pub fn key(&self) -> Key {
+        self.key
+    }
+
+    /// The base the strand is homed on.
+    pub fn base(&self) -> BaseHandle {
+        BaseHandle::new(Arc::clone(&self.home))
+    }
+
+    /// Sets the strand's timer, or cancels it: [`Reasons::TIMER`] is posted then.
+    pub fn arm(&self, deadline: Option<Time>) {
+        // A base that is gone fires no timers.
+        let _ = self.home.send_internal(Message::Arm(self.key, deadline));
+    }
+
+    /// Whether the calling thread is a worker of the strand's runtime, or inside a turn of its base.
+    pub fn is_on_worker(&self) -> bool {
+        lane::len(self.home.pool).is_some()
+    }
+
+    /// Posts `reasons`; the strand runs soon, on any worker its placement allows.
+    pub fn post(self: &Arc<Self>, reasons: Reasons) {
+        if self.word.post(reasons) == Posted::Enqueue {
+            enqueue(Arc::clone(self) as Arc<dyn AnyStrand>);
+        }
+    }
+
+    /// Takes those of `which` that were posted since the run began. Only for the runner.
+    pub fn take(&self, which: Reasons) -> Reasons {
+        self.word.take(which)
+    }
+
+    /// Runs the strand once; the caller has popped its token. Answers whether the token goes back into a queue.
+    fn run_token(self: &Arc<Self>, lent: &mut Lent<'_>) -> Option<Arc<dyn AnyStrand>> {
+        if !self.home.gate.enter() {
+            self.home.hold(Arc::clone(self) as Arc<dyn AnyStrand>);
+            return None;
+        }
+        let requeue = self.run_gated(lent);
+        self.home.gate.leave();
+        requeue.then(|| Arc::clone(self) as Arc<dyn AnyStrand>)
+    }
+
+    fn run_gated(self: &Arc<Self>, lent: &mut Lent<'_>) -> bool {
+        let Some(mut reasons) = self.word.begin() else { return false };
+        let mut guard = self.body.try_lock();
+        loop {
+            let Some(held) = guard.take() else {
+                // The lock is held elsewhere: park the token with its holder, then look once more, since the holder
+                // may have gone before it could see that.
+                self.word.contend(reasons);
+                let Some(second) = self.body.try_lock() else { return false };
+                if !self.word.reclaim() {
+                    drop(second);
+                    return self.word.release(Reasons::EMPTY);
+                }
+                let Some(again) = self.word.begin() else { return false };
+                reasons = again;
+                guard = Some(second);
+                continue;
+            };
+            let mut held = Held::new(self, held);
+            let left = B::run(&mut held, reasons, lent);
+            drop(held);
+            return match left {
+                Left::Idle => self.finish(Reasons::EMPTY),
+                Left::Again(left) => self.finish(left),
+                Left::Contended(left) => {
+                    reasons = left;
+                    continue;
+                }
+                Left::Dead => {
+                    self.word.kill();
+                    let _ = self.word.finish(Reasons::EMPTY);
+                    self.home.forget(self.key);
+                    false
+                }
+            };
+        }
+    }
+
+    fn finish(&self, left: Reasons) -> bool {
+        self.word.finish(left) == Finished::Requeue
+    }
+}
+
+impl<B: Body> fmt::Debug for Strand<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Strand").field("key", &self.key).field("word", &self.word).finish_non_exhaustive()
+    }
+}
+
+/// A strand whose body type is not known: what queues and slots hold.
+pub(crate) trait AnyStrand: Send + Sync + Any {
+    /// Runs the strand; the caller has popped its token. `Some`: the token goes back to the tail of a queue.
+    fn run(self: Arc<Self>, lent: &mut Lent<'_>) -> Option<Arc<dyn AnyStrand>>;
+    /// Posts; true: the caller enqueues the token.
+    fn post_reasons(&self, reasons: Reasons) -> bool;
+    /// Ends the strand without callbacks because its base is gone.
+    fn orphan(self: Arc<Self>);
+    fn home(&self) -> &Arc<BaseShared>;
+    fn placement(&self) -> Placement;
+    fn cost(&self) -> &Cost;
+    fn describe(&self) -> String;
+}
+
+impl<B: Body> AnyStrand for Strand<B> {
+    fn run(self: Arc<Self>, lent: &mut Lent<'_>) -> Option<Arc<dyn AnyStrand>> {
+        self.run_token(lent)
+    }
+
+    fn post_reasons(&self, reasons: Reasons) -> bool {
+        self.word.post(reasons) == Posted::Enqueue
+    }
+
+    fn orphan(self: Arc<Self>) {
+        if self.word.begin().is_none() {
+            return;
+        }
+        let Some(mut body) = self.body.try_lock() else {
+            // A guard holds the strand; its drop finds the base gone and comes here again.
+            self.word.contend(Reasons::EMPTY);
+            let gone = self.body.try_lock().is_some();
+            if gone && self.word.release(Reasons::EMPTY) {
+                self.orphan();
+            }
+            return;
+        };
+        body.abandon(&self.outer);
+        drop(body);
+        self.word.kill();
+        let _ = self.word.finish(Reasons::EMPTY);
+    }
+
+    fn home(&self) -> &Arc<BaseShared> {
+        &self.home
+    }
+
+    fn placement(&self) -> Placement {
+        self.placement
+    }
+
+    fn cost(&self) -> &Cost {
+        &self.cost
+    }
+
+    fn describe(&self) -> String {
+        format!("{:?} {:?}", self.key, self.word)
+    }
+}
+
+/// Puts a strand's token into a queue: the calling worker's own, if it may run the strand, else its home base's inbox.
+pub(crate) fn enqueue(strand: Arc<dyn AnyStrand>) {
+    let strand = match strand.placement() {
+        Placement::Any => match lane::push(strand.home().pool, Task::Strand(strand)) {
+            Ok(()) => return,
+            Err(Task::Strand(strand)) => strand,
+            Err(Task::Call(_)) => return,
+        },
+        Placement::Base => strand,
+    };
+    let home = Arc::clone(strand.home());
+    if let Err(Message::Run(strand)) = home.send_internal(Message::Run(strand)) {
+        strand.orphan();
+    }
+}
+
+/// Moving average of a strand's run time, in nanoseconds. Written by the runner, read by the worker that decides
+/// whether to call for help; a stale value costs one needless or one late call.
+#[derive(Debug, Default)]
+pub(crate) struct Cost(AtomicU32);
+
+impl Cost {
+    pub(crate) fn record(&self, nanos: u64) {
+        // ORDER: Relaxed; a statistic with one writer at a time, nothing is published through it.
+        let old = self.0.load(Ordering::Relaxed);
+        let sample = nanos.min(u64::from(u32::MAX)) as u32;
+        self.0.store(old - old / 8 + sample / 8, Ordering::Relaxed);
+    }
+
+    pub(crate) fn nanos(&self) -> u64 {
+        // ORDER: Relaxed; see `record`.
+        u64::from(self.0.load(Ordering::Relaxed))
+    }
+}
