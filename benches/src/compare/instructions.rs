@@ -1,0 +1,71 @@
+//! User instructions per operation, counted by callgrind.
+//!
+//! As with system calls: the difference between a run of R and one of twice as many requests, over R.
+
+use std::fs;
+use std::io;
+
+use super::syscalls::{exists, run_wrapped, scratch_file};
+use super::{Bench, Load, Server};
+use crate::json::Object;
+
+/// User instructions per operation.
+#[derive(Clone, Debug)]
+pub struct Instructions {
+    /// The server's name.
+    pub name: String,
+    /// User instructions per operation, all threads together.
+    pub each: f64,
+}
+
+/// Counts what `server` executes per operation of `load`.
+///
+/// * `requests`: R; `load.limit` is not used.
+///
+/// Returns `None` when there is no `valgrind`.
+pub fn measure(
+    bench: &Bench,
+    server: &Server,
+    load: &Load,
+    requests: u64,
+) -> io::Result<Option<Instructions>> {
+    if !exists("valgrind") {
+        return Ok(None);
+    }
+    let once = count(bench, server, load, requests)?;
+    let twice = count(bench, server, load, requests * 2)?;
+    Ok(Some(Instructions { name: server.name.clone(), each: (twice - once) / requests as f64 }))
+}
+
+impl Instructions {
+    /// Returns the count as a JSON object.
+    pub fn to_json(&self) -> String {
+        Object::new().text("name", &self.name).number("user_instructions_per_operation", self.each).finish()
+    }
+}
+
+fn count(bench: &Bench, server: &Server, load: &Load, requests: u64) -> io::Result<f64> {
+    let file = scratch_file("callgrind", requests);
+    let out = format!("--callgrind-out-file={}", file.display());
+    let wrapper = ["valgrind", "--tool=callgrind", &out].map(str::to_owned);
+    run_wrapped(bench, server, load, requests, &wrapper)?;
+    let profile = fs::read_to_string(&file);
+    let _ = fs::remove_file(&file);
+    total(&profile?).ok_or_else(|| io::Error::other("callgrind wrote no total"))
+}
+
+fn total(profile: &str) -> Option<f64> {
+    let line = profile.lines().find_map(|line| line.strip_prefix("totals:"))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_total_of_callgrind_is_found() {
+        assert_eq!(total("events: Ir\nfn=(1) main\n1 10\n\ntotals: 12345\n"), Some(12345.0));
+        assert_eq!(total("events: Ir\n"), None);
+    }
+}

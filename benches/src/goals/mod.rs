@@ -1,0 +1,300 @@
+//! The speed goals that can be measured from outside, one row each: goal, measured, verdict.
+//!
+//! The list is what `README.md` explains; each goal's experiments are one function here. The subject is `bev`, or the
+//! yardstick in its place to see what the machine's scatter alone makes of every goal.
+
+use std::io;
+use std::time::Duration;
+
+use crate::Mode;
+use crate::compare::cpu::{self, Run, Series};
+use crate::compare::stats::Spread;
+use crate::compare::{Bench, Load, Server, instructions, memory, syscalls};
+use crate::drive::Limit;
+use crate::json::Object;
+
+/// How much to measure, and on whom.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Who is measured against the yardstick.
+    pub subject: Subject,
+    /// Rounds of every experiment that takes time.
+    pub rounds: usize,
+    /// Length of one load.
+    pub duration: Duration,
+    /// R of those that count.
+    pub requests: u64,
+}
+
+/// Who is measured against the yardstick.
+#[derive(Clone, Debug)]
+pub enum Subject {
+    /// The program `bev` at this path.
+    Bev(String),
+    /// The yardstick itself: every ratio should be 1.
+    Yard,
+}
+
+/// One row of the result.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// The goal's number.
+    pub goal: u8,
+    /// What was measured.
+    pub what: String,
+    /// What it came to.
+    pub measured: Spread,
+    /// What it may be at most.
+    pub limit: f64,
+}
+
+/// A row's verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The median is within the limit, and so are three quarters of the rounds.
+    Pass,
+    /// The median is within the limit, but more than a quarter of the rounds is not.
+    LikelyPass,
+    /// The median is beyond the limit, but at least a quarter of the rounds is not.
+    LikelyFail,
+    /// Three quarters of the rounds are beyond the limit.
+    Fail,
+}
+
+/// The goals this module knows.
+pub const KNOWN: [u8; 9] = [1, 2, 3, 4, 5, 6, 7, 8, 9];
+
+/// Measures `goal` and returns its rows; none for a goal this module does not know, or whose tool is missing.
+pub fn measure(bench: &Bench, settings: &Settings, goal: u8) -> io::Result<Vec<Row>> {
+    let lab = Lab { bench, settings, goal };
+    match goal {
+        1 => lab.echo_cpu(&[64], Threads::ONE, 1.05),
+        2 => lab.system_calls(),
+        3 => lab.user_instructions(),
+        4 => lab.latency(&[1_000, 10_000]),
+        5 => lab.echo_cpu(&[1_000, 10_000], Threads::ONE, 1.05),
+        6 => lab.echo_cpu(&[64, 1_000], Threads::TWO, 1.10),
+        7 => lab.bulk(),
+        8 => lab.churn(),
+        9 => lab.idle_memory(),
+        _ => Ok(Vec::new()),
+    }
+}
+
+impl Row {
+    /// Judges the row.
+    pub fn verdict(&self) -> Verdict {
+        match (self.measured.median <= self.limit, self.limit) {
+            (true, limit) if self.measured.high <= limit => Verdict::Pass,
+            (true, _) => Verdict::LikelyPass,
+            (false, limit) if self.measured.low <= limit => Verdict::LikelyFail,
+            (false, _) => Verdict::Fail,
+        }
+    }
+
+    /// Returns the row as a JSON object.
+    pub fn to_json(&self) -> String {
+        Object::new()
+            .count("goal", u64::from(self.goal))
+            .text("what", &self.what)
+            .number("measured", self.measured.median)
+            .numbers("quartiles", &[self.measured.low, self.measured.high])
+            .number("limit", self.limit)
+            .text("verdict", self.verdict().name())
+            .finish()
+    }
+}
+
+impl Verdict {
+    /// Returns the word that tables show.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::LikelyPass => "pass?",
+            Self::LikelyFail => "fail?",
+            Self::Fail => "FAIL",
+        }
+    }
+}
+
+/// One goal's experiments.
+struct Lab<'a> {
+    bench: &'a Bench,
+    settings: &'a Settings,
+    goal: u8,
+}
+
+/// How wide yardstick and subject run.
+#[derive(Clone, Copy)]
+struct Threads {
+    yard: usize,
+    /// Flags of `bev`.
+    bev: &'static str,
+}
+
+impl Threads {
+    const ONE: Self = Self { yard: 1, bev: "--workers 1 --bases 1" };
+    const ONE_SHARED: Self = Self { yard: 1, bev: "--workers 1 --bases 1 --threadsafe" };
+    const TWO: Self = Self { yard: 2, bev: "--workers 2 --bases 2 --threadsafe" };
+}
+
+impl Lab<'_> {
+    fn echo_cpu(&self, connections: &[usize], threads: Threads, limit: f64) -> io::Result<Vec<Row>> {
+        let mut rows = Vec::new();
+        for &count in connections {
+            let ratio = self.compare(threads, &self.echo(count))?.ratio(|run| run.server_cpu);
+            rows.push(self.row(format!("CPU per echo, {count} connections, / yard"), ratio, limit));
+        }
+        Ok(rows)
+    }
+
+    fn latency(&self, connections: &[usize]) -> io::Result<Vec<Row>> {
+        let mut rows = Vec::new();
+        for &count in connections {
+            let pair = self.compare(Threads::ONE, &self.echo(count))?;
+            let tail = pair.subject.spread(|run| run.p99 / run.p50);
+            rows.push(self.row(format!("p99 / p50, {count} connections"), tail, 2.0));
+            rows.push(self.row(format!("p99, {count} connections, / yard"), pair.ratio(|run| run.p99), 1.10));
+        }
+        Ok(rows)
+    }
+
+    fn bulk(&self) -> io::Result<Vec<Row>> {
+        let load = |mode| Load { mode, connections: 8, size: 64 * 1024, ..self.echo(0) };
+        let sink = self.compare(Threads::ONE, &load(Mode::Sink))?.ratio(|run| run.server_cpu);
+        let source = self.compare(Threads::ONE, &load(Mode::Source))?.ratio(|run| run.total_cpu);
+        Ok(vec![
+            self.row("sink: CPU per byte, / yard".to_owned(), sink, 1.05),
+            self.row("source: server's and client's CPU per byte, / yard".to_owned(), source, 1.10),
+        ])
+    }
+
+    fn churn(&self) -> io::Result<Vec<Row>> {
+        // A fixed number: every closed connection keeps a port of ours for a minute.
+        let load = Load { mode: Mode::Churn, limit: Limit::Requests(CHURNED), ..self.echo(64) };
+        let ratio = self.compare(Threads::ONE, &load)?.ratio(|run| run.server_cpu);
+        Ok(vec![self.row("CPU per connection with one echo, / yard".to_owned(), ratio, 1.08)])
+    }
+
+    fn system_calls(&self) -> io::Result<Vec<Row>> {
+        let mut rows = Vec::new();
+        for connections in [64, 1] {
+            let count = |server: &Server| {
+                syscalls::measure(self.bench, server, &self.echo(connections), self.settings.requests)
+            };
+            let Some(yard) = count(&self.yard(Threads::ONE)?)? else { return Ok(rows) };
+            let Some(subject) = count(&self.subject(Threads::ONE)?)? else { return Ok(rows) };
+            let mut add = |what: &str, measured: f64, limit: f64| {
+                rows.push(self.row(format!("{what}, {connections} connections"), once(measured), limit));
+            };
+            let limit = if connections == 1 { 3.0 } else { yard.total() + 0.1 };
+            add("system calls per echo", subject.total(), limit + ROUNDING);
+            add("receiving calls", subject.of(&["recvfrom", "recvmsg", "read", "readv"]), 1.0 + ROUNDING);
+            add("sending calls", subject.of(&["sendto", "sendmsg", "write", "writev"]), 1.0 + ROUNDING);
+            add("waiting calls", subject.waits(), yard.waits() + ROUNDING);
+            add("epoll_ctl and ioctl", subject.of(&["epoll_ctl", "ioctl"]), ROUNDING);
+        }
+        Ok(rows)
+    }
+
+    fn user_instructions(&self) -> io::Result<Vec<Row>> {
+        let mut rows = Vec::new();
+        for (what, threads, limit) in
+            [("confined", Threads::ONE, 600.0), ("THREADSAFE", Threads::ONE_SHARED, 900.0)]
+        {
+            let server = self.subject(threads)?;
+            let count = instructions::measure(self.bench, &server, &self.echo(64), self.settings.requests)?;
+            let Some(count) = count else { return Ok(rows) };
+            rows.push(self.row(format!("user instructions per echo, {what}"), once(count.each), limit));
+        }
+        Ok(rows)
+    }
+
+    fn idle_memory(&self) -> io::Result<Vec<Row>> {
+        let usage = memory::measure(self.bench, &self.subject(Threads::ONE)?, 10_000, ECHO_SIZE)?;
+        Ok(vec![self.row("KiB resident per idle connection".to_owned(), once(usage.rss), 0.6)])
+    }
+
+    fn compare(&self, threads: Threads, load: &Load) -> io::Result<Pair> {
+        let servers = [self.yard(threads)?, self.subject(threads)?];
+        let mut both = cpu::measure(self.bench, &servers, load, self.settings.rounds, |_| {})?.into_iter();
+        let (Some(yard), Some(subject)) = (both.next(), both.next()) else {
+            return Err(io::Error::other("a server was not measured"));
+        };
+        let errors = yard.errors() + subject.errors();
+        if errors > 0.0 {
+            return Err(io::Error::other(format!("{errors} errors under load")));
+        }
+        Ok(Pair { yard, subject })
+    }
+
+    fn echo(&self, connections: usize) -> Load {
+        Load {
+            mode: Mode::Echo,
+            connections,
+            size: ECHO_SIZE,
+            limit: Limit::Time(self.settings.duration * if connections > 5_000 { 3 } else { 1 }),
+            warmup: WARMUP,
+        }
+    }
+
+    fn yard(&self, threads: Threads) -> io::Result<Server> {
+        let words = format!("yard={{bin}}/yard {{mode}} --listen {{addr}} --threads {}", threads.yard);
+        Server::parse(&words)
+    }
+
+    fn subject(&self, threads: Threads) -> io::Result<Server> {
+        match &self.settings.subject {
+            Subject::Yard => self.yard(threads),
+            Subject::Bev(path) => {
+                let mut server =
+                    Server::parse(&format!("bev=bev {{mode}} --listen {{addr}} {}", threads.bev))?;
+                server.command[0].clone_from(path);
+                Ok(server)
+            }
+        }
+    }
+
+    fn row(&self, what: String, measured: Spread, limit: f64) -> Row {
+        Row { goal: self.goal, what, measured, limit }
+    }
+}
+
+/// Both sides of an experiment.
+struct Pair {
+    yard: Series,
+    subject: Series,
+}
+
+impl Pair {
+    fn ratio(&self, figure: impl Fn(&Run) -> f64) -> Spread {
+        self.subject.ratio(&self.yard, figure)
+    }
+}
+
+fn once(value: f64) -> Spread {
+    Spread::of([value])
+}
+
+const ECHO_SIZE: usize = 64;
+const CHURNED: u64 = 10_000;
+const WARMUP: Duration = Duration::from_millis(200);
+/// A count per operation that differs by less is the same.
+const ROUNDING: f64 = 0.005;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_verdict_says_when_the_rounds_disagree() {
+        let verdict = |values: [f64; 5]| {
+            let measured = Spread::of(values);
+            Row { goal: 1, what: String::new(), measured, limit: 1.05 }.verdict()
+        };
+        assert_eq!(verdict([1.0, 1.01, 1.02, 1.03, 1.2]), Verdict::Pass);
+        assert_eq!(verdict([1.0, 1.01, 1.02, 1.1, 1.2]), Verdict::LikelyPass);
+        assert_eq!(verdict([1.0, 1.01, 1.06, 1.1, 1.2]), Verdict::LikelyFail);
+        assert_eq!(verdict([1.0, 1.06, 1.07, 1.1, 1.2]), Verdict::Fail);
+    }
+}
