@@ -171,12 +171,11 @@ impl Evbuffer {
     #[doc(alias = "evbuffer_drain")]
     #[inline]
     pub fn drain(&mut self, n: usize) -> Result<usize, Error> {
-        if self.len == 0 {
-            return Ok(0);
-        }
-        self.check_front()?;
         let n = n.min(self.len);
-        self.discard(n);
+        if self.len > 0 {
+            self.check_front()?;
+            self.discard(n);
+        }
         Ok(n)
     }
 
@@ -371,18 +370,20 @@ impl Evbuffer {
     /// Drops the first `n <= len` bytes.
     #[inline]
     pub(crate) fn discard(&mut self, n: usize) {
+        debug_assert!(n <= self.len);
         if n < self.head.len() {
             self.head.advance(n);
-            self.len -= n;
+        } else if self.rest.is_empty() {
+            self.reset_head();
         } else {
             self.discard_segments(n);
         }
+        self.len -= n;
     }
 
-    /// The first `n <= len` bytes cover the head.
-    #[inline]
+    /// The first `n` bytes cover the head, which is not the only segment.
+    #[inline(never)]
     fn discard_segments(&mut self, n: usize) {
-        self.len -= n;
         let mut left = n;
         while left >= self.head.len() {
             left -= self.head.len();

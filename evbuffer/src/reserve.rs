@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::IoSliceMut;
 use std::mem;
 
-use crate::segment::{Block, Segment, size_for};
+use crate::segment::{Block, Segment, size_for, try_zeroed};
 use crate::{Error, Evbuffer};
 
 impl Evbuffer {
@@ -45,12 +45,8 @@ impl Evbuffer {
     #[doc(alias = "evbuffer_reserve_space")]
     pub fn reserve_contiguous(&mut self, n: usize) -> Result<Reservation<'_>, Error> {
         self.check_back(n)?;
-        if self.make_room(n)? {
-            let tail = self.tail_room();
-            return Ok(Reservation::new(self, tail, Box::default(), usize::MAX));
-        }
-        let extra = mem::take(&mut self.spare);
-        Ok(Reservation::new(self, 0, extra, usize::MAX))
+        let (tail, extra) = if self.make_room(n)? { (self.tail_room(), 0) } else { (0, self.spare.len()) };
+        Ok(Reservation::new(self, tail, extra, usize::MAX))
     }
 
     /// [`reserve`](Evbuffer::reserve) for `n <= room` bytes, frozen or not, cut to `max` bytes.
@@ -66,10 +62,14 @@ impl Evbuffer {
             }
         }
         let tail = self.tail_room();
-        let extra = match n.saturating_sub(tail) {
-            0 => Box::default(),
-            missing => self.try_storage(missing, size_for(missing, previous))?,
-        };
+        let missing = n.saturating_sub(tail);
+        if missing == 0 {
+            return Ok(Reservation::new(self, tail, 0, max));
+        }
+        if self.spare.len() < missing {
+            self.spare = try_zeroed(size_for(missing, previous))?;
+        }
+        let extra = self.spare.len();
         Ok(Reservation::new(self, tail, extra, max))
     }
 
@@ -90,37 +90,36 @@ pub struct Reservation<'a> {
     buffer: &'a mut Evbuffer,
     /// How much of the room behind the buffer's last bytes is lent.
     tail: usize,
-    /// The block behind that; becomes a segment when something is committed in it.
-    extra: Box<[u8]>,
-    /// How much of `extra` is lent.
-    extra_len: usize,
+    /// How much of the buffer's spare block, which becomes a segment when something is committed in it.
+    extra: usize,
 }
 
 impl<'a> Reservation<'a> {
-    /// Lends up to `tail` bytes behind the last and then `extra`, together neither past `max` nor past the limit.
-    fn new(buffer: &'a mut Evbuffer, tail: usize, extra: Box<[u8]>, max: usize) -> Self {
+    /// Lends up to `tail` bytes behind the last, then up to `extra`, together neither past `max` nor past the limit.
+    fn new(buffer: &'a mut Evbuffer, tail: usize, extra: usize, max: usize) -> Self {
         let room = buffer.room().min(max);
         let tail = tail.min(room);
-        let extra_len = extra.len().min(room - tail);
-        Reservation { buffer, tail, extra, extra_len }
+        Reservation { buffer, tail, extra: extra.min(room - tail) }
     }
 
     /// The pieces to write into, in order. Pieces that are not there are empty and last.
     pub fn io_slices(&mut self) -> [IoSliceMut<'_>; 2] {
-        let tail = match self.buffer.tail_mut() {
+        let Evbuffer { head, rest, spare, .. } = &mut *self.buffer;
+        let tail = match rest.back_mut().unwrap_or(head) {
             Segment::Owned(block) => &mut block.tail_mut()[..self.tail],
             Segment::Shared(_) => &mut [],
         };
-        let extra = &mut self.extra[..self.extra_len];
+        let extra = &mut spare[..self.extra];
         let (first, second) = if tail.is_empty() { (extra, tail) } else { (tail, extra) };
         [IoSliceMut::new(first), IoSliceMut::new(second)]
     }
 
     /// The first piece.
     pub fn as_mut_slice(&mut self) -> &mut [u8] {
-        match self.buffer.tail_mut() {
+        let Evbuffer { head, rest, spare, .. } = &mut *self.buffer;
+        match rest.back_mut().unwrap_or(head) {
             Segment::Owned(block) if self.tail > 0 => &mut block.tail_mut()[..self.tail],
-            _ => &mut self.extra[..self.extra_len],
+            _ => &mut spare[..self.extra],
         }
     }
 
@@ -147,7 +146,7 @@ impl<'a> Reservation<'a> {
     #[doc(alias = "evbuffer_commit_space")]
     pub fn commit_parts(self, first: usize, second: usize) -> Result<(), Error> {
         let (in_tail, in_extra) = if self.tail > 0 { (first, second) } else { (second, first) };
-        for (part, len) in [(in_tail, self.tail), (in_extra, self.extra_len)] {
+        for (part, len) in [(in_tail, self.tail), (in_extra, self.extra)] {
             if part > len {
                 return Err(Error::OutOfRange { position: part, len });
             }
@@ -158,35 +157,30 @@ impl<'a> Reservation<'a> {
 
     /// How many bytes the pieces hold together.
     pub fn capacity(&self) -> usize {
-        self.tail + self.extra_len
+        self.tail + self.extra
     }
 
     /// How many pieces there are: 0 (nothing was asked for and no room is left), 1 or 2.
     pub fn pieces(&self) -> usize {
-        usize::from(self.tail > 0) + usize::from(self.extra_len > 0)
+        usize::from(self.tail > 0) + usize::from(self.extra > 0)
     }
 
-    fn finish(mut self, in_tail: usize, in_extra: usize) {
-        if let Segment::Owned(block) = self.buffer.tail_mut() {
+    fn finish(self, in_tail: usize, in_extra: usize) {
+        let buffer = self.buffer;
+        if let Segment::Owned(block) = buffer.tail_mut() {
             block.grow(in_tail);
-            self.buffer.len += in_tail;
+            buffer.len += in_tail;
         }
         if in_extra > 0 {
-            let block = Block::filled(mem::take(&mut self.extra), in_extra);
-            self.buffer.push_segment(Segment::Owned(block));
-            self.buffer.len += in_extra;
+            let storage = mem::take(&mut buffer.spare);
+            buffer.push_segment(Segment::Owned(Block::filled(storage, in_extra)));
+            buffer.len += in_extra;
         }
-    }
-}
-
-impl Drop for Reservation<'_> {
-    fn drop(&mut self) {
-        self.buffer.retire_storage(mem::take(&mut self.extra));
     }
 }
 
 impl fmt::Debug for Reservation<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reservation").field("tail", &self.tail).field("extra", &self.extra_len).finish()
+        f.debug_struct("Reservation").field("tail", &self.tail).field("extra", &self.extra).finish()
     }
 }

@@ -154,12 +154,10 @@ impl Block {
     /// Copies `data` behind the data if there is room for all of it.
     #[inline]
     pub(crate) fn push(&mut self, data: &[u8]) -> bool {
-        let end = self.end;
-        match self.data.get_mut(end..).and_then(|tail| tail.get_mut(..data.len())) {
-            Some(target) => target.copy_from_slice(data),
-            None => return false,
-        }
-        self.end = end + data.len();
+        let end = self.end.wrapping_add(data.len());
+        let Some(target) = self.data.get_mut(self.end..end) else { return false };
+        target.copy_from_slice(data);
+        self.end = end;
         true
     }
 
