@@ -52,6 +52,7 @@
 
 #![forbid(unsafe_code)]
 
+mod chain;
 mod contiguous;
 mod convert;
 mod cursor;

@@ -517,7 +517,7 @@ fn apply_out(op: &Op, pair: &mut Pair) {
             if allowed.is_ok() {
                 let before = pair.real.allocated();
                 let chunks = pair.real.chunks().len();
-                pair.real.add(&vec![b'e'; n]).unwrap();
+                pair.real.add(&vec![b'e'; n]).expect("it fits");
                 pair.put(&vec![b'e'; n], &Ok(()));
                 assert_eq!(pair.real.allocated(), before, "expand has made the room");
                 assert!(pair.real.chunks().len() <= chunks + 1);
