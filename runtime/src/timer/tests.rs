@@ -193,16 +193,13 @@ proptest! {
 
 #[test]
 fn a_lone_timer_wakes_exactly_once() {
-    for deadline in [1, 63, 64, 4096, 60_000, 3_600_000, 1 << 35, 1 << 37] {
+    for deadline in [1, 63, 64, 4096, 60_000, 3_600_000, 1 << 35, 1 << 37].map(Tick) {
         let mut wheel = Wheel::new(Tick(0));
-        wheel.insert(Tick(deadline), ());
-        assert_eq!(
-            wheel.next_deadline(),
-            if deadline >> 36 == 0 { Some(Tick(deadline)) } else { wheel.next_deadline() }
-        );
-        wheel.advance(Tick(deadline - 1));
+        wheel.insert(deadline, ());
+        assert_eq!(wheel.next_deadline(), Some(deadline));
+        wheel.advance(Tick(deadline.0 - 1));
         assert!(wheel.pop_expired().is_none());
-        wheel.advance(Tick(deadline));
+        wheel.advance(deadline);
         assert!(wheel.pop_expired().is_some());
     }
 }

@@ -114,8 +114,7 @@ impl<T> Wheel<T> {
 
     /// Takes out the next of the collected timers: by deadline, those of one tick in the order they were armed.
     ///
-    /// Timers armed, moved or cancelled since the advance are taken into account, except that none armed since then
-    /// is handed out before the next advance.
+    /// A timer cancelled or moved since the advance is not among them; one armed since then waits for the next.
     pub fn pop_expired(&mut self) -> Option<(TimerKey, T)> {
         let index = self.lists[usize::from(EXPIRED)].head;
         if index == NIL {
