@@ -1,1 +1,81 @@
-//! Placeholder.
+//! Buffered, callback-driven connections on N event bases and M threads: libevent's bufferevents, anew.
+//!
+//! A [`Bufferevent`] is a connection with an input and an output buffer. Its [`Handler`] is told when input has come,
+//! when output has gone, and when anything else happened. It lives on a [`Base`], and a [`Runtime`] runs N bases on M
+//! threads.
+//!
+//! Each bufferevent is either *confined* to its base, without a lock, or THREADSAFE: then it has a strand of its own,
+//! any worker may run it, and any thread may use it through its [`Handle`].
+//!
+//! ```no_run
+//! use bufferevent::{Bufferevent, Context, Event, Handler, Runtime};
+//!
+//! struct Echo;
+//!
+//! impl Handler for Echo {
+//!     fn on_read(&mut self, cx: &mut Context<'_>) {
+//!         let (input, output) = cx.buffers();
+//!         // Moves segments, copies nothing. Refused past the cap: it stays until the output has drained.
+//!         let _ = output.append(input);
+//!     }
+//!
+//!     fn on_event(&mut self, cx: &mut Context<'_>, event: Event) {
+//!         if event.is_terminal() {
+//!             cx.close();
+//!         }
+//!     }
+//! }
+//!
+//! fn main() -> bufferevent::Result<()> {
+//!     let runtime = Runtime::builder().build()?; // workers = bases = cores
+//!     runtime.listen("127.0.0.1:7000", |connection, base| {
+//!         Bufferevent::socket(connection).handler(Echo).start(base)?;
+//!         Ok(())
+//!     })?;
+//!     Ok(runtime.run()?)
+//! }
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod bufferevent;
+mod builder;
+mod confined;
+mod context;
+mod defaults;
+mod engine;
+mod error;
+mod event;
+mod handle;
+mod handler;
+mod interest;
+mod mailbox;
+mod options;
+mod pending;
+mod shared;
+mod stream;
+
+pub use bufferevent_evbuffer as evbuffer;
+pub use bufferevent_evbuffer::Evbuffer;
+pub use bufferevent_runtime as runtime;
+pub use bufferevent_runtime::{
+    Accepted, Base, BaseHandle, Listener, ListenerHandle, Movable, Pinned, Placement, Runtime, Turned,
+};
+
+pub use self::{
+    bufferevent::{Bufferevent, Room},
+    builder::{AnyKind, Builder, ConfinedKind, IntoSlot, SharedKind, Started},
+    confined::Confined,
+    context::{BaseExt, Context, Id, Place, Spot},
+    defaults::*,
+    error::{Error, Result},
+    event::{Cause, Closed, Event, Trigger},
+    handle::{Guard, Handle, lock_both},
+    handler::{
+        Call, Callbacks, DataCall, EventCall, Handler, HandlerAffinity, IntoHandler, NoHandler, PanicPolicy,
+        Unlocked, UnlockedHandler,
+    },
+    interest::{Direction, Interest},
+    options::Options,
+    stream::Stream,
+};

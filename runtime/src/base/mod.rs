@@ -277,6 +277,16 @@ impl<A: Affinity> Base<A> {
         BaseHandle::new(Arc::clone(&self.shared))
     }
 
+    /// A number that no other base of this process has, or had.
+    pub fn id(&self) -> u64 {
+        self.shared.id
+    }
+
+    /// Whether [`Base::break_now`] was called and the base has not run again since: no callback starts.
+    pub fn is_broken(&self) -> bool {
+        self.shared.gate.is_broken()
+    }
+
     /// The number of the base in its runtime, from 0.
     pub fn index(&self) -> usize {
         self.shared.index

@@ -36,6 +36,7 @@ pub(crate) enum Message {
 
 /// What all threads share of one base.
 pub(crate) struct BaseShared {
+    pub(crate) id: u64,
     pub(crate) index: usize,
     pub(crate) pool: PoolId,
     pub(crate) pinned: bool,
@@ -61,6 +62,7 @@ impl BaseShared {
         inbox: usize,
     ) -> Self {
         Self {
+            id: PoolId::unique().0,
             index,
             pool,
             pinned,
@@ -141,6 +143,26 @@ pub struct BaseHandle<A: Affinity = Movable> {
 impl<A: Affinity> BaseHandle<A> {
     pub(crate) fn new(shared: Arc<BaseShared>) -> Self {
         Self { shared, affinity: PhantomData }
+    }
+
+    /// A number that no other base of this process has, or had.
+    pub fn id(&self) -> u64 {
+        self.shared.id
+    }
+
+    /// Reserves a key for something that is sent to the base.
+    pub fn reserve(&self) -> Key {
+        self.shared.keys.reserve()
+    }
+
+    /// Gives back a key that was reserved and not used.
+    pub fn unreserve(&self, key: Key) {
+        self.shared.keys.release(key);
+    }
+
+    /// The base as strands know it, whatever its affinity; posts to a pinned one are refused.
+    pub fn as_movable(&self) -> BaseHandle {
+        BaseHandle::new(Arc::clone(&self.shared))
     }
 
     /// The number of the base in its runtime, from 0.

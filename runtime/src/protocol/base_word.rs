@@ -6,8 +6,8 @@
 
 use std::fmt;
 
-use bufferevent_sync::Word;
 use bufferevent_sync::atomic::Ordering::{AcqRel, Relaxed};
+use bufferevent_sync::{Word, mutant};
 
 /// What the holder owes after [`BaseWord::release`].
 #[must_use]
@@ -54,7 +54,11 @@ impl BaseWord {
     /// poll it. `false`: its holder will poll it again.
     #[must_use]
     pub fn try_hold(&self) -> bool {
-        let step = |word: u32| if word == FREE { HELD } else { AGAIN };
+        let step = |word: u32| match word {
+            FREE => HELD,
+            _ if mutant::is("base_hold_leaves_no_trace") => word,
+            _ => AGAIN,
+        };
         // ORDER: AcqRel. Acquire pairs with `release`: the new holder sees what the last one did. Release pairs with it
         // too: the second poll sees the event behind the edge. loom: base_word::edge_is_never_lost
         self.word.update("base_hold", AcqRel, step) == FREE
@@ -62,7 +66,10 @@ impl BaseWord {
 
     /// Gives the base up, for its holder, who has polled it since it got it.
     pub fn release(&self) -> Release {
-        let step = |word: u32| if word == HELD { FREE } else { HELD };
+        let step = |word: u32| match word {
+            AGAIN if !mutant::is("base_release_frees_again") => HELD,
+            _ => FREE,
+        };
         // ORDER: AcqRel, pairs with `try_hold`, see there. loom: base_word::base_has_one_holder
         let old = self.word.update("base_release", AcqRel, step);
         debug_assert!(old != FREE, "B1: release of a free base");

@@ -5,8 +5,8 @@
 
 use std::fmt;
 
-use bufferevent_sync::Word;
 use bufferevent_sync::atomic::Ordering::{AcqRel, Acquire};
+use bufferevent_sync::{Word, mutant};
 
 /// The gate of one base.
 ///
@@ -36,12 +36,15 @@ impl Gate {
     /// callback for the time after [`resume`](Self::resume).
     #[must_use]
     pub fn enter(&self) -> bool {
-        let step = |word: u32| if word & BROKEN == 0 { word + 1 } else { word };
+        let step = |word: u32| match word & BROKEN == 0 || mutant::is("gate_enter_ignores_break") {
+            true => word + 1,
+            false => word,
+        };
         // ORDER: AcqRel. Acquire pairs with `resume` and `break_now`: the callback, or who was refused, sees what their
         // caller did. loom: gate::resumed_callback_sees_the_pause
         let old = self.word.update("gate_enter", AcqRel, step);
         debug_assert!(old & COUNT != COUNT, "G2: more enters than leaves");
-        old & BROKEN == 0
+        old & BROKEN == 0 || mutant::is("gate_enter_ignores_break")
     }
 
     /// The callback returned.
@@ -75,21 +78,21 @@ impl Gate {
     #[must_use]
     pub fn is_broken(&self) -> bool {
         // ORDER: Acquire, pairs with `break_now`. loom: gate::exit_is_seen_with_its_reason
-        self.word.load(Acquire) & BROKEN != 0
+        self.word.load(mutant::ordering("gate_is_broken:relaxed", Acquire)) & BROKEN != 0
     }
 
     /// Whether the base is to stop after what is ready now.
     #[must_use]
     pub fn is_exiting(&self) -> bool {
         // ORDER: Acquire, pairs with `exit`. loom: gate::exit_is_seen_with_its_reason
-        self.word.load(Acquire) & EXITING != 0
+        self.word.load(mutant::ordering("gate_is_exiting:relaxed", Acquire)) & EXITING != 0
     }
 
     /// How many callbacks are inside. After a break this only falls; at zero, everything they did is visible.
     #[must_use]
     pub fn running(&self) -> u32 {
         // ORDER: Acquire, pairs with `leave` (G3). loom: gate::nothing_starts_after_break
-        self.word.load(Acquire) & COUNT
+        self.word.load(mutant::ordering("gate_running:relaxed", Acquire)) & COUNT
     }
 }
 

@@ -12,8 +12,8 @@
 
 use std::fmt;
 
-use bufferevent_sync::Word;
 use bufferevent_sync::atomic::Ordering::{AcqRel, Acquire};
+use bufferevent_sync::{Word, mutant};
 
 /// How far a strand is on its way out.
 ///
@@ -52,7 +52,7 @@ impl Lifecycle {
     #[must_use]
     pub fn is_closing(&self) -> bool {
         // ORDER: Acquire, pairs with `request_close`. loom: lifecycle::close_is_seen_with_its_reason
-        self.word.load(Acquire) & CLOSING != 0
+        self.word.load(mutant::ordering("life_is_closing:relaxed", Acquire)) & CLOSING != 0
     }
 
     /// The end has come; for the one runner that brings it about. `true`: somebody waits, wake them.
@@ -77,7 +77,7 @@ impl Lifecycle {
     #[must_use]
     pub fn is_finished(&self) -> bool {
         // ORDER: Acquire, pairs with `finish`. loom: lifecycle::waiter_sees_the_end
-        self.word.load(Acquire) & FINISHED != 0
+        self.word.load(mutant::ordering("life_is_finished:relaxed", Acquire)) & FINISHED != 0
     }
 }
 

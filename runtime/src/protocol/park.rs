@@ -66,6 +66,9 @@ impl ParkWord {
     #[must_use]
     pub fn call(&self) -> bool {
         let step = |word: u32| if word == PARKED { PARKED | NOTIFIED } else { word };
+        if mutant::is("park_call_only_looks") && self.word.load(Relaxed) != PARKED {
+            return false;
+        }
         // ORDER: AcqRel, as in `notify`; a write even if nothing changes, for the worker about to park.
         // loom: park::call_for_help_is_never_lost
         let old = self.word.update("park_call", AcqRel, step);

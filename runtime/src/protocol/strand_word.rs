@@ -137,7 +137,8 @@ impl StrandWord {
     #[must_use]
     pub fn take(&self, which: Reasons) -> Reasons {
         let step = |word: u32| {
-            let left = word & !which.bits();
+            let which = if mutant::is("strand_take_takes_all") { Reasons::MASK } else { which.bits() };
+            let left = word & !which;
             match Reasons::of_word(left).is_empty() || mutant::is("strand_take_unqueues") {
                 true => left & !QUEUED,
                 false => left,
@@ -153,8 +154,10 @@ impl StrandWord {
     /// Ends the run. `left` is what the runner posts to itself: an exhausted budget, deferred callbacks.
     pub fn finish(&self, left: Reasons) -> Finished {
         let step = |word: u32| match (word & DEAD != 0, left.is_empty()) {
+            (true, _) if mutant::is("strand_finish_forgets_dead") => 0,
             (true, _) => DEAD,
             (false, true) => word & !RUNNING,
+            (false, false) if word & QUEUED != 0 && mutant::is("strand_finish_drops_left") => word & !RUNNING,
             (false, false) => (word & !RUNNING) | QUEUED | left.bits(),
         };
         // ORDER: AcqRel. Release pairs with `begin` and, while idle, with `post`: the next runner sees what this one
@@ -186,7 +189,8 @@ impl StrandWord {
     /// Parks the token with whoever holds the strand's lock, and gives back the reasons `left`. For the runner, after its
     /// `try_lock` failed; it must try once more, and call [`reclaim`](Self::reclaim) if that succeeds.
     pub fn contend(&self, left: Reasons) {
-        let step = |word: u32| (word & !RUNNING) | QUEUED | CONTENDED | left.bits();
+        let left = if mutant::is("strand_contend_drops_reasons") { 0 } else { left.bits() };
+        let step = |word: u32| (word & !RUNNING) | QUEUED | CONTENDED | left;
         // ORDER: AcqRel. Acquire pairs with `release`: if that came first, its unlock happens before our second
         // try_lock. Release pairs with it too: the next runner sees this one. loom: handoff::no_run_is_lost
         let old = self.word.update("strand_contend", AcqRel, step);

@@ -29,7 +29,11 @@ impl Waiter {
         if !mutant::is("waiter_wakes_without_a_trace") {
             *self.woken.lock() = true;
         }
-        self.condvar.notify_all();
+        if mutant::is("waiter_wakes_one") {
+            self.condvar.notify_one();
+        } else {
+            self.condvar.notify_all();
+        }
     }
 }
 

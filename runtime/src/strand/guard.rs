@@ -34,7 +34,8 @@ impl Drop for Holding {
     }
 }
 
-fn holds_any() -> bool {
+/// Whether the calling thread holds a strand, so that locking one could deadlock.
+pub fn holds_strand() -> bool {
     HELD.with(|held| held.get() > 0)
 }
 
@@ -52,7 +53,7 @@ impl<B: Body> Strand<B> {
     /// # Errors
     /// [`Error::WouldDeadlock`] if this thread already holds a strand, this one included.
     pub fn lock(self: &Arc<Self>) -> Result<StrandGuard<'_, B>> {
-        if holds_any() {
+        if holds_strand() {
             return Err(Error::WouldDeadlock);
         }
         Ok(StrandGuard::new(self, self.body.lock()))
@@ -72,7 +73,7 @@ pub fn lock_both<'a, B: Body>(
     a: &'a Arc<Strand<B>>,
     b: &'a Arc<Strand<B>>,
 ) -> Result<(StrandGuard<'a, B>, StrandGuard<'a, B>)> {
-    if holds_any() || Arc::ptr_eq(a, b) {
+    if holds_strand() || Arc::ptr_eq(a, b) {
         return Err(Error::WouldDeadlock);
     }
     let swapped = Arc::as_ptr(a) > Arc::as_ptr(b);

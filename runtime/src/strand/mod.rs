@@ -18,7 +18,7 @@ use bufferevent_sync::{
 };
 
 pub use self::{
-    guard::{StrandGuard, lock_both},
+    guard::{StrandGuard, holds_strand, lock_both},
     held::Held,
 };
 use crate::{

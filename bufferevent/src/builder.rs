@@ -1,0 +1,409 @@
+//! How a bufferevent is made and started.
+
+use std::{fmt, marker::PhantomData, os::fd::IntoRawFd};
+
+use bufferevent_runtime::{Base, BaseHandle, Placement, Reasons};
+use socket2::SockAddr;
+
+use crate::{
+    bufferevent::{Bufferevent, Home, Phase},
+    confined::Confined,
+    context::{Id, Place, Spot},
+    error::{Error, Result},
+    handle::Handle,
+    handler::{Handler, HandlerAffinity, IntoHandler, NoHandler, PanicPolicy, Unlocked, UnlockedHandler},
+    interest::{Direction, Interest},
+    options::Options,
+    shared::{Outer, Slot, Stack},
+    stream::Stream,
+};
+
+/// Marks a [`Builder`] whose bufferevent will be confined to its base.
+#[derive(Debug)]
+pub enum ConfinedKind {}
+
+/// Marks a [`Builder`] whose bufferevent will be THREADSAFE.
+#[derive(Debug)]
+pub enum SharedKind {}
+
+/// A bufferevent that is not started yet.
+///
+/// Dropped unstarted it closes its descriptor, unless CLOSE_ON_FREE is off.
+///
+/// ```
+/// use bufferevent::{Base, Bufferevent, Interest, NoHandler, Pinned};
+/// use std::os::unix::net::UnixStream;
+///
+/// let (ours, _theirs) = UnixStream::pair()?;
+/// let mut base = Base::<Pinned>::new()?;
+/// let id = Bufferevent::socket(ours).handler(NoHandler).enable(Interest::READ).start(&mut base)?;
+/// # let _ = id;
+/// # Ok::<(), bufferevent::Error>(())
+/// ```
+/// # Libevent
+/// `bufferevent_socket_new`.
+#[doc(alias = "bufferevent_socket_new")]
+#[must_use = "a bufferevent does nothing until it is started"]
+pub struct Builder<Kind = ConfinedKind, H = NoHandler> {
+    bufferevent: Bufferevent<[(); 0]>,
+    begin: Begin,
+    handler: H,
+    placement: Placement,
+    on_panic: PanicPolicy,
+    error: Option<Error>,
+    kind: PhantomData<fn(Kind)>,
+}
+
+/// What is to be done with the descriptor at the start.
+enum Begin {
+    Nothing,
+    /// It is connected.
+    Open(Stream),
+    /// Its connect is under way.
+    Pending(Stream),
+    Connect(SockAddr),
+}
+
+impl Bufferevent {
+    /// A bufferevent over a connected stream socket, which is made non-blocking. Reading is enabled.
+    ///
+    /// # Libevent
+    /// `bufferevent_socket_new`. Differs: reading is on from the start.
+    #[doc(alias = "bufferevent_socket_new")]
+    pub fn socket(stream: impl Into<Stream>) -> Builder {
+        Builder::new(Begin::Open(stream.into()))
+    }
+
+    /// A bufferevent that connects to `address` when it is started. Reading is enabled.
+    ///
+    /// # Libevent
+    /// `bufferevent_socket_new` with -1, then `bufferevent_socket_connect`.
+    #[doc(alias = "bufferevent_socket_connect")]
+    pub fn connect(address: impl Into<SockAddr>) -> Builder {
+        Builder::new(Begin::Connect(address.into()))
+    }
+
+    /// A bufferevent over a socket whose connect is under way. Reading is enabled.
+    ///
+    /// # Libevent
+    /// `bufferevent_socket_connect` with no address.
+    pub fn connect_pending(stream: impl Into<Stream>) -> Builder {
+        Builder::new(Begin::Pending(stream.into()))
+    }
+
+    /// A bufferevent that has no socket yet: [`Bufferevent::set_fd`] or [`Bufferevent::connect_to`] gives it one. Reading
+    /// is enabled.
+    ///
+    /// # Libevent
+    /// `bufferevent_socket_new` with -1.
+    pub fn detached() -> Builder {
+        Builder::new(Begin::Nothing)
+    }
+}
+
+impl Builder {
+    fn new(begin: Begin) -> Self {
+        let mut bufferevent = Bufferevent::new(Options::CLOSE_ON_FREE);
+        bufferevent.enabled = Interest::BOTH;
+        Self {
+            bufferevent,
+            begin,
+            handler: NoHandler,
+            placement: Placement::Any,
+            on_panic: PanicPolicy::Isolate,
+            error: None,
+            kind: PhantomData,
+        }
+    }
+}
+
+impl<K, H> Builder<K, H> {
+    /// Sets the handler.
+    pub fn handler<N>(self, handler: N) -> Builder<K, N> {
+        let Self { bufferevent, begin, placement, on_panic, error, .. } = self;
+        Builder { bufferevent, begin, handler, placement, on_panic, error, kind: PhantomData }
+    }
+
+    /// Sets which directions are enabled at first. Default: both.
+    pub fn enable(mut self, directions: Interest) -> Self {
+        self.bufferevent.enabled = directions;
+        self
+    }
+
+    /// Closes the descriptor when the bufferevent ends, or leaves it open. Default: closes.
+    #[doc(alias = "BEV_OPT_CLOSE_ON_FREE")]
+    pub fn close_on_free(mut self, on: bool) -> Self {
+        self.bufferevent.options = self.bufferevent.options.with(Options::CLOSE_ON_FREE, on);
+        self
+    }
+
+    /// Runs callbacks from the deferred queue. Default: at once.
+    #[doc(alias = "BEV_OPT_DEFER_CALLBACKS")]
+    pub fn deferred(mut self) -> Self {
+        self.bufferevent.options = self.bufferevent.options | Options::DEFER_CALLBACKS;
+        self
+    }
+
+    /// Tells a last [`Event::Closed`](crate::Event::Closed) when the bufferevent has ended. Default: not.
+    pub fn report_close(mut self) -> Self {
+        self.bufferevent.told.report_close = true;
+        self
+    }
+
+    /// What becomes of a panic in a callback. Default: [`PanicPolicy::Isolate`].
+    pub fn on_panic(mut self, policy: PanicPolicy) -> Self {
+        self.on_panic = policy;
+        self
+    }
+
+    /// Sets the watermarks of the input; see [`Bufferevent::set_read_watermark`]. A wrong pair is told by `start`.
+    pub fn read_watermark(mut self, low: usize, high: Option<usize>) -> Self {
+        let bufferevent: &mut Bufferevent = &mut self.bufferevent;
+        self.error = bufferevent.set_read_watermark(low, high).err().or(self.error);
+        self
+    }
+
+    /// Sets the watermarks of the output; see [`Bufferevent::set_write_watermark`]. A wrong pair is told by `start`.
+    pub fn write_watermark(mut self, low: usize, high: Option<usize>) -> Self {
+        let bufferevent: &mut Bufferevent = &mut self.bufferevent;
+        self.error = bufferevent.set_write_watermark(low, high).err().or(self.error);
+        self
+    }
+
+    /// Sets the most input and the most output there may be; see [`Bufferevent::set_input_cap`] and
+    /// [`Bufferevent::set_output_cap`].
+    pub fn caps(mut self, input: Option<usize>, output: Option<usize>) -> Self {
+        let bufferevent: &mut Bufferevent = &mut self.bufferevent;
+        bufferevent.set_input_cap(input);
+        bufferevent.set_output_cap(output);
+        self
+    }
+
+    /// The bufferevent itself, to set what has no method here.
+    pub fn configure(mut self, set: impl FnOnce(&mut Bufferevent)) -> Self {
+        set(&mut self.bufferevent);
+        self
+    }
+
+    /// The same as a builder of another kind.
+    fn map<K2>(self) -> Builder<K2, H> {
+        let Self { bufferevent, begin, handler, placement, on_panic, error, .. } = self;
+        Builder { bufferevent, begin, handler, placement, on_panic, error, kind: PhantomData }
+    }
+}
+
+impl<H> Builder<ConfinedKind, H> {
+    /// Gives the bufferevent a strand of its own; `start` then answers a [`Handle`].
+    #[doc(alias = "BEV_OPT_THREADSAFE")]
+    pub fn threadsafe(mut self) -> Builder<SharedKind, H> {
+        self.bufferevent.options = self.bufferevent.options | Options::THREADSAFE;
+        self.map()
+    }
+
+    /// Starts the bufferevent on a base, or from a callback on the base of that: the base owns it from now on, and the id
+    /// is valid at once.
+    ///
+    /// # Errors
+    /// [`Error::NotStream`] if the descriptor is not a stream socket; [`Error::InvalidWatermark`] of a wrong pair;
+    /// [`Error::Io`] if no socket could be made or the selector does not take it. The descriptor is closed then, unless
+    /// CLOSE_ON_FREE is off.
+    pub fn start<P: Place>(self, place: &mut P) -> Result<Id>
+    where
+        H: IntoHandler<P::Affinity>,
+    {
+        let Self { bufferevent, begin, handler, on_panic, error, .. } = self;
+        let bufferevent = prepare(bufferevent, begin, error)?;
+        let confined = Confined::new(bufferevent, handler.into_handler(), on_panic);
+        match place.spot() {
+            Spot::Base(base) => confined.start_here(base),
+            Spot::Strand(base, _) | Spot::Remote(base) => confined.start_there(base),
+        }
+    }
+}
+
+impl<H> Builder<SharedKind, H> {
+    /// Which worker may run it. Default: [`Placement::Any`].
+    pub fn placement(mut self, placement: Placement) -> Self {
+        self.placement = placement;
+        self
+    }
+
+    /// Sets a handler that is called with no lock held; callbacks are deferred too.
+    #[doc(alias = "BEV_OPT_UNLOCK_CALLBACKS")]
+    pub fn unlocked<U: UnlockedHandler>(mut self, handler: U) -> Builder<SharedKind, Unlocked<U>> {
+        self.bufferevent.options =
+            self.bufferevent.options | Options::DEFER_CALLBACKS | Options::UNLOCK_CALLBACKS;
+        self.handler(Unlocked(handler))
+    }
+
+    /// Starts the bufferevent, homed on a base; the base owns it from now on, and the handle is valid at once.
+    ///
+    /// From a callback of any kind, and with a [`BaseHandle`] from any thread.
+    /// # Errors
+    /// As for a confined one; [`Error::Closed`] if the base is gone.
+    pub fn start<P: Place>(self, place: &mut P) -> Result<Handle>
+    where
+        H: IntoSlot,
+    {
+        let Self { bufferevent, begin, handler, placement, on_panic, error, .. } = self;
+        let bufferevent = prepare(bufferevent, begin, error)?;
+        let outer = Outer::new(bufferevent.output.limit());
+        let slot = handler.into_slot();
+        match place.spot() {
+            Spot::Base(base) => {
+                let home = base.handle().as_movable();
+                let stack = |_| Stack::new(bufferevent, slot, home, on_panic);
+                Ok(Handle::new(base.strand(placement, outer, stack)))
+            }
+            Spot::Strand(base, _) | Spot::Remote(base) => {
+                let home = base.as_movable();
+                let stack = |_| Stack::new(bufferevent, slot, home, on_panic);
+                Ok(Handle::new(base.strand(placement, outer, stack)?))
+            }
+        }
+    }
+}
+
+/// Does all of a start that needs no base.
+fn prepare(
+    mut bufferevent: Bufferevent<[(); 0]>,
+    begin: Begin,
+    error: Option<Error>,
+) -> Result<Bufferevent<[(); 0]>> {
+    let view: &mut Bufferevent = &mut bufferevent;
+    let result = match (error, begin) {
+        (Some(error), Begin::Open(stream) | Begin::Pending(stream)) => Err((error, Some(stream))),
+        (Some(error), _) => Err((error, None)),
+        (None, Begin::Nothing) => Ok(()),
+        (None, Begin::Open(stream)) => adopt(view, stream, Phase::Open),
+        (None, Begin::Pending(stream)) => adopt(view, stream, Phase::Connecting),
+        (None, Begin::Connect(address)) => view.connect_to(address).map_err(|error| (error, None)),
+    };
+    match result {
+        Ok(()) => Ok(bufferevent),
+        Err((error, stream)) => {
+            if let Some(stream) = stream.filter(|_| !bufferevent.options.contains(Options::CLOSE_ON_FREE)) {
+                let _stays_open = std::os::fd::OwnedFd::from(stream).into_raw_fd();
+            }
+            Err(error)
+        }
+    }
+}
+
+fn adopt(view: &mut Bufferevent, stream: Stream, phase: Phase) -> Result<(), (Error, Option<Stream>)> {
+    let fd = stream.prepare().map_err(|(error, stream)| (error, Some(stream)))?;
+    view.exchange(fd, phase).map(drop).map_err(|error| (error, None))
+}
+
+impl<A: HandlerAffinity> Confined<A> {
+    /// Starts on a base that the caller holds.
+    fn start_here(mut self, base: &mut Base<A>) -> Result<Id> {
+        let id = Id { base: base.id(), key: base.reserve() };
+        if let Err(error) = self.register(base, id) {
+            base.unreserve(id.key);
+            return Err(error.into());
+        }
+        self.insert(base, id);
+        Ok(id)
+    }
+
+    /// Starts on the base of a strand, or of another thread; what goes wrong there is told by an event.
+    fn start_there(self, base: &BaseHandle<A>) -> Result<Id> {
+        let id = Id { base: base.id(), key: base.reserve() };
+        match A::send(self, base, id) {
+            Ok(()) => Ok(id),
+            Err(error) => {
+                base.unreserve(id.key);
+                Err(error)
+            }
+        }
+    }
+
+    pub(crate) fn arrive(mut self, base: &mut Base<A>, id: Id) {
+        if let Err(error) = self.register(base, id) {
+            self.view().fail(Direction::Read, error);
+        }
+        self.insert(base, id);
+    }
+
+    fn register(&mut self, base: &Base<A>, id: Id) -> std::io::Result<()> {
+        self.view().home = Some(Home { selector: base.selector().clone(), key: id.key });
+        self.view().register()
+    }
+
+    fn insert(self, base: &mut Base<A>, id: Id) {
+        base.insert_boxed(id.key, A::source(self));
+        // What is due already, such as a connect that failed at once, comes from the first run.
+        base.post_to(id.key, if base.is_draining() { Reasons::CLOSE } else { Reasons::START });
+    }
+}
+
+/// A handler of a THREADSAFE bufferevent: a [`Handler`] that is `Send`, or one that is called unlocked.
+pub trait IntoSlot {
+    #[doc(hidden)]
+    fn into_slot(self) -> Slot;
+}
+
+impl<H: Handler + Send + 'static> IntoSlot for H {
+    fn into_slot(self) -> Slot {
+        Slot::Locked(Some(Box::new(self)))
+    }
+}
+
+impl<U: UnlockedHandler + 'static> IntoSlot for Unlocked<U> {
+    fn into_slot(self) -> Slot {
+        Slot::Unlocked(Some(Box::new(self.0)))
+    }
+}
+
+impl<H> Builder<ConfinedKind, H> {
+    /// Sets all options at once, as a port of a libevent program has them; what does not go together is told by `start`.
+    #[doc(alias = "bufferevent_options")]
+    pub fn options(mut self, options: Options) -> Builder<AnyKind, H> {
+        self.bufferevent.options = options;
+        self.map()
+    }
+}
+
+/// Marks a [`Builder`] whose options are known at run time only.
+#[derive(Debug)]
+pub enum AnyKind {}
+
+/// What [`Builder::start`] gave for options that are known at run time only.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Started {
+    /// Without THREADSAFE.
+    Confined(Id),
+    /// With THREADSAFE.
+    Shared(Handle),
+}
+
+impl<H> Builder<AnyKind, H> {
+    /// Starts the bufferevent. Without THREADSAFE there is no lock to drop, and UNLOCK_CALLBACKS means DEFER alone.
+    ///
+    /// # Errors
+    /// As for the other builders, and [`Error::UnlockWithoutDefer`]; [`Error::WrongHandler`] for THREADSAFE with
+    /// UNLOCK_CALLBACKS, whose handler is an [`UnlockedHandler`]: use [`Builder::threadsafe`] and [`Builder::unlocked`].
+    pub fn start<P: Place>(mut self, place: &mut P) -> Result<Started>
+    where
+        H: IntoHandler<P::Affinity> + IntoSlot,
+    {
+        let options = self.bufferevent.options;
+        self.error = self.error.or(options.validate().err());
+        if !options.contains(Options::THREADSAFE) {
+            return self.map::<ConfinedKind>().start(place).map(Started::Confined);
+        }
+        if options.contains(Options::UNLOCK_CALLBACKS) {
+            self.error = self.error.or(Some(Error::WrongHandler));
+        }
+        self.map::<SharedKind>().start(place).map(Started::Shared)
+    }
+}
+
+impl<K, H> fmt::Debug for Builder<K, H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bufferevent: &Bufferevent = &self.bufferevent;
+        f.debug_tuple("Builder").field(&bufferevent).finish()
+    }
+}

@@ -1,0 +1,82 @@
+//! A bufferevent in its base's root strand: no lock, run on the base's turns.
+
+use std::fmt;
+
+use bufferevent_runtime::{After, Base, Key, Reasons, Source};
+
+use crate::{
+    bufferevent::{Bufferevent, TimerRequest},
+    context::{Context, Spot},
+    engine::Ended,
+    handler::{Handler as _, HandlerAffinity, PanicPolicy},
+    pending::Callback,
+};
+
+/// A confined bufferevent and its handler, as its base owns them.
+pub struct Confined<A: HandlerAffinity> {
+    bufferevent: Bufferevent<[(); 0]>,
+    /// `None` while it runs.
+    handler: Option<Box<A::Handler>>,
+    on_panic: PanicPolicy,
+}
+
+impl<A: HandlerAffinity> Confined<A> {
+    pub(crate) fn new(
+        bufferevent: Bufferevent<[(); 0]>,
+        handler: Box<A::Handler>,
+        on_panic: PanicPolicy,
+    ) -> Self {
+        Self { bufferevent, handler: Some(handler), on_panic }
+    }
+
+    pub(crate) fn view(&mut self) -> &mut Bufferevent {
+        &mut self.bufferevent
+    }
+
+    fn call(&mut self, base: &mut Base<A>, callback: Callback) {
+        let Some(mut handler) = self.handler.take() else { return };
+        let bufferevent: &mut Bufferevent = &mut self.bufferevent;
+        let replaced = &mut self.handler;
+        let mut context = Context { bufferevent, spot: Spot::Base(base), replaced };
+        let returned = self.on_panic.guard(|| match callback {
+            Callback::Read => handler.on_read(&mut context),
+            Callback::Write => handler.on_write(&mut context),
+            Callback::Event(event) => handler.on_event(&mut context, event),
+        });
+        self.handler.get_or_insert(handler);
+        if !returned {
+            base.counters().panics.add(1);
+            self.view().abort();
+        }
+    }
+}
+
+impl<A: HandlerAffinity> Source<A> for Confined<A> {
+    fn run(&mut self, base: &mut Base<A>, key: Key, reasons: Reasons) -> After {
+        self.view().begin_run(reasons);
+        loop {
+            if let Some(callback) = self.view().next_callback() {
+                self.call(base, callback);
+            } else if base.is_broken() || !self.view().step(base.scratch()) {
+                break;
+            }
+        }
+        let ended = self.view().end_run(base.scratch());
+        if let TimerRequest::Set(after) = self.view().take_timer() {
+            base.arm(key, base.deadline(after));
+        }
+        match ended {
+            Ended::Idle => After::Idle,
+            Ended::Again => After::Again(Reasons::USER),
+            Ended::Defer => After::Defer(Reasons::EMPTY),
+            Ended::Over => After::Remove,
+        }
+    }
+}
+
+impl<A: HandlerAffinity> fmt::Debug for Confined<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bufferevent: &Bufferevent = &self.bufferevent;
+        bufferevent.fmt(f)
+    }
+}

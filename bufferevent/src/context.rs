@@ -1,0 +1,193 @@
+//! What a callback gets: its bufferevent, and the base around it.
+
+use std::{
+    fmt,
+    ops::{Deref, DerefMut},
+    sync::Arc,
+};
+
+use bufferevent_runtime::{Affinity, Base, BaseHandle, Key, Movable, Reasons, Strand};
+
+use crate::{
+    bufferevent::Bufferevent,
+    confined::Confined,
+    error::{Error, Result},
+    handle::Handle,
+    handler::{HandlerAffinity, IntoHandler},
+    shared::Stack,
+};
+
+/// Names a bufferevent that is confined to a base. Keeps nothing alive; of no use on another base.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Id {
+    pub(crate) base: u64,
+    pub(crate) key: Key,
+}
+
+/// A callback's view of its bufferevent, to which it derefs, and of the base it runs on.
+///
+/// The view cannot be swapped out: what it derefs to is unsized.
+pub struct Context<'a, A: HandlerAffinity = Movable> {
+    pub(crate) bufferevent: &'a mut Bufferevent,
+    pub(crate) spot: Spot<'a, A>,
+    pub(crate) replaced: &'a mut Option<Box<A::Handler>>,
+}
+
+/// Where code runs: on a turn of the base, or in a strand on any worker.
+pub enum Spot<'a, A: Affinity = Movable> {
+    /// On a turn.
+    Base(&'a mut Base<A>),
+    /// In a strand of this base.
+    Strand(&'a BaseHandle<A>, &'a Arc<Strand<Stack>>),
+    /// On some thread.
+    Remote(&'a BaseHandle<A>),
+}
+
+/// Where a bufferevent can be started: a base, or a callback's context.
+pub trait Place {
+    /// The base's affinity.
+    type Affinity: HandlerAffinity;
+
+    #[doc(hidden)]
+    fn spot(&mut self) -> Spot<'_, Self::Affinity>;
+}
+
+impl<A: HandlerAffinity> Place for Base<A> {
+    type Affinity = A;
+
+    fn spot(&mut self) -> Spot<'_, A> {
+        Spot::Base(self)
+    }
+}
+
+impl<A: HandlerAffinity> Place for BaseHandle<A> {
+    type Affinity = A;
+
+    fn spot(&mut self) -> Spot<'_, A> {
+        Spot::Remote(self)
+    }
+}
+
+impl<A: HandlerAffinity> Place for Context<'_, A> {
+    type Affinity = A;
+
+    fn spot(&mut self) -> Spot<'_, A> {
+        match &mut self.spot {
+            Spot::Base(base) => Spot::Base(base),
+            Spot::Strand(base, strand) => Spot::Strand(base, strand),
+            Spot::Remote(base) => Spot::Remote(base),
+        }
+    }
+}
+
+impl<A: HandlerAffinity> Context<'_, A> {
+    /// Replaces the handler, from the next callback on. The one that runs is dropped when it returns.
+    ///
+    /// # Libevent
+    /// `bufferevent_setcb`.
+    #[doc(alias = "bufferevent_setcb")]
+    pub fn set_handler(&mut self, handler: impl IntoHandler<A>) {
+        *self.replaced = Some(handler.into_handler());
+    }
+
+    /// The base, if the callback runs on its turn: always for a confined bufferevent, never in a strand.
+    ///
+    /// # Libevent
+    /// `bufferevent_get_base`.
+    #[doc(alias = "bufferevent_get_base")]
+    pub fn base(&mut self) -> Option<&mut Base<A>> {
+        match &mut self.spot {
+            Spot::Base(base) => Some(base),
+            Spot::Strand(..) | Spot::Remote(_) => None,
+        }
+    }
+
+    /// The base as any thread sees it.
+    ///
+    /// # Libevent
+    /// `bufferevent_get_base`.
+    #[doc(alias = "bufferevent_get_base")]
+    pub fn base_handle(&self) -> BaseHandle<A> {
+        match &self.spot {
+            Spot::Base(base) => base.handle(),
+            Spot::Strand(base, _) | Spot::Remote(base) => (*base).clone(),
+        }
+    }
+
+    /// A handle to this bufferevent, if it is THREADSAFE.
+    pub fn handle(&self) -> Option<Handle> {
+        match &self.spot {
+            Spot::Strand(_, strand) => Some(Handle::new(Arc::clone(strand))),
+            Spot::Base(_) | Spot::Remote(_) => None,
+        }
+    }
+
+    /// This bufferevent's id, if it is confined.
+    pub fn id(&self) -> Option<Id> {
+        match (&self.spot, &self.bufferevent.home) {
+            (Spot::Base(base), Some(home)) => Some(Id { base: base.id(), key: home.key }),
+            _ => None,
+        }
+    }
+
+    /// Another confined bufferevent of the same base. It is run after this callback, so what is changed takes effect.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] if it is gone, is this one, is of another base, or if this callback runs in a strand.
+    pub fn get(&mut self, id: Id) -> Result<&mut Bufferevent> {
+        match &mut self.spot {
+            Spot::Base(base) => base.bufferevent(id),
+            Spot::Strand(..) | Spot::Remote(_) => Err(Error::Closed),
+        }
+    }
+}
+
+impl<A: HandlerAffinity> Deref for Context<'_, A> {
+    type Target = Bufferevent;
+
+    fn deref(&self) -> &Bufferevent {
+        self.bufferevent
+    }
+}
+
+impl<A: HandlerAffinity> DerefMut for Context<'_, A> {
+    fn deref_mut(&mut self) -> &mut Bufferevent {
+        self.bufferevent
+    }
+}
+
+impl<A: HandlerAffinity> fmt::Debug for Context<'_, A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Context").field(&self.bufferevent).finish()
+    }
+}
+
+impl<A: Affinity> fmt::Debug for Spot<'_, A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Base(base) => f.debug_tuple("Base").field(base).finish(),
+            Self::Strand(base, _) | Self::Remote(base) => f.debug_tuple("Handle").field(base).finish(),
+        }
+    }
+}
+
+/// What a base can do with the bufferevents confined to it.
+pub trait BaseExt {
+    /// The bufferevent `id`. It is run soon after, so what is changed takes effect.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] if it is gone, is running, or is of another base.
+    fn bufferevent(&mut self, id: Id) -> Result<&mut Bufferevent>;
+}
+
+impl<A: HandlerAffinity> BaseExt for Base<A> {
+    fn bufferevent(&mut self, id: Id) -> Result<&mut Bufferevent> {
+        if id.base != self.id() {
+            return Err(Error::Closed);
+        }
+        self.post_to(id.key, Reasons::USER);
+        let source = self.source(id.key).ok_or(Error::Closed)?;
+        let confined = A::any(source).downcast_mut::<Confined<A>>().ok_or(Error::Closed)?;
+        Ok(confined.view())
+    }
+}

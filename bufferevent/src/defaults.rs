@@ -1,0 +1,60 @@
+//! Every default limit, in one table.
+
+use std::{fmt, time::Duration};
+
+use bufferevent_runtime::{
+    ACCEPT_BACK_OFF, ACCEPTS_PER_RUN, BACKLOG, BLOCK, DEFERRED_PER_PASS, EVENTS, INBOX,
+};
+
+/// Bytes one read takes at most, and one run reads.
+pub const MAX_SINGLE_READ: usize = BLOCK;
+/// Bytes one write sends at most, and one run writes.
+pub const MAX_SINGLE_WRITE: usize = 64 * 1024;
+/// Bytes of input at which reading is suspended until it is drained, whatever the high mark says.
+pub const INPUT_CAP: usize = 4 * 1024 * 1024;
+/// Bytes of output at which `write` reports full.
+pub const OUTPUT_HIGH: usize = 256 * 1024;
+/// Bytes of output past which `write` is refused.
+pub const OUTPUT_CAP: usize = 4 * 1024 * 1024;
+/// Operations a mailbox holds; their bytes are bounded by the output's cap.
+pub const MAILBOX: usize = 1_024;
+/// How long a close waits for the peer to end its side after ours was ended.
+pub const LINGER: Duration = Duration::from_secs(2);
+/// Bytes a close reads and drops meanwhile.
+pub const LINGER_BYTES: usize = 256 * 1024;
+/// How long a close waits for the peer to take any of the output that is left.
+pub const DRAIN_IDLE: Duration = Duration::from_secs(30);
+
+/// Prints every default limit, one a line.
+///
+/// ```
+/// println!("{}", bufferevent::Defaults);
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct Defaults;
+
+impl fmt::Display for Defaults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rows: [(&str, String); 15] = [
+            ("read high mark", "none".to_owned()),
+            ("input cap, bytes", INPUT_CAP.to_string()),
+            ("output high mark, bytes", OUTPUT_HIGH.to_string()),
+            ("output cap, bytes", OUTPUT_CAP.to_string()),
+            ("most bytes per read", MAX_SINGLE_READ.to_string()),
+            ("most bytes per write", MAX_SINGLE_WRITE.to_string()),
+            ("mailbox, operations", MAILBOX.to_string()),
+            ("inbox of a base, messages", INBOX.to_string()),
+            ("events per poll", EVENTS.to_string()),
+            ("deferred callbacks per pass", DEFERRED_PER_PASS.to_string()),
+            ("accepts per run", ACCEPTS_PER_RUN.to_string()),
+            ("accept queue of the kernel", BACKLOG.to_string()),
+            ("pause after a shortage of descriptors", format!("{ACCEPT_BACK_OFF:?}")),
+            ("close: wait without progress", format!("{DRAIN_IDLE:?}")),
+            ("close: linger", format!("{LINGER:?}, {LINGER_BYTES} bytes")),
+        ];
+        for (name, value) in rows {
+            writeln!(f, "{name:<40}{value}")?;
+        }
+        Ok(())
+    }
+}

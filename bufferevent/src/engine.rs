@@ -1,0 +1,402 @@
+//! What a run of a bufferevent does, step by step: one system call at a time, callbacks between them.
+//!
+//! The engine holds no handler and calls nobody. The shell ([`confined`](crate::confined), [`shared`](crate::shared))
+//! begins a run with the reasons for it, then asks in turn for the next callback and the next step until there is
+//! neither, and ends the run. So a callback runs directly after the step that raised it, and before the next system
+//! call (D17).
+
+use bufferevent_evbuffer::transport::Transport;
+use bufferevent_runtime::{BLOCK, Ready, Reasons, Scratch, Selector as _};
+
+use crate::{
+    bufferevent::{Bufferevent, Phase, Socket, TimerRequest},
+    defaults::{DRAIN_IDLE, LINGER, LINGER_BYTES},
+    event::{Cause, Event},
+    interest::{Direction, Interest},
+    options::Options,
+    pending::{Callback, Due},
+    stream::{self, Io},
+};
+
+/// Short reads in one run, each followed by another only because an end or an error may be behind it.
+const READS_PER_RUN: u8 = 4;
+
+/// A read at least this long keeps its block; a shorter one is copied, so that small data does not hold large blocks.
+const KEEP_BLOCK: usize = BLOCK / 4;
+
+/// What the end of a run leaves for the shell to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Ended {
+    /// Nothing until something is posted.
+    Idle,
+    /// Budget ended the run: run again at the tail of the queue.
+    Again,
+    /// Callbacks are due: run again from the deferred queue.
+    Defer,
+    /// The bufferevent is over.
+    Over,
+}
+
+impl Bufferevent {
+    /// Begins a run.
+    pub(crate) fn begin_run(&mut self, reasons: Reasons) {
+        for (reason, ready) in [
+            (Reasons::READABLE, Ready::READABLE),
+            (Reasons::WRITABLE, Ready::WRITABLE),
+            (Reasons::HANGUP, Ready::HANGUP),
+            (Reasons::ERROR, Ready::BOTH),
+        ] {
+            if reasons.contains(reason) {
+                self.ready |= ready;
+            }
+        }
+        self.run.reads = READS_PER_RUN;
+        self.run.writes = 1;
+        let deferred = reasons.contains(Reasons::DEFERRED);
+        self.run.deliver = deferred || !self.options.contains(Options::DEFER_CALLBACKS);
+        if deferred {
+            if let Some(later) = self.later.take() {
+                self.pending.merge(*later);
+            }
+        }
+        if reasons.contains(Reasons::CLOSE) {
+            self.close();
+        }
+        if reasons.contains(Reasons::TIMER) {
+            self.timer_fired();
+        }
+    }
+
+    /// Whether [`Bufferevent::next_callback`] may have one: a cheap look before the mailbox is emptied.
+    pub(crate) fn has_callback(&self) -> bool {
+        self.run.deliver && !self.pending.is_empty()
+    }
+
+    /// The next callback to deliver, if this run delivers.
+    pub(crate) fn next_callback(&mut self) -> Option<Callback> {
+        if !self.run.deliver {
+            return None;
+        }
+        let (input, output) = (self.input.len(), self.output.len());
+        let (read_low, write_low) = (self.read.low, self.write.low);
+        self.pending.next(|asked| input >= read_low && (asked || input > 0), || output <= write_low)
+    }
+
+    /// Does the next system call, if there is one to do. False: the run is over.
+    pub(crate) fn step(&mut self, scratch: &mut Scratch) -> bool {
+        match self.phase {
+            Phase::Open => self.step_read(scratch) || self.step_write(),
+            Phase::Connecting => self.step_connect(),
+            Phase::Draining => self.step_drain(),
+            Phase::Lingering => self.step_linger(scratch),
+            Phase::Detached | Phase::Ended => false,
+        }
+    }
+
+    /// Ends the run: gives blocks back, and says what is left to do.
+    pub(crate) fn end_run(&mut self, scratch: &mut Scratch) -> Ended {
+        self.give_back(scratch);
+        self.rearm();
+        if !self.pending.is_empty() || self.later.is_some() {
+            return Ended::Defer;
+        }
+        if self.phase == Phase::Ended {
+            return Ended::Over;
+        }
+        if self.may_read() || self.may_write() || self.may_linger() { Ended::Again } else { Ended::Idle }
+    }
+
+    /// The timer that the shell must set, if any.
+    pub(crate) fn take_timer(&mut self) -> TimerRequest {
+        std::mem::take(&mut self.run.timer)
+    }
+
+    // ---- reading ----
+
+    /// Bytes that may be read now: 0 at the high mark and at the cap.
+    fn read_budget(&self) -> usize {
+        let len = self.input.len();
+        let until = |limit: Option<usize>| limit.map_or(usize::MAX, |limit| limit.saturating_sub(len));
+        self.read.max_single.min(until(self.read.high)).min(until(self.input_cap))
+    }
+
+    fn may_read(&self) -> bool {
+        self.phase == Phase::Open
+            && self.ready.contains(Ready::READABLE)
+            && self.enabled.contains(Interest::READ)
+            && self.read_budget() > 0
+    }
+
+    fn step_read(&mut self, scratch: &mut Scratch) -> bool {
+        if self.run.reads == 0
+            || !self.ready.contains(Ready::READABLE)
+            || !self.enabled.contains(Interest::READ)
+        {
+            return false;
+        }
+        let budget = self.read_budget();
+        if budget == 0 {
+            return self.tell_input_full();
+        }
+        self.run.reads -= 1;
+        let Some(fd) = self.fd() else { return false };
+        match stream::receive(fd, &mut scratch.block()[..budget]) {
+            Io::Done(0) => self.read_eof(),
+            Io::Done(n) => {
+                self.keep(scratch, n);
+                self.after_read(n, budget);
+            }
+            Io::WouldBlock => self.ready = self.ready - Ready::READABLE,
+            Io::Failed(error) => self.fail(Direction::Read, error),
+        }
+        true
+    }
+
+    /// Moves what was read from the worker's block to the input.
+    fn keep(&mut self, scratch: &mut Scratch, n: usize) {
+        let kept = if n < KEEP_BLOCK {
+            self.input.fill(&scratch.block()[..n]).is_ok()
+        } else {
+            match self.input.append_block(scratch.take(), n) {
+                Ok(()) => true,
+                Err((_, block)) => {
+                    scratch.give(block);
+                    false
+                }
+            }
+        };
+        debug_assert!(kept, "the input has no limit of its own: its cap bounds each read");
+    }
+
+    fn after_read(&mut self, n: usize, budget: usize) {
+        if n == budget {
+            self.run.reads = 0;
+        } else if self.is_drained_by_short_read() {
+            self.ready = self.ready - Ready::READABLE;
+        }
+        if self.input.len() >= self.read.low {
+            self.pending.read(Due::Io);
+        }
+        if self.input_cap.is_none_or(|cap| self.input.len() < cap) {
+            self.told.input_full = false;
+        }
+    }
+
+    /// A short read drained the socket, unless the end or an error is behind it, which the selector may not tell.
+    fn is_drained_by_short_read(&self) -> bool {
+        let reports = self.home.as_ref().is_some_and(|home| home.selector.reports_hangup());
+        reports && !self.ready.contains(Ready::HANGUP)
+    }
+
+    fn read_eof(&mut self) {
+        self.enabled = self.enabled.difference(Interest::READ);
+        self.told.eof = true;
+        self.pending.event(Event::Eof);
+    }
+
+    fn tell_input_full(&mut self) -> bool {
+        let full = self.input_cap.is_some_and(|cap| self.input.len() >= cap);
+        if !full || std::mem::replace(&mut self.told.input_full, true) {
+            return false;
+        }
+        self.pending.event(Event::InputFull);
+        true
+    }
+
+    // ---- writing ----
+
+    fn may_write(&self) -> bool {
+        matches!(self.phase, Phase::Open | Phase::Draining)
+            && self.ready.contains(Ready::WRITABLE)
+            && self.enabled.contains(Interest::WRITE)
+            && (!self.output.is_empty() || self.told.announce_writable)
+    }
+
+    fn step_write(&mut self) -> bool {
+        if self.run.writes == 0 || !self.may_write() {
+            return false;
+        }
+        self.run.writes -= 1;
+        if self.output.is_empty() {
+            self.told.announce_writable = false;
+            self.pending.write(Due::Io);
+            return true;
+        }
+        let Some(fd) = self.fd() else { return false };
+        let attempted = self.output.len().min(self.write.max_single);
+        match stream::transmit(fd, self.output.chunks(), self.write.max_single) {
+            Io::Done(n) => self.after_write(n, attempted),
+            Io::WouldBlock => self.ready = self.ready - Ready::WRITABLE,
+            Io::Failed(error) => self.fail(Direction::Write, error),
+        }
+        true
+    }
+
+    fn after_write(&mut self, n: usize, attempted: usize) {
+        self.output.consume(n);
+        self.run.progress = true;
+        if n < attempted {
+            self.ready = self.ready - Ready::WRITABLE;
+        }
+        if self.is_closing() || n == 0 || self.output.len() > self.write.low {
+            return;
+        }
+        self.told.announce_writable = false;
+        self.pending.write(Due::Io);
+        if std::mem::take(&mut self.told.output_full) {
+            self.pending.event(Event::Drained);
+            // Input that was left because the output had no room would wait for new input otherwise.
+            if !self.input.is_empty() && self.enabled.contains(Interest::READ) {
+                self.pending.read(Due::Io);
+            }
+        }
+    }
+
+    /// Sends what can be sent, outside a run: at the end of a guard. Callbacks that this makes due stay pending.
+    pub(crate) fn flush_output(&mut self) {
+        self.run.writes = 1;
+        if self.phase == Phase::Open && !self.output.is_empty() {
+            self.step_write();
+        }
+        self.run.writes = 0;
+    }
+
+    /// Whether a run would find something to do.
+    pub(crate) fn wants_run(&self) -> bool {
+        !self.pending.is_empty()
+            || self.later.is_some()
+            || self.is_closing()
+            || self.run.timer != TimerRequest::Leave
+            || self.may_read()
+            || self.may_write()
+    }
+
+    pub(crate) fn fail(&mut self, direction: Direction, error: std::io::Error) {
+        if self.is_closing() {
+            return self.end();
+        }
+        self.enabled = self.enabled.difference(direction.into());
+        self.pending.event(Event::Error { direction: Some(direction), cause: Cause::Io(error) });
+    }
+
+    // ---- connecting ----
+
+    fn step_connect(&mut self) -> bool {
+        if !self.ready.contains(Ready::WRITABLE) {
+            return false;
+        }
+        let Some(fd) = self.fd() else { return false };
+        match stream::connected(fd) {
+            Some(Ok(())) => {
+                self.phase = Phase::Open;
+                self.pending.connected();
+            }
+            Some(Err(error)) => self.connect_failed(error),
+            None => self.ready = self.ready - Ready::WRITABLE,
+        }
+        true
+    }
+
+    // ---- closing ----
+
+    pub(crate) fn begin_drain(&mut self) {
+        self.phase = Phase::Draining;
+        self.enabled = Interest::WRITE;
+        self.run.progress = false;
+        if !self.output.is_empty() {
+            self.run.timer = TimerRequest::Set(DRAIN_IDLE);
+        }
+    }
+
+    fn step_drain(&mut self) -> bool {
+        if !self.output.is_empty() {
+            return self.step_write();
+        }
+        self.half_close();
+        true
+    }
+
+    /// The output is out: ends our side, and the whole if the peer's is ended too.
+    fn half_close(&mut self) {
+        let ended = self.told.eof || self.fd().is_none_or(|fd| stream::shutdown_write(&fd).is_err());
+        if ended {
+            return self.end();
+        }
+        self.phase = Phase::Lingering;
+        self.run.lingered = 0;
+        self.run.timer = TimerRequest::Set(LINGER);
+    }
+
+    fn may_linger(&self) -> bool {
+        self.phase == Phase::Lingering && self.ready.contains(Ready::READABLE)
+    }
+
+    /// Reads and drops, so that unread input does not make the system reset the connection under what we sent.
+    fn step_linger(&mut self, scratch: &mut Scratch) -> bool {
+        if self.run.reads == 0 || !self.may_linger() {
+            return false;
+        }
+        self.run.reads -= 1;
+        let Some(fd) = self.fd() else { return false };
+        match stream::receive(fd, scratch.block()) {
+            Io::Done(0) | Io::Failed(_) => self.end(),
+            Io::Done(n) => {
+                self.run.lingered += n;
+                if self.run.lingered > LINGER_BYTES {
+                    self.end();
+                }
+            }
+            Io::WouldBlock => self.ready = self.ready - Ready::READABLE,
+        }
+        true
+    }
+
+    fn timer_fired(&mut self) {
+        match self.phase {
+            Phase::Draining if std::mem::take(&mut self.run.progress) => {
+                self.run.timer = TimerRequest::Set(DRAIN_IDLE);
+            }
+            Phase::Draining | Phase::Lingering => self.end(),
+            _ => {}
+        }
+    }
+
+    // ---- the end of a run ----
+
+    /// Drained blocks go back to the worker; an empty buffer keeps no memory.
+    fn give_back(&mut self, scratch: &mut Scratch) {
+        for buffer in [&mut self.input, &mut self.output] {
+            while let Some(block) = buffer.reclaim() {
+                scratch.give(block);
+            }
+            if buffer.is_empty() {
+                Transport::shrink(buffer);
+            }
+        }
+        if self.output.len() >= self.write.high.unwrap_or(usize::MAX) {
+            self.told.output_full = true;
+        }
+    }
+
+    /// Where the system knows no edges, waits anew for what is not ready.
+    fn rearm(&mut self) {
+        let (Socket::Registered(registered), Some(home)) = (&self.socket, &self.home) else { return };
+        if !home.selector.needs_rearm() {
+            return;
+        }
+        let mut wanted = Ready::NONE;
+        if self.enabled.contains(Interest::READ) || self.phase == Phase::Lingering {
+            wanted |= Ready::READABLE;
+        }
+        if !self.output.is_empty() || self.told.announce_writable || self.phase == Phase::Connecting {
+            wanted |= Ready::WRITABLE;
+        }
+        let missing = wanted - self.ready;
+        if missing != Ready::NONE {
+            if let Err(error) = registered.rearm(home.key.token(), missing) {
+                self.fail(Direction::Read, error);
+            }
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! What can go wrong, grouped by whose fault it was.
+
+use std::{fmt, io};
+
+/// The result of this crate's calls.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    // the system
+    /// The system refused.
+    Io(io::Error),
+    /// The runtime refused.
+    Runtime(bufferevent_runtime::Error),
+
+    // the caller
+    /// The bufferevent is closed or closing, or the id names none of this base.
+    Closed,
+    /// This thread already holds a strand, or runs on a worker that the call would wait for.
+    WouldDeadlock,
+    /// The descriptor is not a stream socket.
+    NotStream,
+    /// The bufferevent has a descriptor, or a connect under way, already.
+    AlreadyConnected,
+    /// The bufferevent has no descriptor.
+    NotConnected,
+    /// `UNLOCK_CALLBACKS` without `DEFER_CALLBACKS`.
+    UnlockWithoutDefer,
+    /// An [`UnlockedHandler`](crate::UnlockedHandler) needs `UNLOCK_CALLBACKS`, any other handler must not have it.
+    WrongHandler,
+    /// The high mark is below the low mark.
+    InvalidWatermark {
+        /// The low mark, in bytes.
+        low: usize,
+        /// The high mark, in bytes.
+        high: usize,
+    },
+    /// The output, with what was to be added, would pass its cap; nothing was added.
+    OutputFull {
+        /// Bytes in the output and in the mailbox.
+        queued: usize,
+        /// The cap, in bytes.
+        cap: usize,
+    },
+    /// The mailbox holds its limit of operations.
+    MailboxFull {
+        /// Operations it may hold.
+        limit: usize,
+    },
+    /// The buffer refused: a frozen end, a full buffer, a position out of range.
+    Buffer(bufferevent_evbuffer::Error),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(source) => write!(f, "{source}"),
+            Self::Runtime(source) => write!(f, "{source}"),
+            Self::Buffer(source) => write!(f, "{source}"),
+            Self::Closed => f.write_str("the bufferevent is closed, or the id is not of this base"),
+            Self::WouldDeadlock => {
+                f.write_str("this thread already holds a strand; waiting here could deadlock")
+            }
+            Self::NotStream => f.write_str("the descriptor is not a stream socket"),
+            Self::AlreadyConnected => f.write_str("the bufferevent has a descriptor already"),
+            Self::NotConnected => f.write_str("the bufferevent has no descriptor"),
+            Self::UnlockWithoutDefer => f.write_str("UNLOCK_CALLBACKS needs DEFER_CALLBACKS"),
+            Self::WrongHandler => f.write_str("the handler does not go with the UNLOCK_CALLBACKS option"),
+            Self::InvalidWatermark { low, high } => {
+                write!(f, "the high mark {high} is below the low mark {low}")
+            }
+            Self::OutputFull { queued, cap } => write!(f, "{queued} bytes are queued and the cap is {cap}"),
+            Self::MailboxFull { limit } => write!(f, "the mailbox holds its limit of {limit} operations"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Io(source) => Some(source),
+            Self::Runtime(source) => Some(source),
+            Self::Buffer(source) => Some(source),
+            _ => None,
+        }
+    }
+}
+
+impl From<io::Error> for Error {
+    fn from(source: io::Error) -> Self {
+        Self::Io(source)
+    }
+}
+
+impl From<bufferevent_runtime::Error> for Error {
+    fn from(source: bufferevent_runtime::Error) -> Self {
+        match source {
+            bufferevent_runtime::Error::Closed => Self::Closed,
+            bufferevent_runtime::Error::WouldDeadlock => Self::WouldDeadlock,
+            bufferevent_runtime::Error::Io(source) => Self::Io(source),
+            other => Self::Runtime(other),
+        }
+    }
+}
+
+impl From<bufferevent_evbuffer::Error> for Error {
+    fn from(source: bufferevent_evbuffer::Error) -> Self {
+        Self::Buffer(source)
+    }
+}

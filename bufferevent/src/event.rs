@@ -1,0 +1,140 @@
+//! What is told to `on_event`.
+
+use std::{fmt, io, os::fd::OwnedFd};
+
+use bufferevent_evbuffer::Evbuffer;
+
+use crate::interest::Direction;
+
+/// Something that happened to a bufferevent, other than data that came or went.
+///
+/// One kind and one direction each; events of one bufferevent come one by one in the order they happened, equal ones
+/// as one.
+/// # Libevent
+/// The `what` of `bufferevent_event_cb`; [`Event::bits`] gives it.
+#[doc(alias = "bufferevent_event_cb")]
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// The connection that was asked for stands. Exactly one of this and an error comes for each connect.
+    Connected,
+    /// The peer ended its side. What is left in the input stays readable, also below the low mark; writing may go on.
+    Eof,
+    /// The connection failed. The direction is `None` for a connect that failed.
+    Error {
+        /// What was being done.
+        direction: Option<Direction>,
+        /// Why it failed.
+        cause: Cause,
+    },
+    /// A direction made no progress for its timeout, and is disabled.
+    Timeout(Direction),
+    /// The output, which had reached its high mark, is down to its low mark again.
+    Drained,
+    /// The input has reached its cap; reading goes on when it is drained below.
+    InputFull,
+    /// The bufferevent is closed: the last event there is, and only if it was asked for.
+    Closed(Closed),
+    /// Bits given to `trigger_event`.
+    User(u16),
+}
+
+/// Why a connection failed.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Cause {
+    /// The system said so.
+    Io(io::Error),
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+impl std::error::Error for Cause {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Io(error) => Some(error),
+        }
+    }
+}
+
+/// What is left of a bufferevent that ended.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Closed {
+    /// Bytes of output that were not sent.
+    pub unsent: usize,
+    /// Input that nobody has read.
+    pub unread: Evbuffer,
+    /// The descriptor, if the bufferevent was not to close it.
+    pub fd: Option<OwnedFd>,
+}
+
+impl Event {
+    /// Whether nothing more will come from the peer: end, error or close.
+    #[must_use]
+    pub fn is_terminal(&self) -> bool {
+        matches!(self, Self::Eof | Self::Error { .. } | Self::Closed(_))
+    }
+
+    /// libevent's bits: `READING` 0x01, `WRITING` 0x02, `EOF` 0x10, `ERROR` 0x20, `TIMEOUT` 0x40, `CONNECTED` 0x80;
+    /// 0 for the events that libevent does not have.
+    #[must_use]
+    pub fn bits(&self) -> u16 {
+        let direction = |direction: &Direction| match direction {
+            Direction::Read => 0x01,
+            Direction::Write => 0x02,
+        };
+        match self {
+            Self::Connected => 0x80,
+            Self::Eof => 0x11,
+            Self::Error { direction: of, .. } => 0x20 | of.as_ref().map_or(0, direction),
+            Self::Timeout(of) => 0x40 | direction(of),
+            Self::User(bits) => *bits,
+            Self::Drained | Self::InputFull | Self::Closed(_) => 0,
+        }
+    }
+
+    /// Whether this and `other` say the same, so that one of them is enough.
+    pub(crate) fn equals(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Error { direction: one, .. }, Self::Error { direction: other, .. }) => one == other,
+            (Self::Timeout(one), Self::Timeout(other)) => one == other,
+            (Self::User(one), Self::User(other)) => one == other,
+            _ => std::mem::discriminant(self) == std::mem::discriminant(other),
+        }
+    }
+}
+
+/// How a trigger treats watermarks.
+///
+/// # Libevent
+/// `BEV_TRIG_IGNORE_WATERMARKS`, `BEV_TRIG_DEFER_CALLBACKS`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Trigger {
+    /// Run the callback whatever the watermarks say.
+    pub ignore_watermarks: bool,
+    /// Run it from the deferred queue even if the bufferevent does not defer its callbacks.
+    pub defer: bool,
+}
+
+impl Trigger {
+    /// Subject to watermarks, at once.
+    pub const PLAIN: Self = Self { ignore_watermarks: false, defer: false };
+    /// Whatever the watermarks say.
+    pub const IGNORE_WATERMARKS: Self = Self { ignore_watermarks: true, defer: false };
+    /// From the deferred queue.
+    pub const DEFER: Self = Self { ignore_watermarks: false, defer: true };
+
+    /// These options, deferred.
+    #[must_use]
+    pub const fn deferred(self) -> Self {
+        Self { defer: true, ..self }
+    }
+}

@@ -1,0 +1,291 @@
+//! Who is told: handlers, and closures as handlers.
+
+use std::{fmt, marker::PhantomData};
+
+use bufferevent_runtime::{Affinity, Base, BaseHandle, Movable, Pinned};
+
+use crate::{
+    confined::Confined,
+    context::{Context, Id},
+    error::Result,
+    event::Event,
+    handle::Handle,
+};
+
+/// The callbacks of a bufferevent. Those not given do nothing.
+///
+/// Callbacks of one bufferevent never overlap. The handler is taken out while it runs, so it may replace itself, close
+/// its own or any other bufferevent, start others and stop the base. On a [`Movable`] base, and for a THREADSAFE
+/// bufferevent, it must be `Send`.
+///
+/// ```
+/// use bufferevent::{Context, Event, Handler};
+///
+/// struct Echo;
+///
+/// impl Handler for Echo {
+///     fn on_read(&mut self, cx: &mut Context<'_>) {
+///         let (input, output) = cx.buffers();
+///         // Refused past the cap: it stays in the input until the output has drained.
+///         let _ = output.append(input);
+///     }
+///
+///     fn on_event(&mut self, cx: &mut Context<'_>, event: Event) {
+///         if event.is_terminal() {
+///             cx.close();
+///         }
+///     }
+/// }
+/// ```
+/// # Locks
+/// The strand of a THREADSAFE bufferevent is held: locking any strand answers `WouldDeadlock`. [`UnlockedHandler`] is for
+/// callbacks that hold nothing.
+/// # Libevent
+/// `bufferevent_setcb`.
+#[doc(alias = "bufferevent_setcb")]
+pub trait Handler<A: HandlerAffinity = Movable> {
+    /// The input holds at least the low mark.
+    ///
+    /// # Libevent
+    /// `readcb`.
+    fn on_read(&mut self, cx: &mut Context<'_, A>) {
+        let _ = cx;
+    }
+
+    /// The output is down to the low mark.
+    ///
+    /// # Libevent
+    /// `writecb`.
+    fn on_write(&mut self, cx: &mut Context<'_, A>) {
+        let _ = cx;
+    }
+
+    /// Something else happened.
+    ///
+    /// # Libevent
+    /// `eventcb`.
+    fn on_event(&mut self, cx: &mut Context<'_, A>, event: Event) {
+        let _ = (cx, event);
+    }
+}
+
+/// The callbacks of a THREADSAFE bufferevent with UNLOCK_CALLBACKS: nothing is held while they run, so they may lock any
+/// bufferevent, their own too.
+///
+/// # Libevent
+/// `BEV_OPT_UNLOCK_CALLBACKS`.
+#[doc(alias = "BEV_OPT_UNLOCK_CALLBACKS")]
+pub trait UnlockedHandler: Send {
+    /// The input held at least the low mark when this was called.
+    fn on_read(&mut self, bufferevent: &Handle) {
+        let _ = bufferevent;
+    }
+
+    /// The output was down to the low mark when this was called.
+    fn on_write(&mut self, bufferevent: &Handle) {
+        let _ = bufferevent;
+    }
+
+    /// Something else happened.
+    fn on_event(&mut self, bufferevent: &Handle, event: Event) {
+        let _ = (bufferevent, event);
+    }
+}
+
+/// A handler that does nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoHandler;
+
+impl<A: HandlerAffinity> Handler<A> for NoHandler {}
+
+/// Marks a handler as one that is called with nothing held.
+#[derive(Debug)]
+pub struct Unlocked<U>(pub(crate) U);
+
+/// How a base of one affinity stores handlers, and the bufferevents they belong to.
+pub trait HandlerAffinity: Affinity {
+    /// A handler as it is stored.
+    type Handler: Handler<Self> + ?Sized;
+
+    #[doc(hidden)]
+    fn source(confined: Confined<Self>) -> Box<Self::Source>;
+
+    #[doc(hidden)]
+    fn send(confined: Confined<Self>, base: &BaseHandle<Self>, id: Id) -> Result<()>;
+}
+
+impl HandlerAffinity for Movable {
+    type Handler = dyn Handler<Movable> + Send;
+
+    fn source(confined: Confined<Self>) -> Box<Self::Source> {
+        Box::new(confined)
+    }
+
+    fn send(confined: Confined<Self>, base: &BaseHandle<Self>, id: Id) -> Result<()> {
+        Ok(base.post(move |base: &mut Base| confined.arrive(base, id))?)
+    }
+}
+
+impl HandlerAffinity for Pinned {
+    type Handler = dyn Handler<Pinned>;
+
+    fn source(confined: Confined<Self>) -> Box<Self::Source> {
+        Box::new(confined)
+    }
+
+    /// A handler that may be `!Send` is started on its own thread only.
+    fn send(_: Confined<Self>, _: &BaseHandle<Self>, _: Id) -> Result<()> {
+        Err(bufferevent_runtime::Error::WrongAffinity.into())
+    }
+}
+
+/// A handler that a base of affinity `A` may store: any for [`Pinned`], only `Send` ones for [`Movable`].
+pub trait IntoHandler<A: HandlerAffinity> {
+    /// Boxes the handler.
+    fn into_handler(self) -> Box<A::Handler>;
+}
+
+impl<H: Handler<Movable> + Send + 'static> IntoHandler<Movable> for H {
+    fn into_handler(self) -> Box<<Movable as HandlerAffinity>::Handler> {
+        Box::new(self)
+    }
+}
+
+impl<H: Handler<Pinned> + 'static> IntoHandler<Pinned> for H {
+    fn into_handler(self) -> Box<<Pinned as HandlerAffinity>::Handler> {
+        Box::new(self)
+    }
+}
+
+/// Closures as a handler.
+///
+/// ```
+/// use bufferevent::{Callbacks, Context};
+///
+/// let handler = Callbacks::new()
+///     .on_read(|cx: &mut Context<'_>| drop(cx.input().take_bytes(1)))
+///     .on_event(|cx, event| if event.is_terminal() { cx.close() });
+/// # drop(handler);
+/// ```
+pub struct Callbacks<A: HandlerAffinity = Movable, R = (), W = (), E = ()> {
+    read: R,
+    write: W,
+    event: E,
+    affinity: PhantomData<fn(A)>,
+}
+
+impl<A: HandlerAffinity> Callbacks<A> {
+    /// No callbacks yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { read: (), write: (), event: (), affinity: PhantomData }
+    }
+}
+
+impl<A: HandlerAffinity> Default for Callbacks<A> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<A: HandlerAffinity, R, W, E> Callbacks<A, R, W, E> {
+    /// Sets what [`Handler::on_read`] calls.
+    pub fn on_read<F: FnMut(&mut Context<'_, A>)>(self, read: F) -> Callbacks<A, Call<F>, W, E> {
+        Callbacks { read: Call(read), write: self.write, event: self.event, affinity: PhantomData }
+    }
+
+    /// Sets what [`Handler::on_write`] calls.
+    pub fn on_write<F: FnMut(&mut Context<'_, A>)>(self, write: F) -> Callbacks<A, R, Call<F>, E> {
+        Callbacks { read: self.read, write: Call(write), event: self.event, affinity: PhantomData }
+    }
+
+    /// Sets what [`Handler::on_event`] calls.
+    pub fn on_event<F: FnMut(&mut Context<'_, A>, Event)>(self, event: F) -> Callbacks<A, R, W, Call<F>> {
+        Callbacks { read: self.read, write: self.write, event: Call(event), affinity: PhantomData }
+    }
+}
+
+impl<A: HandlerAffinity, R, W, E> fmt::Debug for Callbacks<A, R, W, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Callbacks").finish_non_exhaustive()
+    }
+}
+
+/// A closure in [`Callbacks`].
+#[derive(Debug)]
+pub struct Call<F>(F);
+
+/// A read or write callback of [`Callbacks`]: a closure, or nothing.
+pub trait DataCall<A: HandlerAffinity> {
+    /// Calls it.
+    fn call(&mut self, cx: &mut Context<'_, A>);
+}
+
+/// An event callback of [`Callbacks`]: a closure, or nothing.
+pub trait EventCall<A: HandlerAffinity> {
+    /// Calls it.
+    fn call(&mut self, cx: &mut Context<'_, A>, event: Event);
+}
+
+impl<A: HandlerAffinity> DataCall<A> for () {
+    fn call(&mut self, _: &mut Context<'_, A>) {}
+}
+
+impl<A: HandlerAffinity> EventCall<A> for () {
+    fn call(&mut self, _: &mut Context<'_, A>, _: Event) {}
+}
+
+impl<A: HandlerAffinity, F: FnMut(&mut Context<'_, A>)> DataCall<A> for Call<F> {
+    fn call(&mut self, cx: &mut Context<'_, A>) {
+        (self.0)(cx);
+    }
+}
+
+impl<A: HandlerAffinity, F: FnMut(&mut Context<'_, A>, Event)> EventCall<A> for Call<F> {
+    fn call(&mut self, cx: &mut Context<'_, A>, event: Event) {
+        (self.0)(cx, event);
+    }
+}
+
+impl<A: HandlerAffinity, R: DataCall<A>, W: DataCall<A>, E: EventCall<A>> Handler<A>
+    for Callbacks<A, R, W, E>
+{
+    fn on_read(&mut self, cx: &mut Context<'_, A>) {
+        self.read.call(cx);
+    }
+
+    fn on_write(&mut self, cx: &mut Context<'_, A>) {
+        self.write.call(cx);
+    }
+
+    fn on_event(&mut self, cx: &mut Context<'_, A>, event: Event) {
+        self.event.call(cx, event);
+    }
+}
+
+/// What becomes of a panic in a callback.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PanicPolicy {
+    /// The bufferevent is aborted, the rest goes on.
+    #[default]
+    Isolate,
+    /// It goes on up through the worker's thread and ends the runtime.
+    Propagate,
+    /// The process is aborted.
+    Abort,
+}
+
+impl PanicPolicy {
+    /// Runs `call`; false if it panicked and that is to be isolated.
+    pub(crate) fn guard(self, call: impl FnOnce()) -> bool {
+        match std::panic::catch_unwind(std::panic::AssertUnwindSafe(call)) {
+            Ok(()) => true,
+            Err(panic) => match self {
+                Self::Isolate => false,
+                Self::Propagate => std::panic::resume_unwind(panic),
+                Self::Abort => std::process::abort(),
+            },
+        }
+    }
+}

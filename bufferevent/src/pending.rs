@@ -1,0 +1,178 @@
+//! Callbacks that are due and not yet delivered.
+
+use std::collections::VecDeque;
+
+use crate::{event::Event, interest::Direction};
+
+/// One callback to deliver.
+#[derive(Debug)]
+pub(crate) enum Callback {
+    Read,
+    Write,
+    Event(Event),
+}
+
+/// What is due, in the order of delivery: connected, read, write, then the events as they happened.
+#[derive(Debug, Default)]
+pub(crate) struct Pending {
+    bits: u8,
+    events: VecDeque<Event>,
+}
+
+const CONNECTED: u8 = 1;
+const READ: u8 = 2;
+const WRITE: u8 = 4;
+/// The user asked for the callback: it may find an empty input.
+const READ_ASKED: u8 = 8;
+/// Whatever the watermarks say at delivery.
+const READ_FORCED: u8 = 16;
+const WRITE_FORCED: u8 = 32;
+
+/// Events that wait at most; more than the kinds there are, so only distinct user events can reach it.
+const EVENTS: usize = 32;
+
+/// How a read or write callback became due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Due {
+    /// By input or output.
+    Io,
+    /// By a trigger, subject to watermarks.
+    Asked,
+    /// By a trigger that ignores them.
+    Forced,
+}
+
+impl Pending {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.bits == 0 && self.events.is_empty()
+    }
+
+    pub(crate) fn read(&mut self, due: Due) {
+        self.bits |= match due {
+            Due::Io => READ,
+            Due::Asked => READ | READ_ASKED,
+            Due::Forced => READ | READ_FORCED,
+        };
+    }
+
+    pub(crate) fn write(&mut self, due: Due) {
+        self.bits |= if due == Due::Forced { WRITE | WRITE_FORCED } else { WRITE };
+    }
+
+    pub(crate) fn connected(&mut self) {
+        self.bits |= CONNECTED;
+    }
+
+    /// Queues an event unless an equal one waits already.
+    pub(crate) fn event(&mut self, event: Event) {
+        if self.events.iter().any(|queued| queued.equals(&event)) {
+            return;
+        }
+        if let (true, Event::User(bits)) = (self.events.len() >= EVENTS, &event) {
+            if let Some(Event::User(last)) =
+                self.events.iter_mut().rev().find(|queued| matches!(queued, Event::User(_)))
+            {
+                *last |= bits;
+                return;
+            }
+        }
+        self.events.push_back(event);
+    }
+
+    /// Drops the read or write callback that is due (C-10, D3).
+    pub(crate) fn cancel(&mut self, direction: Direction) {
+        self.bits &= match direction {
+            Direction::Read => !(READ | READ_ASKED | READ_FORCED),
+            Direction::Write => !(WRITE | WRITE_FORCED),
+        };
+    }
+
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Adds what `later` holds.
+    pub(crate) fn merge(&mut self, later: Self) {
+        self.bits |= later.bits;
+        later.events.into_iter().for_each(|event| self.event(event));
+    }
+
+    /// Takes the next callback that the buffers still justify (D2).
+    ///
+    /// * `readable(asked)` tells whether the input meets the low mark, where an empty one does only if `asked`;
+    /// * `writable()` tells whether the output is down to the low mark.
+    pub(crate) fn next(
+        &mut self,
+        readable: impl Fn(bool) -> bool,
+        writable: impl Fn() -> bool,
+    ) -> Option<Callback> {
+        if self.bits != 0 {
+            if self.take(CONNECTED) != 0 {
+                return Some(Callback::Event(Event::Connected));
+            }
+            let read = self.take(READ | READ_ASKED | READ_FORCED);
+            if read & READ_FORCED != 0 || read & READ != 0 && readable(read & READ_ASKED != 0) {
+                return Some(Callback::Read);
+            }
+            let write = self.take(WRITE | WRITE_FORCED);
+            if write & WRITE_FORCED != 0 || write & WRITE != 0 && writable() {
+                return Some(Callback::Write);
+            }
+        }
+        self.events.pop_front().map(Callback::Event)
+    }
+
+    fn take(&mut self, bits: u8) -> u8 {
+        let taken = self.bits & bits;
+        self.bits &= !bits;
+        taken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn order(mut pending: Pending) -> Vec<String> {
+        std::iter::from_fn(|| pending.next(|_| true, || true))
+            .map(|callback| format!("{callback:?}"))
+            .collect()
+    }
+
+    #[test]
+    fn connected_read_write_then_events_in_order_and_equal_ones_once() {
+        // C-20, D1
+        let mut pending = Pending::default();
+        pending.event(Event::Eof);
+        pending.write(Due::Io);
+        pending.read(Due::Io);
+        pending.event(Event::User(4));
+        pending.event(Event::Eof);
+        pending.connected();
+        pending.read(Due::Io);
+        assert_eq!(order(pending), ["Event(Connected)", "Read", "Write", "Event(Eof)", "Event(User(4))"]);
+    }
+
+    #[test]
+    fn a_callback_that_the_buffers_no_longer_justify_is_dropped() {
+        // D2
+        let mut pending = Pending::default();
+        pending.read(Due::Io);
+        pending.write(Due::Io);
+        assert!(pending.next(|_| false, || false).is_none());
+        assert!(pending.is_empty());
+        pending.read(Due::Forced);
+        assert!(matches!(pending.next(|_| false, || false), Some(Callback::Read)));
+    }
+
+    #[test]
+    fn distinct_user_events_stay_bounded_and_keep_their_bits() {
+        let mut pending = Pending::default();
+        for bits in 1..=1_000 {
+            pending.event(Event::User(bits));
+        }
+        assert_eq!(pending.events.len(), EVENTS);
+        let all = pending.events.iter().fold(0, |all, event| all | event.bits());
+        assert_eq!(all, 1023);
+    }
+}

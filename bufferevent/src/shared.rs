@@ -1,0 +1,235 @@
+//! A THREADSAFE bufferevent: the body of a strand.
+
+use std::{fmt, sync::Arc};
+
+use bufferevent_runtime::{BaseHandle, Body, Held, Left, Lent, Lifecycle, Reasons, Strand, Waiter};
+use bufferevent_sync::Mutex;
+
+use crate::{
+    bufferevent::{Bufferevent, Home, TimerRequest},
+    context::{Context, Spot},
+    engine::Ended,
+    event::Closed,
+    handle::Handle,
+    handler::{Handler, PanicPolicy, UnlockedHandler},
+    interest::Direction,
+    mailbox::{Mailbox, Op},
+    pending::Callback,
+};
+
+/// What the strand's lock protects.
+#[allow(unnameable_types, reason = "an implementation detail that only the runtime is told of")]
+pub struct Stack {
+    bufferevent: Bufferevent<[(); 0]>,
+    pub(crate) slot: Slot,
+    base: BaseHandle,
+    on_panic: PanicPolicy,
+}
+
+/// The handler; `None` while it runs.
+#[allow(unnameable_types, reason = "an implementation detail that only the runtime is told of")]
+pub enum Slot {
+    /// Called with the strand held.
+    Locked(Option<Box<dyn Handler + Send>>),
+    /// Called with nothing held.
+    Unlocked(Option<Box<dyn UnlockedHandler>>),
+}
+
+/// What any thread may reach without the lock.
+#[allow(unnameable_types, reason = "an implementation detail that only the runtime is told of")]
+#[derive(Default)]
+pub struct Outer {
+    pub(crate) mailbox: Mailbox,
+    /// The output's cap when it was started, which bounds the mailbox too.
+    pub(crate) cap: Option<usize>,
+    pub(crate) lifecycle: Lifecycle,
+    waiter: Waiter,
+    left: Mutex<LeftBehind>,
+}
+
+/// Leaf lock; what a run or the end has left behind.
+#[derive(Default)]
+struct LeftBehind {
+    /// The handler of an unlocked callback that came back while a guard held the strand.
+    handler: Option<Box<dyn UnlockedHandler>>,
+    closed: Option<Closed>,
+}
+
+impl Outer {
+    pub(crate) fn new(cap: Option<usize>) -> Self {
+        Self { cap, ..Self::default() }
+    }
+
+    /// Waits until the bufferevent has ended.
+    pub(crate) fn wait(&self) -> Option<Closed> {
+        if self.lifecycle.wait_begin() {
+            self.waiter.wait();
+        }
+        self.left.lock().closed.take()
+    }
+
+    fn finish(&self, closed: Option<Closed>) {
+        self.left.lock().closed = closed;
+        let _first = self.lifecycle.request_close();
+        if self.lifecycle.finish() {
+            self.waiter.wake();
+        }
+    }
+}
+
+impl Stack {
+    pub(crate) fn new(
+        bufferevent: Bufferevent<[(); 0]>,
+        slot: Slot,
+        base: BaseHandle,
+        on_panic: PanicPolicy,
+    ) -> Self {
+        Self { bufferevent, slot, base, on_panic }
+    }
+
+    pub(crate) fn view(&mut self) -> &mut Bufferevent {
+        &mut self.bufferevent
+    }
+
+    pub(crate) fn look(&self) -> &Bufferevent {
+        &self.bufferevent
+    }
+
+    /// The base knows the strand now: registers the descriptor, so that its first event finds the strand.
+    fn start(&mut self, strand: &Strand<Self>) {
+        self.bufferevent.home = Some(Home { selector: Arc::clone(self.base.selector()), key: strand.key() });
+        if let Err(error) = self.view().register() {
+            self.view().fail(Direction::Read, error);
+        }
+    }
+
+    fn call_locked(&mut self, strand: &Arc<Strand<Self>>, callback: Callback) {
+        let Self { bufferevent, slot: Slot::Locked(slot), base, on_panic } = self else { return };
+        let Some(mut handler) = slot.take() else { return };
+        let bufferevent: &mut Bufferevent = bufferevent;
+        let mut context = Context { bufferevent, spot: Spot::Strand(base, strand), replaced: slot };
+        let returned = on_panic.guard(|| match callback {
+            Callback::Read => handler.on_read(&mut context),
+            Callback::Write => handler.on_write(&mut context),
+            Callback::Event(event) => handler.on_event(&mut context, event),
+        });
+        slot.get_or_insert(handler);
+        if !returned {
+            self.panicked();
+        }
+    }
+
+    fn panicked(&mut self) {
+        self.base.counters().panics.add(1);
+        self.view().abort();
+    }
+}
+
+/// Calls an unlocked handler with the strand's lock dropped. False: a guard took the lock meanwhile, the run must end.
+fn call_unlocked(held: &mut Held<'_, Stack>, callback: Callback) -> bool {
+    let strand = held.strand();
+    let on_panic = held.body().on_panic;
+    let Slot::Unlocked(slot) = &mut held.body().slot else { return true };
+    let Some(mut handler) = slot.take() else { return true };
+    let handle = Handle::new(Arc::clone(strand));
+    let (returned, locked) = held.unlocked(|| {
+        on_panic.guard(|| match callback {
+            Callback::Read => handler.on_read(&handle),
+            Callback::Write => handler.on_write(&handle),
+            Callback::Event(event) => handler.on_event(&handle, event),
+        })
+    });
+    if !locked {
+        strand.outer().left.lock().handler = Some(handler);
+        if !returned {
+            let _always_fits = strand.outer().mailbox.push(Op::Abort, None);
+        }
+        return false;
+    }
+    let stack = held.body();
+    if let Slot::Unlocked(slot) = &mut stack.slot {
+        slot.get_or_insert(handler);
+    }
+    if !returned {
+        stack.panicked();
+    }
+    true
+}
+
+impl Body for Stack {
+    type Outer = Outer;
+
+    fn run(held: &mut Held<'_, Self>, reasons: Reasons, lent: &mut Lent<'_>) -> Left {
+        let strand = held.strand();
+        let outer = strand.outer();
+        if reasons.contains(Reasons::START) {
+            held.body().start(strand);
+        }
+        if let Slot::Unlocked(slot @ None) = &mut held.body().slot {
+            *slot = outer.left.lock().handler.take();
+        }
+        if reasons.contains(Reasons::MAIL) {
+            outer.mailbox.apply(held.body().view());
+        }
+        held.body().view().begin_run(reasons);
+        loop {
+            let stack = held.body();
+            if stack.view().has_callback() {
+                if strand.take(Reasons::MAIL).contains(Reasons::MAIL) {
+                    outer.mailbox.apply(stack.view());
+                }
+                let Some(callback) = stack.view().next_callback() else { continue };
+                if matches!(stack.slot, Slot::Locked(_)) {
+                    stack.call_locked(strand, callback);
+                } else if !call_unlocked(held, callback) {
+                    return Left::Contended(Reasons::DEFERRED);
+                }
+            } else if !stack.view().step(lent.scratch) {
+                break;
+            }
+        }
+        end(held, lent)
+    }
+
+    fn abandon(&mut self, outer: &Outer) {
+        outer.mailbox.apply(self.view());
+        self.view().abort();
+        self.slot = Slot::Locked(None);
+        outer.finish(self.view().take_closed());
+    }
+}
+
+fn end(held: &mut Held<'_, Stack>, lent: &mut Lent<'_>) -> Left {
+    let strand = held.strand();
+    let view = held.body().view();
+    let ended = view.end_run(lent.scratch);
+    if let TimerRequest::Set(after) = view.take_timer() {
+        strand.arm(Some(lent.now.saturating_add(after)));
+    }
+    match ended {
+        Ended::Idle => {
+            if view.is_closing() {
+                let _first = strand.outer().lifecycle.request_close();
+            }
+            Left::Idle
+        }
+        Ended::Again => Left::Again(Reasons::USER),
+        Ended::Defer => Left::Again(Reasons::DEFERRED),
+        Ended::Over => {
+            strand.outer().finish(view.take_closed());
+            Left::Dead
+        }
+    }
+}
+
+impl fmt::Debug for Stack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.look().fmt(f)
+    }
+}
+
+impl fmt::Debug for Outer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outer").field("lifecycle", &self.lifecycle).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,199 @@
+//! The socket of a bufferevent: what it is made from, and the system calls on it.
+
+use std::{
+    io::{self, IoSlice},
+    net::TcpStream,
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::net::UnixStream,
+    },
+};
+
+use bufferevent_runtime::Accepted;
+use rustix::{
+    io::Errno,
+    net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, send, sendmsg},
+};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
+
+use crate::error::{Error, Result};
+
+/// Pieces of output that one system call takes at most.
+const PIECES: usize = 64;
+
+/// A socket given to a bufferevent.
+#[derive(Debug)]
+pub struct Stream {
+    fd: OwnedFd,
+    /// What is not known to hold is checked, or set, when the bufferevent starts.
+    checks: Checks,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Checks {
+    is_stream: bool,
+    is_nonblocking: bool,
+}
+
+impl Stream {
+    /// Makes sure that it is a stream socket that does not block.
+    pub(crate) fn prepare(self) -> Result<OwnedFd, (Error, Self)> {
+        if !self.checks.is_stream && SockRef::from(&self.fd).r#type().ok() != Some(Type::STREAM) {
+            return Err((Error::NotStream, self));
+        }
+        if !self.checks.is_nonblocking {
+            if let Err(error) = SockRef::from(&self.fd).set_nonblocking(true) {
+                return Err((error.into(), self));
+            }
+        }
+        Ok(self.fd)
+    }
+}
+
+impl From<Accepted> for Stream {
+    fn from(accepted: Accepted) -> Self {
+        Self { fd: accepted.into(), checks: Checks { is_stream: true, is_nonblocking: true } }
+    }
+}
+
+impl From<TcpStream> for Stream {
+    fn from(stream: TcpStream) -> Self {
+        Self { fd: stream.into(), checks: Checks { is_stream: true, is_nonblocking: false } }
+    }
+}
+
+impl From<UnixStream> for Stream {
+    fn from(stream: UnixStream) -> Self {
+        Self { fd: stream.into(), checks: Checks { is_stream: true, is_nonblocking: false } }
+    }
+}
+
+impl From<OwnedFd> for Stream {
+    fn from(fd: OwnedFd) -> Self {
+        Self { fd, checks: Checks { is_stream: false, is_nonblocking: false } }
+    }
+}
+
+impl From<Socket> for Stream {
+    fn from(socket: Socket) -> Self {
+        OwnedFd::from(socket).into()
+    }
+}
+
+impl From<Stream> for OwnedFd {
+    fn from(stream: Stream) -> Self {
+        stream.fd
+    }
+}
+
+/// How far one system call came.
+#[derive(Debug)]
+pub(crate) enum Io {
+    /// So many bytes; 0 from a read is the end of the stream.
+    Done(usize),
+    /// Nothing: wait for the next edge.
+    WouldBlock,
+    Failed(io::Error),
+}
+
+fn outcome(call: impl Fn() -> rustix::io::Result<usize>) -> Io {
+    loop {
+        return match call() {
+            Ok(n) => Io::Done(n),
+            Err(Errno::AGAIN) => Io::WouldBlock,
+            Err(Errno::INTR) => continue,
+            Err(error) => Io::Failed(error.into()),
+        };
+    }
+}
+
+/// Reads once into `block`.
+pub(crate) fn receive(fd: BorrowedFd<'_>, block: &mut [u8]) -> Io {
+    loop {
+        return match recv(fd, &mut *block, RecvFlags::empty()) {
+            Ok((n, _)) => Io::Done(n),
+            Err(Errno::AGAIN) => Io::WouldBlock,
+            Err(Errno::INTR) => continue,
+            Err(error) => Io::Failed(error.into()),
+        };
+    }
+}
+
+/// Sends at most `max` bytes of `chunks`, in one system call.
+pub(crate) fn transmit<'a>(fd: BorrowedFd<'_>, mut chunks: impl Iterator<Item = &'a [u8]>, max: usize) -> Io {
+    let Some(first) = chunks.next() else { return Io::Done(0) };
+    let first = &first[..first.len().min(max)];
+    let left = max - first.len();
+    let Some(second) = chunks.next().filter(|_| left > 0) else {
+        return outcome(|| send(fd, first, SendFlags::NOSIGNAL));
+    };
+    let (slices, used) = gather(first, second, chunks, left);
+    outcome(|| sendmsg(fd, &slices[..used], &mut SendAncillaryBuffer::default(), SendFlags::NOSIGNAL))
+}
+
+fn gather<'a>(
+    first: &'a [u8],
+    second: &'a [u8],
+    rest: impl Iterator<Item = &'a [u8]>,
+    mut left: usize,
+) -> ([IoSlice<'a>; PIECES], usize) {
+    let mut slices = [IoSlice::new(&[]); PIECES];
+    slices[0] = IoSlice::new(first);
+    let mut used = 1;
+    for chunk in std::iter::once(second).chain(rest).take(PIECES - 1) {
+        if left == 0 {
+            break;
+        }
+        let chunk = &chunk[..chunk.len().min(left)];
+        left -= chunk.len();
+        slices[used] = IoSlice::new(chunk);
+        used += 1;
+    }
+    (slices, used)
+}
+
+/// A connect that was begun.
+pub(crate) struct Connecting {
+    pub(crate) fd: OwnedFd,
+    /// The connect failed at once; the bufferevent is told by an event like any other failure.
+    pub(crate) failed: Option<io::Error>,
+}
+
+/// Makes a socket and begins to connect it.
+pub(crate) fn connect(address: &SockAddr) -> Result<Connecting> {
+    let domain = Domain::from(i32::from(address.family()));
+    let protocol = (!address.is_unix()).then_some(Protocol::TCP);
+    let socket = Socket::new(domain, Type::STREAM, protocol)?;
+    socket.set_nonblocking(true)?;
+    let failed = match socket.connect(address) {
+        Ok(()) => None,
+        Err(error) if is_in_progress(&error) => None,
+        Err(error) => Some(error),
+    };
+    Ok(Connecting { fd: socket.into(), failed })
+}
+
+fn is_in_progress(error: &io::Error) -> bool {
+    // Not EAGAIN: a Unix socket answers it when the peer's queue is full, and then nothing is under way.
+    error.raw_os_error() == Some(Errno::INPROGRESS.raw_os_error())
+        || error.raw_os_error() == Some(Errno::INTR.raw_os_error())
+}
+
+/// How a connect that was under way ended, if it has.
+pub(crate) fn connected(fd: BorrowedFd<'_>) -> Option<io::Result<()>> {
+    let socket = SockRef::from(&fd);
+    match socket.take_error() {
+        Ok(Some(error)) | Err(error) => return Some(Err(error)),
+        Ok(None) => {}
+    }
+    match socket.peer_addr() {
+        Ok(_) => Some(Ok(())),
+        Err(error) if error.kind() == io::ErrorKind::NotConnected => None,
+        Err(error) => Some(Err(error)),
+    }
+}
+
+/// Ends our side; the peer reads the end after what was sent. An error means that the peer is gone.
+pub(crate) fn shutdown_write(fd: &impl AsFd) -> io::Result<()> {
+    Ok(rustix::net::shutdown(fd, rustix::net::Shutdown::Write)?)
+}
