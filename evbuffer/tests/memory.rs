@@ -93,6 +93,7 @@ fn cut_near_the_end_of_a_segment_copies_the_small_side() {
     from.move_to(&mut to, 19_900).unwrap();
     assert_eq!(address(&to), at);
     assert_eq!((from.len(), to.len()), (100, 19_900));
+    assert_eq!((from.allocated(), to.allocated()), (256, 20_000), "the block is not shared");
     from.debug_validate();
 }
 
@@ -117,6 +118,25 @@ fn small_piece_of_a_block_does_not_pin_it() {
     let at = address(&buffer);
     assert_ne!(buffer.take_bytes(2000).unwrap().as_ptr(), at);
     assert_eq!(address(&buffer), at.wrapping_add(2000), "and the block stays writable");
+}
+
+#[test]
+fn small_piece_is_copied_even_if_it_is_most_of_the_block() {
+    let mut buffer = Evbuffer::from(vec![2; 1000]);
+    let at = address(&buffer);
+    assert_ne!(buffer.take_bytes(900).unwrap().as_ptr(), at);
+    assert_eq!(address(&buffer), at.wrapping_add(900));
+}
+
+/// B-05: the first bytes leave room on both sides.
+#[test]
+fn bytes_prepended_to_an_empty_buffer_leave_room_on_both_sides() {
+    let mut buffer = Evbuffer::new();
+    for _ in 0..3 {
+        buffer.prepend(&[1; 20]).unwrap();
+        buffer.add(&[2; 20]).unwrap();
+    }
+    assert_eq!((buffer.chunks().len(), buffer.allocated()), (1, 256));
 }
 
 #[test]
