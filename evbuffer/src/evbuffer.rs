@@ -29,18 +29,20 @@ use crate::{End, Error};
 /// assert_eq!(buffer.len(), 6);
 /// # Ok::<(), bufferevent_evbuffer::Error>(())
 /// ```
-///
-/// Invariants, checked by `debug_validate`:
-///
-/// * E1: `len` is the sum of the lengths of `head` and of all of `rest`.
-/// * E2: a segment is empty only if the buffer is: then `head` is an owned block (perhaps without memory) with both
-///   cursors at 0, kept for the next bytes, and `rest` has no segments.
-/// * E3: `spare` is memory without data (empty: none). It serves the next block that is needed.
 #[doc(alias = "evbuffer")]
 pub struct Evbuffer {
+    // Invariants, checked by `debug_validate`:
+    // E1  `len` is the sum of the lengths of `head` and of all of `rest`.
+    // E2  A segment is empty only if the buffer is: then `head` is an owned block (perhaps without memory) with both
+    //     cursors at 0, kept for the next bytes, and `rest` has no segments.
+    // E3  `spare` is memory without data (empty: none); it serves the next block that is needed. No limit and no
+    //     frozen end depends on it, so any call may drop or replace it.
+    // E4  `len` never overflows: every way in has passed `check_room`, and `limit` is at most `usize::MAX`.
     pub(crate) head: Segment,
+    /// What follows the head; has no memory before there is a second segment.
     pub(crate) rest: VecDeque<Segment>,
     pub(crate) len: usize,
+    /// `usize::MAX`: none.
     pub(crate) limit: usize,
     pub(crate) spare: Box<[u8]>,
     pub(crate) frozen: Frozen,

@@ -1,7 +1,5 @@
 //! References: `Bytes` in and out.
 
-use std::mem;
-
 use bytes::Bytes;
 
 use crate::segment::Segment;
@@ -130,7 +128,7 @@ impl Evbuffer {
     pub(crate) fn with_segment(segment: Segment) -> Self {
         let mut buffer = Evbuffer::new();
         buffer.len = segment.len();
-        drop(mem::replace(&mut buffer.head, segment));
+        buffer.head = segment;
         buffer
     }
 }
