@@ -149,6 +149,7 @@ impl Builder {
         let mut core = Base::from_shared(Arc::clone(&shared));
         if let Some(top) = top {
             core.make_nested()?;
+            let _free_from_the_start = core.prepare_release()?;
             top.add(index, &shared.selector)?;
         }
         Ok(BaseSlot::new(core, shared))

@@ -23,7 +23,7 @@ use crate::{
     base::{Base, BaseHandle},
     error::{Error, Result},
     protocol::Reasons,
-    selector::Registered,
+    selector::{Ready, Registered},
     slots::Key,
     source::{After, Source},
     task::isolate,
@@ -380,7 +380,15 @@ where
             }
             match accept_with(self.socket.as_fd(), SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
                 Ok(fd) => self.hand_on(fd, base),
-                Err(Errno::AGAIN) => return After::Idle,
+                Err(Errno::AGAIN) => {
+                    return match self.socket.rearm(key.token(), Ready::READABLE) {
+                        Ok(()) => After::Idle,
+                        Err(error) => {
+                            self.report(error.into(), base);
+                            After::Remove
+                        }
+                    };
+                }
                 // The peer left the queue before it was accepted.
                 Err(Errno::INTR | Errno::CONNABORTED) => {}
                 Err(error) => {

@@ -82,6 +82,10 @@ pub struct Base<A: Affinity = Movable> {
     draining: bool,
     /// Only a base that is nested in another selector has one.
     alarm: Option<Alarm>,
+    /// Nobody looks at the base but through its selector's descriptor.
+    released: bool,
+    /// The selector may hold events that it will not announce again from outside.
+    batch_was_full: bool,
     affinity: PhantomData<A>,
 }
 
@@ -132,6 +136,8 @@ impl<A: Affinity> Base<A> {
             scratch: Scratch::default(),
             draining: false,
             alarm: None,
+            released: false,
+            batch_was_full: false,
             shared,
             affinity: PhantomData,
         }
@@ -380,10 +386,22 @@ impl<A: Affinity> Base<A> {
     /// Announces that nobody looks at this base from now on but through its selector's descriptor. False if there is
     /// something to do still.
     pub(crate) fn prepare_release(&mut self) -> Result<bool> {
+        debug_assert!(!self.released, "a base is released once");
+        if self.batch_was_full {
+            return Ok(false);
+        }
         if let Some(alarm) = &mut self.alarm {
             alarm.set(self.wheel.next_deadline().map(Time::from_tick), self.shared.clock.now())?;
         }
-        Ok(self.shared.park.park(|| !self.shared.inbox.is_empty()) == Park::Sleep)
+        self.released = self.shared.park.park(|| !self.shared.inbox.is_empty()) == Park::Sleep;
+        Ok(self.released)
+    }
+
+    /// Takes the announcement of [`Base::prepare_release`] back, if it stands.
+    pub(crate) fn unrelease(&mut self) {
+        if std::mem::take(&mut self.released) {
+            self.shared.park.woken();
+        }
     }
 
     fn take_lane(&mut self) -> Rc<Lane> {

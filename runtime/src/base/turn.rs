@@ -79,7 +79,8 @@ impl<A: Affinity> Base<A> {
             return Ok(ended);
         }
         let wait = if self.has_work(lane) { Some(Duration::ZERO) } else { self.wait_time(timeout) };
-        self.park(wait)?;
+        let shared = Arc::clone(&self.shared);
+        self.park(wait, || shared.gate.is_exiting() || shared.gate.is_broken())?;
         self.begin_turn();
         let mut runs = 0;
         while !self.shared.gate.is_broken() && self.run_one(lane) {
@@ -140,12 +141,14 @@ impl<A: Affinity> Base<A> {
         }
     }
 
-    /// Polls the selector; sleeps at most `wait` in it, and not at all if the inbox holds something.
-    pub(crate) fn park(&mut self, wait: Option<Duration>) -> Result<()> {
+    /// Polls the selector; sleeps at most `wait` in it, and not at all if the inbox holds something or `recheck` says that
+    /// there is something else to do.
+    pub(crate) fn park(&mut self, wait: Option<Duration>, recheck: impl Fn() -> bool) -> Result<()> {
         if wait == Some(Duration::ZERO) {
             return self.poll(wait);
         }
-        let parked = self.shared.park.park(|| !self.shared.inbox.is_empty() || self.shared.gate.is_exiting());
+        let shared = &self.shared;
+        let parked = shared.park.park(|| !shared.inbox.is_empty() || recheck());
         let polled = self.poll(if parked == Park::Sleep { wait } else { Some(Duration::ZERO) });
         if parked == Park::Sleep {
             self.shared.park.woken();
@@ -160,6 +163,7 @@ impl<A: Affinity> Base<A> {
         self.now = self.shared.clock.now();
         self.shared.counters.polls.add(1);
         self.deliver(&events);
+        self.batch_was_full = events.is_full();
         self.events = events;
         Ok(waited?)
     }

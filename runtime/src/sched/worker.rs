@@ -11,7 +11,7 @@ use bufferevent_sync::deque;
 use super::pool::{Pool, Seat, UNATTENDED, WorkerShared};
 use crate::{
     affinity::Movable,
-    base::{Base, EVENTS},
+    base::Base,
     clock::Time,
     error::Result,
     lane::{self, Lane},
@@ -63,7 +63,7 @@ impl Worker {
             me: index,
             random: Random::new(index as u64 + 1),
             scratch: Scratch::default(),
-            events: Events::with_capacity(EVENTS),
+            events: Events::with_capacity(1),
             held: VecDeque::new(),
             lane: &lane,
             pool: &pool,
@@ -94,6 +94,7 @@ struct Running<'a> {
     now: Time,
     random: Random,
     scratch: Scratch,
+    /// Room for one: an edge of the top epoll that is taken must be acted on.
     events: Events,
     /// Bases held that wait in the top epoll otherwise.
     held: VecDeque<usize>,
@@ -144,7 +145,7 @@ impl Running<'_> {
         let watching = self.pool.begin_watch(self.now);
         let limit = self.sleep_limit(watching);
         self.shared().counters.parks.add(1);
-        let slept = base.park(base.wait_time(limit));
+        let slept = base.park(base.wait_time(limit), || self.pool.is_stopping());
         self.now = base.now();
         self.pool.bases[self.me].put(base);
         if watching {
@@ -273,7 +274,7 @@ impl Running<'_> {
     fn turn_held(&mut self, index: usize) -> Result<bool> {
         let slot = &self.pool.bases[index];
         let Some(mut base) = slot.take() else { return Ok(true) };
-        slot.shared.park.woken();
+        base.unrelease();
         base.poll(Some(Duration::ZERO))?;
         let Some(mut base) = self.turn(base)? else { return Ok(true) };
         let quiet = !base.has_confined_work() && base.prepare_release()?;
