@@ -66,12 +66,12 @@ fn the_yardstick_makes_two_calls_and_a_wait_per_echo() -> io::Result<()> {
 #[test]
 fn a_server_that_says_nothing_is_an_error() -> io::Result<()> {
     let servers = [Server::parse("true=true {addr}")?];
-    assert!(cpu::measure(&bench()?, &servers, &load(Mode::Echo, 1, 1, 1), 1, |_| {}).is_err());
+    assert!(cpu::measure(&bench()?, &servers, &load(Mode::Echo, 1, 1, 1), 1, 2, |_| {}).is_err());
     Ok(())
 }
 
 fn one_round(load: &Load, threads: usize) -> io::Result<()> {
-    let all = cpu::measure(&bench()?, &[yard(threads)?], load, 1, |_| {})?;
+    let all = cpu::measure(&bench()?, &[yard(threads)?], load, 1, 2, |_| {})?;
     let run = all[0].runs[0];
     assert_eq!(run.errors, 0.0, "{run:?}");
     assert!(run.rate > 0.0, "{run:?}");

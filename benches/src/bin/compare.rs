@@ -1,7 +1,7 @@
 //! Servers against each other.
 //!
 //! ```text
-//! compare cpu          --mode echo --connections 64 --rounds 8 --duration 2
+//! compare cpu          --mode echo --connections 64 --rounds 8
 //! compare memory       --connections 5000
 //! compare syscalls     --connections 1
 //! compare instructions --requests 20000
@@ -40,14 +40,17 @@ struct Args {
     /// Bytes of a request, or of a block of a stream.
     #[arg(long, default_value_t = 64)]
     size: usize,
-    /// Times that every server runs (cpu).
+    /// Times that everything is started afresh (cpu).
     #[arg(long, default_value_t = 6)]
     rounds: usize,
-    /// Seconds of load each time (cpu).
-    #[arg(long, default_value_t = 2.0)]
+    /// Turns of each server in a round (cpu).
+    #[arg(long, default_value_t = 20)]
+    slices: usize,
+    /// Seconds of load in a slice (cpu); ten latencies at least should fit in.
+    #[arg(long, default_value_t = 0.1)]
     duration: f64,
-    /// Requests each time, in place of a duration; 10,000 by default where calls or instructions are counted, 20,000
-    /// under churn.
+    /// Requests in a slice, in place of a duration; 1,000 by default under churn. Where calls or instructions are
+    /// counted: requests in all, 10,000 by default.
     #[arg(long)]
     requests: Option<u64>,
     /// Seconds of load before measuring (cpu).
@@ -104,7 +107,7 @@ impl Args {
 
     fn load(&self) -> io::Result<Load> {
         let seconds = |value| Duration::try_from_secs_f64(value).map_err(io::Error::other);
-        let requests = self.requests.or((self.mode == Mode::Churn).then_some(20_000));
+        let requests = self.requests.or((self.mode == Mode::Churn).then_some(CHURNED));
         Ok(Load {
             mode: self.mode,
             connections: self.connections,
@@ -120,7 +123,7 @@ impl Args {
     fn cpu(&self, bench: &Bench, servers: &[Server]) -> io::Result<()> {
         let load = self.load()?;
         let talk = io::stderr().is_terminal();
-        let all = cpu::measure(bench, servers, &load, self.rounds, |step| {
+        let all = cpu::measure(bench, servers, &load, self.rounds, self.slices, |step| {
             if talk {
                 eprintln!("{step}");
             }
@@ -132,8 +135,8 @@ impl Args {
             return Ok(());
         }
         println!(
-            "{} {} connections of {} bytes, {} rounds: medians, [quartiles] of the ratios to {}",
-            self.connections, self.mode, self.size, self.rounds, base.name
+            "{} {} connections of {} bytes, {} rounds of {} slices: medians, [quartiles] of the ratios to {}",
+            self.connections, self.mode, self.size, self.rounds, self.slices, base.name
         );
         println!("{HEAD}");
         for series in &all {
@@ -225,3 +228,4 @@ fn cpu_row(series: &Series, base: &Series) -> String {
 const HEAD: &str = "server                ops/s   CPU us  ratio               total ratio                p50 us    p99 us \
                     p99/p50   p99 ratio      errors";
 const COUNTED: u64 = 10_000;
+const CHURNED: u64 = 1_000;

@@ -4,8 +4,8 @@
 //! drive --connect 127.0.0.1:7000 --mode echo --connections 64 --size 64 --duration 2
 //! ```
 //!
-//! Prints one line of JSON. With `--staged` it prints `ready` once its connections are up and warm, begins at the
-//! first line on standard input, and keeps the connections until standard input is closed.
+//! Prints one line of JSON. With `--staged` it prints `ready` once its connections are up and warm, applies the load
+//! and prints its line for every line on standard input, and keeps the connections until that is closed.
 #![allow(clippy::print_stdout, reason = "a program's output")]
 
 use std::io::{self, Write as _};
@@ -44,7 +44,7 @@ struct Args {
     /// Threads the connections are spread over.
     #[arg(long, default_value = "1")]
     threads: NonZeroUsize,
-    /// Print `ready`, begin at a line on standard input, end when it is closed.
+    /// Print `ready`, apply the load for every line on standard input, end when it is closed.
     #[arg(long)]
     staged: bool,
 }
@@ -52,16 +52,12 @@ struct Args {
 fn main() -> io::Result<()> {
     let args = Args::parse();
     let mut client = Client::connect(args.plan()?)?;
-    if args.staged {
-        say("ready")?;
-        if io::stdin().read_line(&mut String::new())? == 0 {
-            return Ok(());
-        }
+    if !args.staged {
+        return say(&client.load()?.line);
     }
-    let report = client.load()?;
-    say(&report.line)?;
-    if args.staged {
-        io::copy(&mut io::stdin(), &mut io::sink())?;
+    say("ready")?;
+    while io::stdin().read_line(&mut String::new())? > 0 {
+        say(&client.load()?.line)?;
     }
     Ok(())
 }

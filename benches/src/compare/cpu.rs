@@ -1,4 +1,8 @@
 //! CPU time per operation and latency, in interleaved rounds.
+//!
+//! A round starts every server and a client of each afresh. The clients then load their servers one after the other in
+//! short slices, there and back again (A B B A A B B A), while the others idle. Shared machines change their speed
+//! within a second, and slices of a tenth of that see to it that every server gets its part of fast and slow.
 
 use std::io;
 use std::thread::sleep;
@@ -8,9 +12,11 @@ use super::process::CpuTime;
 use super::program::{Listening, Ready};
 use super::stats::Spread;
 use super::{Bench, Load, Server};
+use crate::Mode;
+use crate::drive::Report;
 use crate::json::Object;
 
-/// One server under one load, once. Times are in nanoseconds.
+/// One server in one round. Times are in nanoseconds; latencies are medians over the slices.
 #[derive(Clone, Copy, Debug)]
 pub struct Run {
     /// The server's CPU time per operation.
@@ -38,23 +44,36 @@ pub struct Series {
     pub runs: Vec<Run>,
 }
 
-/// Runs every server once a round, every other round in reverse order.
+/// Runs `rounds` rounds.
 ///
-/// * `progress` is told what is being run.
+/// * `load.limit`: of one slice.
+/// * `slices`: of each server in each round.
+/// * `progress` is told which round is being run.
 pub fn measure(
     bench: &Bench,
     servers: &[Server],
     load: &Load,
     rounds: usize,
+    slices: usize,
     mut progress: impl FnMut(&str),
 ) -> io::Result<Vec<Series>> {
     let mut all: Vec<Series> =
         servers.iter().map(|server| Series { name: server.name.clone(), runs: Vec::new() }).collect();
-    for round in 0..rounds {
-        for place in 0..servers.len() {
-            let index = if round % 2 == 0 { place } else { servers.len() - 1 - place };
-            progress(&format!("round {} of {rounds}: {}", round + 1, servers[index].name));
-            all[index].runs.push(run(bench, &servers[index], load)?);
+    for round in 1..=rounds {
+        progress(&format!("round {round} of {rounds}"));
+        let mut pairs = Vec::with_capacity(servers.len());
+        for server in servers {
+            pairs.push(Pair::start(bench, server, load)?);
+        }
+        for slice in 0..slices {
+            let reverse = slice % 2 == (round % 2);
+            for place in 0..pairs.len() {
+                let index = if reverse { pairs.len() - 1 - place } else { place };
+                pairs[index].slice(load.mode)?;
+            }
+        }
+        for (series, pair) in all.iter_mut().zip(pairs) {
+            series.runs.push(pair.stop()?);
         }
     }
     Ok(all)
@@ -96,27 +115,53 @@ impl Series {
     }
 }
 
-fn run(bench: &Bench, server: &Server, load: &Load) -> io::Result<Run> {
-    let listening = Listening::start(bench, server, load.mode, &[])?;
-    let mut client = Ready::start(bench, &listening, load)?;
-    // A source has filled the kernel's buffers by now and fills them again below, a sink has emptied them: what the
-    // client counted is what the server moved.
-    sleep(SETTLE);
-    let before = CpuTime::of(listening.pid())?;
-    let report = client.load()?;
-    sleep(SETTLE);
-    let cpu = CpuTime::of(listening.pid())?.since(before);
-    client.close()?;
-    listening.stop()?;
-    Ok(Run {
-        server_cpu: cpu / report.requests,
-        total_cpu: (cpu + report.cpu) / report.requests,
-        rate: report.requests / report.elapsed * 1e9,
-        p50: report.p50,
-        p99: report.p99,
-        p999: report.p999,
-        errors: report.errors,
-    })
+/// A server and its client.
+struct Pair {
+    server: Listening,
+    client: Ready,
+    slices: Vec<Report>,
+    server_cpu: f64,
 }
 
-const SETTLE: Duration = Duration::from_millis(50);
+impl Pair {
+    fn start(bench: &Bench, server: &Server, load: &Load) -> io::Result<Self> {
+        let server = Listening::start(bench, server, load.mode, &[])?;
+        let client = Ready::start(bench, &server, load)?;
+        sleep(settling(load.mode));
+        Ok(Self { server, client, slices: Vec::new(), server_cpu: 0.0 })
+    }
+
+    fn slice(&mut self, mode: Mode) -> io::Result<()> {
+        let before = CpuTime::of(self.server.pid())?;
+        self.slices.push(self.client.load()?);
+        sleep(settling(mode));
+        self.server_cpu += CpuTime::of(self.server.pid())?.since(before);
+        Ok(())
+    }
+
+    fn stop(self) -> io::Result<Run> {
+        self.client.close()?;
+        self.server.stop()?;
+        let sum = |figure: fn(&Report) -> f64| self.slices.iter().map(figure).sum::<f64>();
+        let median = |figure: fn(&Report) -> f64| Spread::of(self.slices.iter().map(figure)).median;
+        let requests = sum(|slice| slice.requests);
+        Ok(Run {
+            server_cpu: self.server_cpu / requests,
+            total_cpu: (self.server_cpu + sum(|slice| slice.cpu)) / requests,
+            rate: requests / sum(|slice| slice.elapsed) * 1e9,
+            p50: median(|slice| slice.p50),
+            p99: median(|slice| slice.p99),
+            p999: median(|slice| slice.p999),
+            errors: sum(|slice| slice.errors),
+        })
+    }
+}
+
+/// How long a server may still have work after its client was served.
+///
+/// Echoes are complete when the client is. A source has filled the kernel's buffers before a slice and fills them again
+/// after it, a sink has emptied them, and after churn the last connections are closed: then what the client counted is
+/// what the server moved.
+fn settling(mode: Mode) -> Duration {
+    Duration::from_millis(if mode == Mode::Echo { 2 } else { 30 })
+}

@@ -1,8 +1,8 @@
 //! Servers against each other: the same client, interleaved rounds, ratios to the first server.
 //!
-//! A figure in microseconds says little on a shared machine whose speed changes by the second. So every round runs
-//! each server once, a freshly started process each time, every other round in reverse order, and only the ratio to
-//! the first server *of the same round* is kept; the result is the median of those, with its quartiles.
+//! A figure in microseconds says little on a shared machine whose speed changes by the second. So the servers take
+//! turns many times a second within a round, processes are started afresh for every round, and only the ratio to the
+//! first server *of the same round* is kept; the result is the median of those, with its quartiles.
 //!
 //! Four things are measured: [`cpu`] time and latency, [`memory`] per idle connection, [`syscalls`] per operation and
 //! user [`instructions`] per operation. The last two count and need no rounds.

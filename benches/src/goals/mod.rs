@@ -20,8 +20,8 @@ pub struct Settings {
     pub subject: Subject,
     /// Rounds of every experiment that takes time.
     pub rounds: usize,
-    /// Length of one load.
-    pub duration: Duration,
+    /// Turns of each side in a round.
+    pub slices: usize,
     /// R of those that count.
     pub requests: u64,
 }
@@ -65,14 +65,15 @@ pub enum Verdict {
 pub const KNOWN: [u8; 9] = [1, 2, 3, 4, 5, 6, 7, 8, 9];
 
 /// Measures `goal` and returns its rows; none for a goal this module does not know, or whose tool is missing.
+///
+/// Goals 4 and 5 are two views of the same runs: either returns the rows of both.
 pub fn measure(bench: &Bench, settings: &Settings, goal: u8) -> io::Result<Vec<Row>> {
     let lab = Lab { bench, settings, goal };
     match goal {
         1 => lab.echo_cpu(&[64], Threads::ONE, 1.05),
         2 => lab.system_calls(),
         3 => lab.user_instructions(),
-        4 => lab.latency(&[1_000, 10_000]),
-        5 => lab.echo_cpu(&[1_000, 10_000], Threads::ONE, 1.05),
+        4 | 5 => lab.many_connections(),
         6 => lab.echo_cpu(&[64, 1_000], Threads::TWO, 1.10),
         7 => lab.bulk(),
         8 => lab.churn(),
@@ -148,15 +149,22 @@ impl Lab<'_> {
         Ok(rows)
     }
 
-    fn latency(&self, connections: &[usize]) -> io::Result<Vec<Row>> {
-        let mut rows = Vec::new();
-        for &count in connections {
+    fn many_connections(&self) -> io::Result<Vec<Row>> {
+        let (mut latency, mut cpu) = (Vec::new(), Vec::new());
+        for count in [1_000, 10_000] {
             let pair = self.compare(Threads::ONE, &self.echo(count))?;
+            let of = |goal, what: &str, measured, limit| {
+                let what = what.replace('#', &count.to_string());
+                Row { goal, what, measured, limit }
+            };
             let tail = pair.subject.spread(|run| run.p99 / run.p50);
-            rows.push(self.row(format!("p99 / p50, {count} connections"), tail, 2.0));
-            rows.push(self.row(format!("p99, {count} connections, / yard"), pair.ratio(|run| run.p99), 1.10));
+            let yards = pair.yard.spread(|run| run.p99 / run.p50).median;
+            latency.push(of(4, &format!("p99 / p50, # connections (yard: {yards:.2})"), tail, 2.0));
+            latency.push(of(4, "p99, # connections, / yard", pair.ratio(|run| run.p99), 1.10));
+            cpu.push(of(5, "CPU per echo, # connections, / yard", pair.ratio(|run| run.server_cpu), 1.05));
         }
-        Ok(rows)
+        latency.append(&mut cpu);
+        Ok(latency)
     }
 
     fn bulk(&self) -> io::Result<Vec<Row>> {
@@ -191,7 +199,7 @@ impl Lab<'_> {
             add("system calls per echo", subject.total(), limit + ROUNDING);
             add("receiving calls", subject.of(&["recvfrom", "recvmsg", "read", "readv"]), 1.0 + ROUNDING);
             add("sending calls", subject.of(&["sendto", "sendmsg", "write", "writev"]), 1.0 + ROUNDING);
-            add("waiting calls", subject.waits(), yard.waits() + ROUNDING);
+            add("waiting calls", subject.waits(), yard.waits() + WAITING);
             add("epoll_ctl and ioctl", subject.of(&["epoll_ctl", "ioctl"]), ROUNDING);
         }
         Ok(rows)
@@ -217,7 +225,10 @@ impl Lab<'_> {
 
     fn compare(&self, threads: Threads, load: &Load) -> io::Result<Pair> {
         let servers = [self.yard(threads)?, self.subject(threads)?];
-        let mut both = cpu::measure(self.bench, &servers, load, self.settings.rounds, |_| {})?.into_iter();
+        let Settings { rounds, slices, .. } = *self.settings;
+        // Long slices need not be as many.
+        let slices = if load.connections > 500 { slices.div_ceil(4) } else { slices };
+        let mut both = cpu::measure(self.bench, &servers, load, rounds, slices, |_| {})?.into_iter();
         let (Some(yard), Some(subject)) = (both.next(), both.next()) else {
             return Err(io::Error::other("a server was not measured"));
         };
@@ -233,7 +244,7 @@ impl Lab<'_> {
             mode: Mode::Echo,
             connections,
             size: ECHO_SIZE,
-            limit: Limit::Time(self.settings.duration * if connections > 5_000 { 3 } else { 1 }),
+            limit: Limit::Time(slice(connections)),
             warmup: WARMUP,
         }
     }
@@ -272,15 +283,26 @@ impl Pair {
     }
 }
 
+/// Returns the length of a slice: ten latencies at least must fit in.
+fn slice(connections: usize) -> Duration {
+    Duration::from_millis(match connections {
+        0..=500 => 100,
+        501..=5_000 => 400,
+        _ => 2_000,
+    })
+}
+
 fn once(value: f64) -> Spread {
     Spread::of([value])
 }
 
 const ECHO_SIZE: usize = 64;
-const CHURNED: u64 = 10_000;
+const CHURNED: u64 = 1_000;
 const WARMUP: Duration = Duration::from_millis(200);
 /// A count per operation that differs by less is the same.
 const ROUNDING: f64 = 0.005;
+/// How much the waits per operation differ from run to run.
+const WAITING: f64 = 0.010;
 
 #[cfg(test)]
 mod tests {
