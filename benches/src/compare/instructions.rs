@@ -5,7 +5,7 @@
 use std::fs;
 use std::io;
 
-use super::syscalls::{exists, run_wrapped, scratch_file};
+use super::syscalls::{ScratchFile, exists, run_wrapped};
 use super::{Bench, Load, Server};
 use crate::json::Object;
 
@@ -45,13 +45,11 @@ impl Instructions {
 }
 
 fn count(bench: &Bench, server: &Server, load: &Load, requests: u64) -> io::Result<f64> {
-    let file = scratch_file("callgrind", requests);
-    let out = format!("--callgrind-out-file={}", file.display());
+    let file = ScratchFile::new("callgrind", requests);
+    let out = format!("--callgrind-out-file={}", file.path().display());
     let wrapper = ["valgrind", "--tool=callgrind", &out].map(str::to_owned);
     run_wrapped(bench, server, load, requests, &wrapper)?;
-    let profile = fs::read_to_string(&file);
-    let _ = fs::remove_file(&file);
-    total(&profile?).ok_or_else(|| io::Error::other("callgrind wrote no total"))
+    total(&fs::read_to_string(file.path())?).ok_or_else(|| io::Error::other("callgrind wrote no total"))
 }
 
 fn total(profile: &str) -> Option<f64> {

@@ -22,6 +22,7 @@ struct Program {
 
 /// A server that listens.
 pub(super) struct Listening {
+    name: String,
     program: Program,
     address: SocketAddr,
 }
@@ -44,7 +45,7 @@ impl Listening {
             .strip_prefix("listening on ")
             .and_then(|address| address.parse().ok())
             .ok_or_else(|| io::Error::other(format!("{}: first line is {line:?}", server.name)))?;
-        Ok(Self { program, address })
+        Ok(Self { name: server.name.clone(), program, address })
     }
 
     /// Returns the process.
@@ -59,8 +60,11 @@ impl Listening {
     /// It did not end by itself, or not with exit code 0.
     pub(super) fn stop(mut self) -> io::Result<()> {
         let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidData)?;
-        kill_process(pid, Signal::TERM)?;
-        self.program.end(STOP_PATIENCE)
+        let named = |error: io::Error| {
+            io::Error::new(error.kind(), format!("{}: {error}; --verbose shows what it wrote", self.name))
+        };
+        kill_process(pid, Signal::TERM).map_err(|errno| named(errno.into()))?;
+        self.program.end(STOP_PATIENCE).map_err(named)
     }
 }
 

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread::sleep;
 use std::time::Duration;
@@ -104,24 +105,38 @@ pub(super) fn run_wrapped(
     Ok(())
 }
 
-/// Returns a file for a tool's output.
-pub(super) fn scratch_file(tool: &str, requests: u64) -> std::path::PathBuf {
-    env::temp_dir().join(format!("compare-{}-{tool}-{requests}", process::id()))
+/// A file for a tool's output; it is removed when dropped.
+pub(super) struct ScratchFile(PathBuf);
+
+impl ScratchFile {
+    /// Names a file that no other process uses.
+    pub(super) fn new(tool: &str, requests: u64) -> Self {
+        Self(env::temp_dir().join(format!("compare-{}-{tool}-{requests}", process::id())))
+    }
+
+    /// Returns its path.
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for ScratchFile {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
 }
 
 fn count(bench: &Bench, server: &Server, load: &Load, requests: u64) -> io::Result<BTreeMap<String, f64>> {
-    let file = scratch_file("strace", requests);
-    let path = file.to_string_lossy().into_owned();
+    let file = ScratchFile::new("strace", requests);
+    let path = file.path().to_string_lossy().into_owned();
     // With -D the tracer is the grandchild: the process we started is the server, and gets our signal.
     let wrapper = ["strace", "-D", "-f", "-c", "-o", &path].map(str::to_owned);
     run_wrapped(bench, server, load, requests, &wrapper)?;
-    let table = summary(&file);
-    let _ = fs::remove_file(&file);
-    Ok(parse(&table?))
+    Ok(parse(&summary(file.path())?))
 }
 
 /// Waits for the tracer, which ends after the server, to write its table.
-fn summary(file: &std::path::Path) -> io::Result<String> {
+fn summary(file: &Path) -> io::Result<String> {
     for _ in 0..500 {
         let table = fs::read_to_string(file).unwrap_or_default();
         if table.trim_end().ends_with("total") {
