@@ -140,6 +140,18 @@ impl Evbuffer {
         vec![0; size_for(needed, previous)].into_boxed_slice()
     }
 
+    /// Copies what lies in blocks with little data into blocks of its size; gives the old ones to `free`.
+    pub(crate) fn pack(&mut self, free: &mut impl FnMut(Box<[u8]>)) {
+        for segment in iter::once(&mut self.head).chain(&mut self.rest) {
+            if let Segment::Owned(block) = segment {
+                if block.is_sparse() {
+                    let packed = Block::copy_of(block.as_slice(), size_rounded(block.len()));
+                    free(mem::replace(block, packed).into_storage());
+                }
+            }
+        }
+    }
+
     /// Keeps the memory of a segment that has no more use, if it is better than the spare.
     #[inline]
     pub(crate) fn retire(&mut self, segment: Segment) {

@@ -122,7 +122,8 @@ impl Evbuffer {
     }
 }
 
-/// The frozen ends: bit 0 the front, bit 1 the back.
+/// The frozen ends: bit 0 the front, bit 1 the back. Bit 2: the owner settles the buffer, see
+/// [`Transport::set_settled`](crate::transport::Transport::set_settled).
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Frozen(u8);
 
@@ -130,6 +131,15 @@ impl Frozen {
     #[inline]
     fn get(self, end: End) -> bool {
         self.0 & bit(end) != 0
+    }
+
+    #[inline]
+    pub(crate) fn is_settled(self) -> bool {
+        self.0 & SETTLED != 0
+    }
+
+    pub(crate) fn set_settled(&mut self) {
+        self.0 |= SETTLED;
     }
 
     fn set(&mut self, end: End, on: bool) {
@@ -140,6 +150,8 @@ impl Frozen {
         }
     }
 }
+
+const SETTLED: u8 = 4;
 
 #[inline]
 const fn bit(end: End) -> u8 {

@@ -16,6 +16,9 @@ pub(crate) const MAX_BLOCK: usize = 64 * 1024;
 /// Data in an owned block is moved to the block's front to make room only up to this many bytes.
 const MAX_REALIGN: usize = 2048;
 
+/// Blocks below this size are never sparse.
+const MIN_SPARSE: usize = 16 * 1024;
+
 /// One link of the chain.
 pub(crate) enum Segment {
     /// Writable memory with cursors.
@@ -225,6 +228,12 @@ impl Block {
             && self.len() <= MAX_REALIGN
             && n <= self.capacity() - self.len()
             && self.start > 0
+    }
+
+    /// Whether it is a large block with so little data that a copy costs less than the memory it holds.
+    #[inline]
+    pub(crate) fn is_sparse(&self) -> bool {
+        self.capacity() >= MIN_SPARSE && self.len() < self.capacity() / 4
     }
 
     pub(crate) fn into_storage(self) -> Box<[u8]> {

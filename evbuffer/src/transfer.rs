@@ -54,6 +54,7 @@ impl Evbuffer {
             other.transfer_all(self);
             return Ok(());
         }
+        other.pack_for(self);
         self.len += mem::take(&mut other.len);
         while let Some(segment) = other.rest.pop_back() {
             self.push_segment_front(segment);
@@ -93,8 +94,19 @@ impl Evbuffer {
         Ok(n)
     }
 
+    /// Blocks with little data in them do not leave for a buffer that nobody settles.
+    #[inline]
+    fn pack_for(&mut self, target: &Evbuffer) {
+        if self.frozen.is_settled() && !target.frozen.is_settled() {
+            let mut freed = Box::default();
+            self.pack(&mut |storage| freed = storage);
+            self.retire_storage(freed);
+        }
+    }
+
     /// Moves the first `n <= len` bytes.
     pub(crate) fn transfer(&mut self, target: &mut Evbuffer, n: usize) {
+        self.pack_for(target);
         if n == self.len {
             self.transfer_all(target);
             return;
@@ -114,6 +126,7 @@ impl Evbuffer {
 
     /// Moves everything; there is something.
     fn transfer_all(&mut self, target: &mut Evbuffer) {
+        self.pack_for(target);
         if target.len == 0 {
             mem::swap(&mut self.head, &mut target.head);
             mem::swap(&mut self.rest, &mut target.rest);

@@ -3,6 +3,7 @@
 //! A bufferevent freezes the back of its input and the front of its output, and still has to fill the one and drain
 //! the other. The limit holds here as everywhere.
 
+use std::collections::VecDeque;
 use std::io;
 
 use crate::segment::{Block, Segment};
@@ -21,6 +22,14 @@ pub trait Transport {
     /// [`Error::OutOfRange`] if `filled > block.len()`, [`Error::Full`] if the limit would be passed. The block
     /// comes back.
     fn append_block(&mut self, block: Vec<u8>, filled: usize) -> Result<(), (Error, Vec<u8>)>;
+
+    /// States that the owner calls [`settle`](Transport::settle) after each use. Until then blocks with little data in
+    /// them may stay, and move on to other such buffers; what moves elsewhere is copied into blocks of its size.
+    fn set_settled(&mut self);
+
+    /// Leaves the buffer with no more memory than its data needs: blocks with little data are copied into blocks of
+    /// their size, and an empty buffer keeps nothing. Large blocks that come free are given to `pool`.
+    fn settle(&mut self, pool: &mut impl FnMut(Vec<u8>));
 
     /// Gives back a block of at least 16 KiB that has been drained, for the caller to pool. Its length is its size,
     /// its contents are arbitrary.
@@ -75,6 +84,17 @@ impl Transport for Evbuffer {
         Ok(())
     }
 
+    fn set_settled(&mut self) {
+        self.frozen.set_settled();
+    }
+
+    #[inline]
+    fn settle(&mut self, pool: &mut impl FnMut(Vec<u8>)) {
+        if self.head_capacity() > 0 || !self.spare.is_empty() || self.rest.capacity() > 0 {
+            self.settle_blocks(pool);
+        }
+    }
+
     fn reclaim(&mut self) -> Option<Vec<u8>> {
         if self.spare.len() >= MIN_RECLAIMED {
             return Some(Vec::from(std::mem::take(&mut self.spare)));
@@ -120,6 +140,29 @@ impl Transport for Evbuffer {
             self.transfer(target, n);
         }
         Ok(n)
+    }
+}
+
+impl Evbuffer {
+    fn settle_blocks(&mut self, pool: &mut impl FnMut(Vec<u8>)) {
+        let mut give = |storage: Box<[u8]>| {
+            if storage.len() >= MIN_RECLAIMED {
+                pool(Vec::from(storage));
+            }
+        };
+        if self.len > 0 {
+            self.pack(&mut give);
+        } else {
+            if let Segment::Owned(block) = std::mem::take(&mut self.head) {
+                give(block.into_storage());
+            }
+            if self.rest.capacity() > 0 {
+                self.rest = VecDeque::new();
+            }
+        }
+        if !self.spare.is_empty() {
+            give(std::mem::take(&mut self.spare));
+        }
     }
 }
 

@@ -222,3 +222,36 @@ fn failed_pullup_and_expand_keep_everything() {
     assert_eq!(buffer, "kept");
     buffer.debug_validate();
 }
+
+#[test]
+fn a_settled_buffer_holds_no_more_than_its_data_needs() {
+    let mut input = Evbuffer::new();
+    input.set_settled();
+    let mut pool = Vec::new();
+    for (filled, kept) in [(0, 0), (100, 256), (10_000, 16 * 1024), (40_000, 64 * 1024)] {
+        input.append_block(vec![7; 64 * 1024], filled).unwrap();
+        input.settle(&mut |block| pool.push(block.len()));
+        assert_eq!((input.len(), input.allocated()), (filled, kept));
+        input.debug_validate();
+        Transport::consume(&mut input, filled);
+        input.settle(&mut |block| pool.push(block.len()));
+        assert_eq!(input.allocated(), 0);
+    }
+    // Three large blocks that held little; the packed 16 KiB one; the last that was drained.
+    assert_eq!(pool, [64 * 1024, 64 * 1024, 64 * 1024, 16 * 1024, 64 * 1024]);
+}
+
+#[test]
+fn little_data_leaves_a_settled_buffer_in_a_block_of_its_size() {
+    let (mut input, mut output, mut foreign) = (Evbuffer::new(), Evbuffer::new(), Evbuffer::new());
+    input.set_settled();
+    output.set_settled();
+    input.append_block(vec![7; 64 * 1024], 100).unwrap();
+    output.append(&mut input).unwrap();
+    assert_eq!(output.allocated(), 64 * 1024, "between settled buffers the block itself moves");
+    foreign.append(&mut output).unwrap();
+    assert_eq!((foreign.len(), foreign.allocated()), (100, 256));
+    assert_eq!(output.allocated(), 64 * 1024, "the block stays to be pooled");
+    foreign.debug_validate();
+    output.debug_validate();
+}
