@@ -1,0 +1,79 @@
+# Calls cargo and the scripts in tools/, nothing else. `make help` lists the targets.
+
+CARGO ?= cargo
+SETUP := tools/setup.sh
+# rustup puts cargo here; a shell opened before it was installed does not know.
+export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
+
+LINT := lint-format lint-layout lint-clippy lint-docs
+TEST := test-workspace loom-quick
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint steps $(LINT) test-workspace loom loom-quick tsan asan stress bench bench-smoke doc fmt deny clean
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## Set up, then show real traffic
+	@$(SETUP)
+	$(CARGO) run --release --quiet --package bev -- demo
+
+test: ## Set up, then every test, with the quick loom models
+	@$(SETUP)
+	@$(MAKE) --no-print-directory $(TEST)
+
+lint: ## Format, crate graph, orderings, clippy and rustdoc, all without a warning
+	@$(SETUP) --lint
+	@$(MAKE) --no-print-directory $(LINT)
+
+# What `lint` and `test` consist of; .ci/run takes the time of each.
+steps:
+	@echo $(LINT) $(TEST)
+
+lint-format:
+	$(CARGO) fmt --all --check
+
+lint-layout:
+	tools/check.sh
+
+lint-clippy:
+	$(CARGO) clippy --workspace --all-targets --keep-going -- -D warnings
+
+lint-docs:
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items
+
+test-workspace:
+	$(CARGO) test --workspace --no-fail-fast
+
+loom-quick: ## The loom models and their mutants, within quick bounds
+	tools/loom.sh quick
+
+loom: ## The loom models and their mutants, within full bounds (long)
+	tools/loom.sh full
+
+tsan: ## The test suites under the thread sanitizer
+	tools/sanitize.sh thread
+
+asan: ## The test suites under the address and leak sanitizers
+	tools/sanitize.sh address
+
+stress: ## The stress tests, 60 seconds each (BEV_STRESS_SECONDS)
+	tools/stress.sh
+
+bench: ## The table of speed goals (about eight minutes, on an idle machine)
+	benches/run.sh
+
+bench-smoke: ## Every benchmark once, to see that it runs
+	$(CARGO) bench --package benches -- --test
+
+doc: ## The documentation, as HTML
+	$(CARGO) doc --workspace --no-deps
+
+fmt: ## Format the code
+	$(CARGO) fmt --all
+
+deny: ## Licences, advisories and duplicates of the dependencies, where cargo-deny is installed
+	tools/deny.sh
+
+clean: ## Remove everything built
+	$(CARGO) clean

@@ -1,0 +1,8 @@
+#!/bin/sh
+# Runs every test program whose name has "stress" in it, in release mode, each of its tests for BEV_STRESS_SECONDS (60).
+set -eu
+
+cd "$(dirname "$0")/.."
+BEV_STRESS_SECONDS=${BEV_STRESS_SECONDS:-60}
+export BEV_STRESS_SECONDS
+exec cargo test --release --workspace --test '*stress*' -- --nocapture "$@"
