@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use bufferevent_evbuffer::{End, Evbuffer};
+use bufferevent_evbuffer::{End, Evbuffer, transport::Transport};
 use bufferevent_runtime::{AnySelector, Key, Ready, Registered};
 use socket2::SockAddr;
 
@@ -142,6 +142,8 @@ impl Bufferevent<[(); 0]> {
         input.freeze(End::Back);
         output.freeze(End::Front);
         output.set_limit(Some(OUTPUT_CAP));
+        input.set_settled();
+        output.set_settled();
         Self {
             input,
             output,
@@ -642,11 +644,11 @@ impl Bufferevent {
         } else {
             self.release_fd()
         };
-        let closed = Closed { unsent, unread, fd };
+        let closed = Box::new(Closed { unsent, unread, fd });
         if self.told.report_close {
             self.pending.event(Event::Closed(closed));
         } else {
-            self.closed = Some(Box::new(closed));
+            self.closed = Some(closed);
         }
     }
 

@@ -21,7 +21,7 @@ use crate::{
 /// Short reads in one run, each followed by another only because an end or an error may be behind it.
 const READS_PER_RUN: u8 = 4;
 
-/// A read at least this long keeps its block; a shorter one is copied, so that small data does not hold large blocks.
+/// A shorter read is copied behind what the input holds already, so that small data does not hold large blocks.
 const KEEP_BLOCK: usize = BLOCK / 4;
 
 /// What the end of a run leaves for the shell to do.
@@ -40,17 +40,9 @@ pub(crate) enum Ended {
 
 impl Bufferevent {
     /// Begins a run.
+    #[inline]
     pub(crate) fn begin_run(&mut self, reasons: Reasons) {
-        for (reason, ready) in [
-            (Reasons::READABLE, Ready::READABLE),
-            (Reasons::WRITABLE, Ready::WRITABLE),
-            (Reasons::HANGUP, Ready::HANGUP),
-            (Reasons::ERROR, Ready::BOTH),
-        ] {
-            if reasons.contains(reason) {
-                self.ready |= ready;
-            }
-        }
+        self.ready |= Ready::from_bits(reasons.readiness());
         self.run.reads = READS_PER_RUN;
         self.run.writes = 1;
         let deferred = reasons.contains(Reasons::DEFERRED);
@@ -69,13 +61,15 @@ impl Bufferevent {
     }
 
     /// Whether [`Bufferevent::next_callback`] may have one: a cheap look before the mailbox is emptied.
+    #[inline]
     pub(crate) fn has_callback(&self) -> bool {
         self.run.deliver && !self.pending.is_empty()
     }
 
     /// The next callback to deliver, if this run delivers.
+    #[inline]
     pub(crate) fn next_callback(&mut self) -> Option<Callback> {
-        if !self.run.deliver {
+        if !self.has_callback() {
             return None;
         }
         let (input, output) = (self.input.len(), self.output.len());
@@ -154,19 +148,16 @@ impl Bufferevent {
     }
 
     /// Moves what was read from the worker's block to the input.
+    ///
+    /// Into an empty input the block itself goes; if little of it is used when the run ends, that is copied then.
     fn keep(&mut self, scratch: &mut Scratch, n: usize) {
-        let kept = if n < KEEP_BLOCK {
-            self.input.fill(&scratch.block()[..n]).is_ok()
-        } else {
-            match self.input.append_block(scratch.take(), n) {
-                Ok(()) => true,
-                Err((_, block)) => {
-                    scratch.give(block);
-                    false
-                }
-            }
-        };
-        debug_assert!(kept, "the input has no limit of its own: its cap bounds each read");
+        if n < KEEP_BLOCK && !self.input.is_empty() {
+            let filled = self.input.fill(&scratch.block()[..n]);
+            debug_assert!(filled.is_ok(), "the input has no limit of its own: its cap bounds each read");
+        } else if let Err((error, block)) = self.input.append_block(scratch.take(), n) {
+            debug_assert!(false, "the input has no limit of its own: {error}");
+            scratch.give(block);
+        }
     }
 
     fn after_read(&mut self, n: usize, budget: usize) {
@@ -366,14 +357,9 @@ impl Bufferevent {
 
     /// Drained blocks go back to the worker; an empty buffer keeps no memory.
     fn give_back(&mut self, scratch: &mut Scratch) {
-        for buffer in [&mut self.input, &mut self.output] {
-            while let Some(block) = buffer.reclaim() {
-                scratch.give(block);
-            }
-            if buffer.is_empty() {
-                Transport::shrink(buffer);
-            }
-        }
+        let mut pool = |block| scratch.give(block);
+        self.input.settle(&mut pool);
+        self.output.settle(&mut pool);
         if self.output.len() >= self.write.high.unwrap_or(usize::MAX) {
             self.told.output_full = true;
         }

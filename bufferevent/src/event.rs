@@ -34,7 +34,7 @@ pub enum Event {
     /// The input has reached its cap; reading goes on when it is drained below.
     InputFull,
     /// The bufferevent is closed: the last event there is, and only if it was asked for.
-    Closed(Closed),
+    Closed(Box<Closed>),
     /// Bits given to `trigger_event`.
     User(u16),
 }

@@ -27,6 +27,8 @@ const READ_ASKED: u8 = 8;
 /// Whatever the watermarks say at delivery.
 const READ_FORCED: u8 = 16;
 const WRITE_FORCED: u8 = 32;
+/// `events` is not empty.
+const EVENTS_QUEUED: u8 = 64;
 
 /// Events that wait at most; more than the kinds there are, so only distinct user events can reach it.
 const EVENTS: usize = 32;
@@ -43,8 +45,9 @@ pub(crate) enum Due {
 }
 
 impl Pending {
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.bits == 0 && self.events.is_empty()
+        self.bits == 0
     }
 
     pub(crate) fn read(&mut self, due: Due) {
@@ -77,6 +80,7 @@ impl Pending {
             }
         }
         self.events.push_back(event);
+        self.bits |= EVENTS_QUEUED;
     }
 
     /// Drops the read or write callback that is due (C-10, D3).
@@ -93,7 +97,7 @@ impl Pending {
 
     /// Adds what `later` holds.
     pub(crate) fn merge(&mut self, later: Self) {
-        self.bits |= later.bits;
+        self.bits |= later.bits & !EVENTS_QUEUED;
         later.events.into_iter().for_each(|event| self.event(event));
     }
 
@@ -106,20 +110,27 @@ impl Pending {
         readable: impl Fn(bool) -> bool,
         writable: impl Fn() -> bool,
     ) -> Option<Callback> {
-        if self.bits != 0 {
-            if self.take(CONNECTED) != 0 {
-                return Some(Callback::Event(Event::Connected));
-            }
-            let read = self.take(READ | READ_ASKED | READ_FORCED);
-            if read & READ_FORCED != 0 || read & READ != 0 && readable(read & READ_ASKED != 0) {
-                return Some(Callback::Read);
-            }
-            let write = self.take(WRITE | WRITE_FORCED);
-            if write & WRITE_FORCED != 0 || write & WRITE != 0 && writable() {
-                return Some(Callback::Write);
-            }
+        if self.take(CONNECTED) != 0 {
+            return Some(Callback::Event(Event::Connected));
         }
-        self.events.pop_front().map(Callback::Event)
+        let read = self.take(READ | READ_ASKED | READ_FORCED);
+        if read & READ_FORCED != 0 || read & READ != 0 && readable(read & READ_ASKED != 0) {
+            return Some(Callback::Read);
+        }
+        let write = self.take(WRITE | WRITE_FORCED);
+        if write & WRITE_FORCED != 0 || write & WRITE != 0 && writable() {
+            return Some(Callback::Write);
+        }
+        if self.bits == 0 { None } else { self.next_event() }
+    }
+
+    #[cold]
+    fn next_event(&mut self) -> Option<Callback> {
+        let event = self.events.pop_front();
+        if self.events.is_empty() {
+            self.bits &= !EVENTS_QUEUED;
+        }
+        event.map(Callback::Event)
     }
 
     fn take(&mut self, bits: u8) -> u8 {

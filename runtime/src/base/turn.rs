@@ -8,7 +8,7 @@ use crate::{
     error::Result,
     lane::{self, Lane},
     protocol::{Park, Reasons},
-    selector::{Events, Ready, Selector as _},
+    selector::{Events, Selector as _},
     slots::{Key, Slot},
     source::{After, Source as _},
     strand::{AnyStrand, Lent},
@@ -171,7 +171,7 @@ impl<A: Affinity> Base<A> {
     fn deliver(&mut self, events: &Events) {
         for event in events.iter() {
             self.shared.counters.events.add(1);
-            let (key, reasons) = (Key::from_token(event.token), reasons_of(event.ready));
+            let (key, reasons) = (Key::from_token(event.token), Reasons::of_readiness(event.ready.bits()));
             match self.slots.get_mut(key) {
                 Some(Slot::Confined(confined)) => {
                     confined.reasons = confined.reasons | reasons;
@@ -316,17 +316,21 @@ impl<A: Affinity> Base<A> {
     }
 }
 
-fn reasons_of(ready: Ready) -> Reasons {
-    let mut reasons = Reasons::EMPTY;
-    for (bit, reason) in [
-        (Ready::READABLE, Reasons::READABLE),
-        (Ready::WRITABLE, Reasons::WRITABLE),
-        (Ready::HANGUP, Reasons::HANGUP),
-        (Ready::ERROR, Reasons::ERROR),
-    ] {
-        if ready.contains(bit) {
-            reasons = reasons | reason;
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::selector::Ready;
+
+    #[test]
+    fn readiness_and_reasons_share_their_bits() {
+        for (ready, reason) in [
+            (Ready::READABLE, Reasons::READABLE),
+            (Ready::WRITABLE, Reasons::WRITABLE),
+            (Ready::HANGUP, Reasons::HANGUP),
+            (Ready::ERROR, Reasons::ERROR),
+        ] {
+            assert_eq!(Reasons::of_readiness(ready.bits()), reason);
+            assert_eq!(Ready::from_bits(reason.readiness()), ready);
         }
     }
-    reasons
 }

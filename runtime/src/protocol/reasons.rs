@@ -54,6 +54,18 @@ impl Reasons {
         Self(word & Self::MASK)
     }
 
+    /// The reasons of what a selector reported: its bits 0..4 are readable, writable, hang-up, error.
+    #[must_use]
+    pub const fn of_readiness(ready: u8) -> Self {
+        Self((ready as u32 & 15) << 8)
+    }
+
+    /// The readiness among the reasons, as a selector reports it.
+    #[must_use]
+    pub const fn readiness(self) -> u8 {
+        (self.0 >> 8) as u8 & 15
+    }
+
     /// As they stand in a strand word.
     #[must_use]
     pub const fn bits(self) -> u32 {

@@ -55,6 +55,16 @@ impl Ready {
     /// Both directions.
     pub const BOTH: Ready = Ready(Ready::READABLE.0 | Ready::WRITABLE.0);
 
+    /// The set of bits 0..4: readable, writable, hang-up, error.
+    pub const fn from_bits(bits: u8) -> Ready {
+        Ready(bits & 15)
+    }
+
+    /// Bits 0..4: readable, writable, hang-up, error.
+    pub const fn bits(self) -> u8 {
+        self.0
+    }
+
     /// Whether all of `other` is in this set.
     pub const fn contains(self, other: Ready) -> bool {
         self.0 & other.0 == other.0
