@@ -78,9 +78,22 @@ impl Bufferevent {
     }
 
     /// Does the next system call, if there is one to do. False: the run is over.
+    #[inline]
     pub(crate) fn step(&mut self, scratch: &mut Scratch) -> bool {
         match self.phase {
-            Phase::Open => self.step_read(scratch) || self.step_write(),
+            Phase::Open => {
+                let go = self.ready.bits() & self.enabled.bits();
+                go & Ready::READABLE.bits() != 0 && self.step_read(scratch)
+                    || go & Ready::WRITABLE.bits() != 0 && self.run.writes > 0 && self.step_write()
+            }
+            _ => self.step_unusual(scratch),
+        }
+    }
+
+    #[cold]
+    fn step_unusual(&mut self, scratch: &mut Scratch) -> bool {
+        match self.phase {
+            Phase::Open => false,
             Phase::Connecting => self.step_connect(),
             Phase::Draining => self.step_drain(),
             Phase::Lingering => self.step_linger(scratch),
@@ -123,10 +136,7 @@ impl Bufferevent {
     }
 
     fn step_read(&mut self, scratch: &mut Scratch) -> bool {
-        if self.run.reads == 0
-            || !self.ready.contains(Ready::READABLE)
-            || !self.enabled.contains(Interest::READ)
-        {
+        if self.run.reads == 0 {
             return false;
         }
         let budget = self.read_budget();
@@ -216,7 +226,13 @@ impl Bufferevent {
         }
         let Some(fd) = self.fd() else { return false };
         let attempted = self.output.len().min(self.write.max_single);
-        match stream::transmit(fd, self.output.chunks(), self.write.max_single) {
+        let front = self.output.front();
+        let sent = if front.len() >= attempted {
+            stream::transmit_one(fd, &front[..attempted])
+        } else {
+            stream::transmit(fd, self.output.chunks(), attempted)
+        };
+        match sent {
             Io::Done(n) => self.after_write(n, attempted),
             Io::WouldBlock => self.ready = self.ready - Ready::WRITABLE,
             Io::Failed(error) => self.fail(Direction::Write, error),

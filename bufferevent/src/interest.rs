@@ -30,6 +30,12 @@ impl Interest {
     /// Both.
     pub const BOTH: Self = Self(3);
 
+    /// Bit 0 reading, bit 1 writing, as in [`Ready`](bufferevent_runtime::Ready).
+    #[must_use]
+    pub(crate) const fn bits(self) -> u8 {
+        self.0
+    }
+
     /// Whether all of `other` is in the set.
     #[must_use]
     pub const fn contains(self, other: Self) -> bool {

@@ -119,28 +119,17 @@ pub(crate) fn receive(fd: BorrowedFd<'_>, block: &mut [u8]) -> Io {
     }
 }
 
-/// Sends at most `max` bytes of `chunks`, in one system call.
-pub(crate) fn transmit<'a>(fd: BorrowedFd<'_>, mut chunks: impl Iterator<Item = &'a [u8]>, max: usize) -> Io {
-    let Some(first) = chunks.next() else { return Io::Done(0) };
-    let first = &first[..first.len().min(max)];
-    let left = max - first.len();
-    let Some(second) = chunks.next().filter(|_| left > 0) else {
-        return outcome(|| send(fd, first, SendFlags::NOSIGNAL));
-    };
-    let (slices, used) = gather(first, second, chunks, left);
-    outcome(|| sendmsg(fd, &slices[..used], &mut SendAncillaryBuffer::default(), SendFlags::NOSIGNAL))
+/// Sends `chunk`, in one system call.
+#[inline]
+pub(crate) fn transmit_one(fd: BorrowedFd<'_>, chunk: &[u8]) -> Io {
+    outcome(|| send(fd, chunk, SendFlags::NOSIGNAL))
 }
 
-fn gather<'a>(
-    first: &'a [u8],
-    second: &'a [u8],
-    rest: impl Iterator<Item = &'a [u8]>,
-    mut left: usize,
-) -> ([IoSlice<'a>; PIECES], usize) {
+/// Sends at most `max` bytes of `chunks`, in one system call.
+pub(crate) fn transmit<'a>(fd: BorrowedFd<'_>, chunks: impl Iterator<Item = &'a [u8]>, max: usize) -> Io {
     let mut slices = [IoSlice::new(&[]); PIECES];
-    slices[0] = IoSlice::new(first);
-    let mut used = 1;
-    for chunk in std::iter::once(second).chain(rest).take(PIECES - 1) {
+    let (mut used, mut left) = (0, max);
+    for chunk in chunks.take(PIECES) {
         if left == 0 {
             break;
         }
@@ -149,7 +138,7 @@ fn gather<'a>(
         slices[used] = IoSlice::new(chunk);
         used += 1;
     }
-    (slices, used)
+    outcome(|| sendmsg(fd, &slices[..used], &mut SendAncillaryBuffer::default(), SendFlags::NOSIGNAL))
 }
 
 /// A connect that was begun.

@@ -16,12 +16,11 @@ pub trait Transport {
     /// Makes `block`, all of it initialised, the last segment, without copying: its first `filled` bytes become data,
     /// the rest of it is room for what is added next.
     ///
-    /// A vector whose capacity is not its length is reallocated first. With `filled` = 0 the block is kept as
-    /// memory for later.
+    /// With `filled` = 0 the block is kept as memory for later.
     /// # Errors
     /// [`Error::OutOfRange`] if `filled > block.len()`, [`Error::Full`] if the limit would be passed. The block
     /// comes back.
-    fn append_block(&mut self, block: Vec<u8>, filled: usize) -> Result<(), (Error, Vec<u8>)>;
+    fn append_block(&mut self, block: Box<[u8]>, filled: usize) -> Result<(), (Error, Box<[u8]>)>;
 
     /// States that the owner calls [`settle`](Transport::settle) after each use. Until then blocks with little data in
     /// them may stay, and move on to other such buffers; what moves elsewhere is copied into blocks of its size.
@@ -29,14 +28,17 @@ pub trait Transport {
 
     /// Leaves the buffer with no more memory than its data needs: blocks with little data are copied into blocks of
     /// their size, and an empty buffer keeps nothing. Large blocks that come free are given to `pool`.
-    fn settle(&mut self, pool: &mut impl FnMut(Vec<u8>));
+    fn settle(&mut self, pool: &mut impl FnMut(Box<[u8]>));
 
     /// Gives back a block of at least 16 KiB that has been drained, for the caller to pool. Its length is its size,
     /// its contents are arbitrary.
     ///
     /// A buffer keeps at most one such block beside its data, and one more when it is empty; call until it gives
     /// `None`. Blocks above 256 KiB are freed, not kept.
-    fn reclaim(&mut self) -> Option<Vec<u8>>;
+    fn reclaim(&mut self) -> Option<Box<[u8]>>;
+
+    /// The first contiguous piece; empty only if the buffer is.
+    fn front(&self) -> &[u8];
 
     /// Copies `data` to the back: [`Evbuffer::add`].
     /// # Errors
@@ -67,19 +69,19 @@ pub trait Transport {
 }
 
 impl Transport for Evbuffer {
-    fn append_block(&mut self, block: Vec<u8>, filled: usize) -> Result<(), (Error, Vec<u8>)> {
+    #[inline]
+    fn append_block(&mut self, block: Box<[u8]>, filled: usize) -> Result<(), (Error, Box<[u8]>)> {
         if filled > block.len() {
             return Err((Error::OutOfRange { position: filled, len: block.len() }, block));
         }
         if let Err(error) = self.check_room(filled) {
             return Err((error, block));
         }
-        let storage = block.into_boxed_slice();
         if filled == 0 {
-            self.retire_storage(storage);
+            self.retire_storage(block);
         } else {
             self.len += filled;
-            self.push_segment(Segment::Owned(Block::filled(storage, filled)));
+            self.push_segment(Segment::Owned(Block::filled(block, filled)));
         }
         Ok(())
     }
@@ -89,19 +91,24 @@ impl Transport for Evbuffer {
     }
 
     #[inline]
-    fn settle(&mut self, pool: &mut impl FnMut(Vec<u8>)) {
+    fn settle(&mut self, pool: &mut impl FnMut(Box<[u8]>)) {
         if self.head_capacity() > 0 || !self.spare.is_empty() || self.rest.capacity() > 0 {
             self.settle_blocks(pool);
         }
     }
 
-    fn reclaim(&mut self) -> Option<Vec<u8>> {
+    #[inline]
+    fn front(&self) -> &[u8] {
+        self.head.as_slice()
+    }
+
+    fn reclaim(&mut self) -> Option<Box<[u8]>> {
         if self.spare.len() >= MIN_RECLAIMED {
-            return Some(Vec::from(std::mem::take(&mut self.spare)));
+            return Some(std::mem::take(&mut self.spare));
         }
         match &mut self.head {
             Segment::Owned(block) if self.len == 0 && block.capacity() >= MIN_RECLAIMED => {
-                Some(Vec::from(std::mem::take(block).into_storage()))
+                Some(std::mem::take(block).into_storage())
             }
             _ => None,
         }
@@ -144,10 +151,11 @@ impl Transport for Evbuffer {
 }
 
 impl Evbuffer {
-    fn settle_blocks(&mut self, pool: &mut impl FnMut(Vec<u8>)) {
+    #[inline]
+    fn settle_blocks(&mut self, pool: &mut impl FnMut(Box<[u8]>)) {
         let mut give = |storage: Box<[u8]>| {
             if storage.len() >= MIN_RECLAIMED {
-                pool(Vec::from(storage));
+                pool(storage);
             }
         };
         if self.len > 0 {

@@ -147,7 +147,7 @@ fn transport_ignores_frozen_ends() {
     buffer.freeze(End::Back);
     assert_eq!(Transport::consume(&mut buffer, 4), 4);
     buffer.fill(b"three\n").unwrap();
-    buffer.append_block(b"four\n...".to_vec(), 5).unwrap();
+    buffer.append_block(b"four\n...".to_vec().into_boxed_slice(), 5).unwrap();
     assert_eq!(buffer.receive(&mut &b"five\n"[..], 100).unwrap(), 5);
     assert_eq!(buffer, "two\nthree\nfour\nfive\n");
     let mut sink = Vec::new();

@@ -56,9 +56,9 @@ const WAYS_IN: &[WayIn] = &[
     ("io write", |b, text| reason(b.write_all(text.as_bytes()))),
     ("fill", |b, text| b.fill(text.as_bytes())),
     ("append_block", |b, text| {
-        let refused = b.append_block(text.as_bytes().to_vec(), text.len());
+        let refused = b.append_block(text.as_bytes().into(), text.len());
         refused.map_err(|(error, block)| {
-            assert_eq!(block, text.as_bytes(), "the block comes back");
+            assert_eq!(&*block, text.as_bytes(), "the block comes back");
             error
         })
     }),

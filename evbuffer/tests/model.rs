@@ -343,6 +343,7 @@ fn apply_in(op: &Op, pair: &mut Pair) {
         Op::AppendBlock(data, slack) => {
             let mut block = data.bytes();
             block.resize(data.len + slack, b'#');
+            let block = block.into_boxed_slice();
             let address = block.as_ptr();
             let allowed = pair.may_hold(data.len);
             let result = pair.real.append_block(block, data.len);

@@ -12,28 +12,39 @@ const POOLED: usize = 64;
 /// A worker's blocks. Every block has length [`BLOCK`] and has been written once, so it is safe to read into.
 #[derive(Debug, Default)]
 pub struct Scratch {
-    current: Vec<u8>,
-    pool: Vec<Vec<u8>>,
+    current: Box<[u8]>,
+    pool: Vec<Box<[u8]>>,
 }
 
 impl Scratch {
     /// The block to read into.
+    #[inline]
     pub fn block(&mut self) -> &mut [u8] {
         if self.current.is_empty() {
-            self.current = self.pool.pop().unwrap_or_else(|| vec![0; BLOCK]);
+            self.refill();
         }
         &mut self.current
     }
 
+    fn refill(&mut self) {
+        self.current = self.pool.pop().unwrap_or_else(|| vec![0; BLOCK].into_boxed_slice());
+    }
+
     /// Gives the current block away, with what was read into it.
-    pub fn take(&mut self) -> Vec<u8> {
+    pub fn take(&mut self) -> Box<[u8]> {
         self.block();
         std::mem::take(&mut self.current)
     }
 
     /// Takes a block back. One of another size is dropped, as is one too many.
-    pub fn give(&mut self, block: Vec<u8>) {
-        if block.len() == BLOCK && self.pool.len() < POOLED {
+    #[inline]
+    pub fn give(&mut self, block: Box<[u8]>) {
+        if block.len() != BLOCK {
+            return;
+        }
+        if self.current.is_empty() {
+            self.current = block;
+        } else if self.pool.len() < POOLED {
             self.pool.push(block);
         }
     }
@@ -51,7 +62,9 @@ mod tests {
         let address = block.as_ptr();
         scratch.give(block);
         assert_eq!(scratch.block().as_ptr(), address);
-        scratch.give(vec![0; 10]);
-        assert!(scratch.pool.is_empty(), "a block of another size is dropped");
+        scratch.give(vec![0; BLOCK].into_boxed_slice());
+        assert_eq!(scratch.pool.len(), 1);
+        scratch.give(vec![0; 10].into_boxed_slice());
+        assert_eq!(scratch.pool.len(), 1, "a block of another size is dropped");
     }
 }

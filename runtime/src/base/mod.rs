@@ -205,7 +205,7 @@ impl<A: Affinity> Base<A> {
     /// Posts `reasons` to the source `key`: it runs at the tail of the ready queue. Nothing if it is gone.
     pub fn post_to(&mut self, key: Key, reasons: Reasons) {
         let Some(confined) = self.slots.confined_mut(key) else { return };
-        confined.reasons = confined.reasons | reasons;
+        confined.reasons |= reasons;
         if !std::mem::replace(&mut confined.queued, true) {
             self.ready.push_back(key);
         }
@@ -214,7 +214,7 @@ impl<A: Affinity> Base<A> {
     /// Posts `reasons` to the source `key` through the deferred queue.
     pub fn defer(&mut self, key: Key, reasons: Reasons) {
         let Some(confined) = self.slots.confined_mut(key) else { return };
-        confined.reasons = confined.reasons | reasons | Reasons::DEFERRED;
+        confined.reasons |= reasons | Reasons::DEFERRED;
         if !std::mem::replace(&mut confined.deferred, true) {
             self.deferred.push(key);
         }

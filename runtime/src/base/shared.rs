@@ -18,6 +18,9 @@ use crate::{
     strand::{AnyStrand, Body, Strand},
 };
 
+/// A closure for a base of whichever affinity; the argument is that `Base`.
+pub(crate) type BaseCall = Box<dyn FnOnce(&mut dyn Any) + Send>;
+
 /// What other threads send to a base. `Call` and `Spawn` are bounded; the others are a few per object at most.
 pub(crate) enum Message {
     /// A strand's token.
@@ -31,7 +34,7 @@ pub(crate) enum Message {
     /// A task for any worker.
     Spawn(Box<dyn FnOnce() + Send>),
     /// A user's closure; the argument is the `Base` of the right affinity.
-    Call(Box<dyn FnOnce(&mut dyn Any) + Send>),
+    Call(BaseCall),
 }
 
 /// What all threads share of one base.

@@ -1,8 +1,11 @@
 //! One turn of a base, in steps that a worker and a hand-driven base put together in their own way.
 
-use std::{any::Any, rc::Rc, sync::Arc, time::Duration};
+use std::{rc::Rc, sync::Arc, time::Duration};
 
-use super::{Base, shared::Message};
+use super::{
+    Base,
+    shared::{BaseCall, Message},
+};
 use crate::{
     affinity::Affinity,
     error::Result,
@@ -174,7 +177,7 @@ impl<A: Affinity> Base<A> {
             let (key, reasons) = (Key::from_token(event.token), Reasons::of_readiness(event.ready.bits()));
             match self.slots.get_mut(key) {
                 Some(Slot::Confined(confined)) => {
-                    confined.reasons = confined.reasons | reasons;
+                    confined.reasons |= reasons;
                     if !std::mem::replace(&mut confined.queued, true) {
                         self.ready.push_back(key);
                     }
@@ -245,7 +248,7 @@ impl<A: Affinity> Base<A> {
         }
     }
 
-    fn call(&mut self, call: Box<dyn FnOnce(&mut dyn Any) + Send>) {
+    fn call(&mut self, call: BaseCall) {
         if !isolate(|| call(self)) {
             self.shared.counters.panics.add(1);
         }
@@ -290,7 +293,7 @@ impl<A: Affinity> Base<A> {
             reasons.remove(Reasons::DEFERRED);
         }
         if !self.shared.gate.enter() {
-            self.put_back(key, source);
+            confined.source = Some(source);
             return self.post_to(key, reasons);
         }
         self.shared.counters.runs.add(1);
@@ -300,18 +303,13 @@ impl<A: Affinity> Base<A> {
             self.remove(key);
             return;
         }
-        self.put_back(key, source);
+        // It is dropped here if it was removed meanwhile.
+        let Some(confined) = self.slots.confined_mut(key) else { return };
+        confined.source = Some(source);
         match after {
+            After::Idle | After::Remove => {}
             After::Again(left) => self.post_to(key, left),
             After::Defer(left) => self.defer(key, left),
-            After::Idle | After::Remove => {}
-        }
-    }
-
-    /// Puts a source back after its run; it is dropped if it was removed meanwhile.
-    fn put_back(&mut self, key: Key, source: Box<A::Source>) {
-        if let Some(confined) = self.slots.confined_mut(key) {
-            confined.source = Some(source);
         }
     }
 }

@@ -175,7 +175,7 @@ impl Running<'_> {
                 }
             }
             runs += 1;
-            if confined && runs % RUNS_PER_LOOK == 0 || !self.pool.is_shared() && runs % RUNS_PER_LOOK == 0 {
+            if runs % RUNS_PER_LOOK == 0 {
                 self.now = self.pool.clock.now();
             }
             if self.now.since(looked) > BATCH {

@@ -95,7 +95,7 @@ impl<'a, B: Body> StrandGuard<'a, B> {
 
     /// Posts `reasons` when the guard drops, so that the strand runs once the lock is free.
     pub fn post_on_drop(&mut self, reasons: Reasons) {
-        self.post = self.post | reasons;
+        self.post |= reasons;
     }
 }
 
