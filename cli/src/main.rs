@@ -1,2 +1,45 @@
-//! The program `bev`.
-fn main() {}
+//! The program `bev`: servers, load and a demo on bufferevents.
+
+#![forbid(unsafe_code)]
+
+mod args;
+mod demo;
+mod failure;
+mod limits;
+mod load;
+mod running;
+mod server;
+mod signals;
+mod units;
+
+use std::process::ExitCode;
+
+use crate::{
+    args::{Args, Command},
+    failure::Failure,
+};
+
+fn main() -> ExitCode {
+    let ended = match Args::read() {
+        Ok(Some(args)) => run(args.command),
+        Ok(None) => Ok(()),
+        Err(failure) => Err(failure),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Echo(serve) => server::run(server::Echo::default, &serve),
+        Command::Sink(serve) => server::run(|| server::Sink, &serve),
+        Command::Source(serve) => {
+            let source = server::Source::new();
+            server::run(move || source.clone(), &serve)
+        }
+        Command::Load(load) => load::run(&load),
+        Command::Demo(demo) => demo::run(&demo),
+    }
+}

@@ -1,0 +1,173 @@
+//! The command line.
+
+use std::{io::Write as _, num::NonZeroUsize, time::Duration};
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, error::ErrorKind};
+
+use crate::{failure::Failure, units};
+
+/// Buffered connections on N event bases and M threads: servers, a load generator and a demo.
+#[derive(Debug, Parser)]
+#[command(name = "bev", version, arg_required_else_help = false, max_term_width = 100)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve: send back everything that comes in
+    Echo(Serve),
+    /// Serve: read everything, keep nothing
+    Sink(Serve),
+    /// Serve: send without end, until the peer closes
+    Source(Serve),
+    /// Put load on a server and measure it
+    Load(Load),
+    /// Show it all in one process on loopback: an echo server, 2,000 connections, every byte checked
+    Demo(Demo),
+}
+
+/// The arguments of a server.
+///
+/// SIGTERM or SIGINT ends it gracefully: what was received is answered, at most for the grace; a second one ends it at
+/// once.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Serve {
+    /// Address to listen on, such as 127.0.0.1:7000; port 0 takes a free one, which the first line of output tells
+    #[arg(long, value_name = "ADDR", value_parser = address)]
+    pub(crate) listen: String,
+    /// Threads [default: as many as cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) workers: Option<u16>,
+    /// Event bases [default: as many as workers]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) bases: Option<u16>,
+    /// Keep every base on its own worker: nothing is stolen, nobody helps
+    #[arg(long)]
+    pub(crate) pinned: bool,
+    /// Give each connection a lock and a strand of its own, so that any worker may run it (BEV_OPT_THREADSAFE)
+    #[arg(long)]
+    pub(crate) threadsafe: bool,
+    /// Run callbacks from the deferred queue (BEV_OPT_DEFER_CALLBACKS)
+    #[arg(long)]
+    pub(crate) defer: bool,
+    /// Run callbacks with no lock held; needs --defer, and means --defer alone without --threadsafe
+    /// (BEV_OPT_UNLOCK_CALLBACKS)
+    #[arg(long, requires = "defer")]
+    pub(crate) unlocked: bool,
+    /// How long the end may take after the first signal, such as 500ms or 10s
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = units::parse_duration)]
+    pub(crate) grace: Duration,
+}
+
+/// The arguments of the load generator.
+///
+/// Each connection has one request under way at a time. The exit code is 0 only if there was no error and every byte
+/// came back as it was sent.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Load {
+    /// Address of the server, such as 127.0.0.1:7000
+    #[arg(long, value_name = "ADDR", value_parser = address)]
+    pub(crate) connect: String,
+    /// What the server does
+    #[arg(long, value_enum)]
+    pub(crate) mode: Mode,
+    /// Connections
+    #[arg(long, value_name = "N", default_value = "64")]
+    pub(crate) connections: NonZeroUsize,
+    /// Bytes of one request, such as 64, 64KiB or 1MiB
+    #[arg(long, value_name = "BYTES", default_value = "64", value_parser = units::parse_size)]
+    pub(crate) size: usize,
+    /// How long to measure, such as 500ms, 5s or 2m
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = units::parse_duration)]
+    pub(crate) duration: Duration,
+    /// Threads [default: as many as cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) workers: Option<u16>,
+    /// Print one line of JSON: rates per second, latencies in microseconds
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What a server does with bytes, seen from the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Mode {
+    /// Send a request, wait until all of it is back, check every byte
+    Echo,
+    /// Send as fast as the server reads; a request is done when the kernel has taken it
+    Sink,
+    /// Read as fast as the server sends; a request is done when its size has come
+    Source,
+}
+
+impl Mode {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Echo => "echo",
+            Self::Sink => "sink",
+            Self::Source => "source",
+        }
+    }
+}
+
+/// The arguments of the demo.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Demo {
+    /// Seconds of traffic
+    #[arg(long, value_name = "N", default_value = "8", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub(crate) seconds: u64,
+}
+
+impl Args {
+    /// Reads the process's arguments; `None` if help or the version was asked for, and given.
+    pub(crate) fn read() -> Result<Option<Self>, Failure> {
+        match Self::try_parse() {
+            Ok(args) => Ok(Some(args)),
+            Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
+                write!(std::io::stdout(), "{}", error.render().ansi())?;
+                Ok(None)
+            }
+            Err(error) => Err(Failure::Usage(one_line(&error))),
+        }
+    }
+}
+
+/// What is wrong, without the usage and the hints that follow it.
+fn one_line(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let first = text.split("\n\n").next().unwrap_or_default();
+    let words: Vec<&str> = first.split_whitespace().collect();
+    words.join(" ").trim_start_matches("error: ").to_owned()
+}
+
+/// Checks that `text` has the form of an address; whether the host has one is found out later.
+fn address(text: &str) -> Result<String, String> {
+    let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port);
+    match port.map(str::parse::<u16>) {
+        Some(Ok(_)) => Ok(text.to_owned()),
+        _ => Err("expected HOST:PORT, such as 127.0.0.1:7000".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn addresses_have_a_host_and_a_port() {
+        for good in ["127.0.0.1:0", "[::1]:7000", "localhost:65535"] {
+            assert!(address(good).is_ok(), "{good}");
+        }
+        for bad in ["", "7000", ":7000", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "a:b"] {
+            assert!(address(bad).is_err(), "{bad}");
+        }
+    }
+}

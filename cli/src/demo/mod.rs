@@ -1,0 +1,116 @@
+//! The demo: a server and its load in one process, with a view on what the bases do.
+//!
+//! The server is skewed on purpose: half of the connections are THREADSAFE and homed on base 0, the others are confined
+//! and spread over the bases. So the workers of the other bases run out of work of their own, and steal.
+
+mod sample;
+mod screen;
+mod server;
+mod summary;
+mod table;
+mod traffic;
+
+use std::{
+    thread::available_parallelism,
+    time::{Duration, Instant},
+};
+
+use bufferevent::Runtime;
+
+use self::{screen::Screen, server::Server, summary::Summary, table::Bases, traffic::Traffic};
+use crate::{
+    args::{self, Mode},
+    failure::Failure,
+    limits,
+    load::{Engine, Plan},
+    units,
+};
+
+/// Connections, if the process may have them.
+const CONNECTIONS: u64 = 2_000;
+
+/// Descriptors of one connection: both ends are ours.
+const FILES_EACH: u64 = 2;
+
+/// Descriptors that are not connections: the standard streams, the listener, and a few for each base.
+const OTHER_FILES: u64 = 64;
+const FILES_PER_BASE: u64 = 4;
+
+/// Bases of the server, if there are not more cores.
+const BASES: usize = 4;
+
+/// Bytes of a request; connections take them in turn.
+const SIZES: [usize; 5] = [64, 256, 1_024, 4_096, 16_384];
+
+/// What each part may take at most; with 8 seconds of traffic all of them are below 15.
+const CONNECT: Duration = Duration::from_secs(2);
+const LAST_ANSWERS: Duration = Duration::from_millis(1_500);
+const GRACE: Duration = Duration::from_millis(300);
+
+/// Runs the demo.
+pub(crate) fn run(demo: &args::Demo) -> Result<(), Failure> {
+    let cores = available_parallelism().map_or(1, usize::from);
+    let bases = cores.max(BASES);
+    let connections = affordable(cores + bases);
+    let server = Server::start(bases)?;
+    let mut screen = Screen::new();
+    introduce(&mut screen, bases, connections)?;
+
+    let plan = Plan { target: server.address(), mode: Mode::Echo, connections, sizes: SIZES.to_vec() };
+    let engine = Engine::start(Runtime::builder().thread_name("bev-load").build()?, plan)?;
+    screen.line("")?;
+    let connecting = Instant::now();
+    let connected = engine.connect(CONNECT)?;
+    let took = units::latency(connecting.elapsed());
+    screen.line(format_args!("{} connections stand after {took}", units::count(connected as u64)))?;
+    screen.line("")?;
+
+    let before = server.sample();
+    engine.begin()?;
+    let mut latest = (Duration::ZERO, engine.totals());
+    let mut shown = Ok(());
+    let elapsed = engine.wait(Duration::from_secs(demo.seconds), |elapsed| {
+        if screen.is_due(elapsed) && shown.is_ok() {
+            let totals = engine.totals();
+            let traffic = Traffic::between((latest.0, &latest.1), (elapsed, &totals));
+            shown = screen.show(&traffic, &server.sample().since(&before));
+            latest = (elapsed, totals);
+        }
+    });
+    shown?;
+    let sample = server.sample().since(&before);
+    let measured = engine.totals();
+    screen.settle()?;
+    screen.line(Bases { sample: &sample, elapsed })?;
+
+    let ended = engine.finish(LAST_ANSWERS)?;
+    server.finish(GRACE)?;
+    screen.line(Summary { elapsed, measured: &measured, ended: &ended })?;
+    ended.result()
+}
+
+fn introduce(screen: &mut Screen, bases: usize, connections: usize) -> Result<(), Failure> {
+    let all = units::count(connections as u64);
+    screen.line(format_args!(
+        "bev demo: an echo server on {bases} bases, {all} connections, every byte checked"
+    ))?;
+    screen.line("")?;
+    if (connections as u64) < CONNECTIONS {
+        let wanted = units::count(CONNECTIONS);
+        screen
+            .line(format_args!("{all} connections, not {wanted}: the limit of open files allows no more"))?;
+    }
+    screen.line("half of them confined to a base, without a lock; half THREADSAFE, all homed on base 0,")?;
+    screen.line("where the workers of the other bases steal when they have nothing else to do")?;
+    Ok(())
+}
+
+/// How many connections the limit of open files allows, at most [`CONNECTIONS`].
+fn affordable(bases: usize) -> usize {
+    let others = OTHER_FILES + FILES_PER_BASE * bases as u64;
+    let most = match limits::raise_open_files() {
+        Some(limit) => limit.saturating_sub(others) / FILES_EACH,
+        None => CONNECTIONS,
+    };
+    most.clamp(1, CONNECTIONS) as usize
+}

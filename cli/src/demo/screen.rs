@@ -1,0 +1,87 @@
+//! Where the demo is shown: a table that is drawn again and again on a terminal, plain lines elsewhere.
+
+use std::{
+    io::{self, IsTerminal as _, Stdout, Write as _},
+    time::Duration,
+};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::{
+    sample::Sample,
+    table::{Bases, Line, heading},
+    traffic::Traffic,
+};
+
+/// How often the table is drawn on a terminal.
+const REDRAW: Duration = Duration::from_millis(250);
+
+/// How often a plain line is written.
+const LINE: Duration = Duration::from_secs(1);
+
+/// The demo's output.
+#[derive(Debug)]
+pub(super) struct Screen {
+    out: Stdout,
+    /// On a terminal: what is drawn again.
+    live: Option<ProgressBar>,
+    /// When the next interval ends.
+    next: Duration,
+    has_heading: bool,
+}
+
+impl Screen {
+    pub(super) fn new() -> Self {
+        let out = io::stdout();
+        let live = out.is_terminal().then(|| {
+            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stdout());
+            match ProgressStyle::with_template("{msg}") {
+                Ok(style) => bar.with_style(style),
+                Err(_) => bar,
+            }
+        });
+        let mut screen = Self { out, live, next: Duration::ZERO, has_heading: false };
+        screen.next = screen.interval();
+        screen
+    }
+
+    /// Writes a line that stays.
+    pub(super) fn line(&mut self, text: impl std::fmt::Display) -> io::Result<()> {
+        writeln!(self.out, "{text}")
+    }
+
+    /// Whether an interval has ended `elapsed` after the begin.
+    pub(super) fn is_due(&self, elapsed: Duration) -> bool {
+        elapsed >= self.next
+    }
+
+    /// Shows one interval of traffic, and what the bases did so far.
+    pub(super) fn show(&mut self, traffic: &Traffic, sample: &Sample) -> io::Result<()> {
+        self.next = traffic.at + self.interval();
+        let line = Line { traffic, steals: sample.total().steals };
+        if let Some(live) = &self.live {
+            let bases = Bases { sample, elapsed: traffic.at };
+            live.set_message(format!("{}\n{line}\n\n{bases}", heading()));
+            return Ok(());
+        }
+        if !std::mem::replace(&mut self.has_heading, true) {
+            writeln!(self.out, "{}", heading())?;
+        }
+        writeln!(self.out, "{line}")
+    }
+
+    /// Ends the drawing: what follows are lines that stay.
+    pub(super) fn settle(&mut self) -> io::Result<()> {
+        match &self.live {
+            Some(live) => {
+                live.finish_and_clear();
+                Ok(())
+            }
+            None => writeln!(self.out),
+        }
+    }
+
+    fn interval(&self) -> Duration {
+        if self.live.is_some() { REDRAW } else { LINE }
+    }
+}

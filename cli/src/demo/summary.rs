@@ -1,0 +1,61 @@
+//! What the demo came to.
+
+use std::{fmt, time::Duration};
+
+use crate::{
+    load::{Finished, Totals},
+    units,
+};
+
+/// The last lines of the demo.
+#[derive(Debug)]
+pub(super) struct Summary<'a> {
+    /// How long the traffic was measured.
+    pub(super) elapsed: Duration,
+    /// What was counted in that time.
+    pub(super) measured: &'a Totals,
+    pub(super) ended: &'a Finished,
+}
+
+impl fmt::Display for Summary<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { elapsed, measured, ended } = self;
+        let per_second = |n: u64| n as f64 / elapsed.as_secs_f64().max(1e-9);
+        let latencies = &measured.latencies;
+        writeln!(
+            f,
+            "  requests   {} in {:.1} s ({}/s)",
+            units::count(measured.requests),
+            elapsed.as_secs_f64(),
+            units::count(per_second(measured.requests) as u64)
+        )?;
+        writeln!(f, "  echoed     {:.0} MB/s each way", per_second(measured.bytes) / 1e6)?;
+        writeln!(
+            f,
+            "  latency    p50 {}, p99 {}, p99.9 {}",
+            units::latency(latencies.percentile(50.0)),
+            units::latency(latencies.percentile(99.0)),
+            units::latency(latencies.percentile(99.9))
+        )?;
+        writeln!(f, "  checked    {} bytes", units::count(ended.totals.received))?;
+        write!(f, "  {}", self.verdict())
+    }
+}
+
+impl Summary<'_> {
+    fn verdict(&self) -> String {
+        let Finished { totals, wrong_bytes, errors, .. } = self.ended;
+        let lost = totals.sent.saturating_sub(totals.received);
+        match (*wrong_bytes, lost, *errors) {
+            (0, 0, 0) => "every byte came back in place".to_owned(),
+            (0, 0, errors) => format!("no byte was lost, and {errors} connections failed"),
+            (wrong, lost, _) => {
+                format!(
+                    "{} bytes came back wrong, {} did not come back",
+                    units::count(wrong),
+                    units::count(lost)
+                )
+            }
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! How many connections have come how far, for a thread that waits for it.
+
+use std::time::{Duration, Instant};
+
+use bufferevent_sync::{Condvar, Mutex};
+
+/// Written by clients when they connect, fail and end; seldom enough for a lock.
+#[derive(Debug, Default)]
+pub(super) struct Board {
+    counts: Mutex<Counts>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Clone, Default)]
+pub(super) struct Counts {
+    /// Connections that stood.
+    pub(super) connected: usize,
+    /// Connections that are over, those that failed to connect too.
+    pub(super) ended: usize,
+    /// Connections that failed.
+    pub(super) failed: u64,
+    /// Bytes that differed from what they should be.
+    pub(super) wrong_bytes: u64,
+    /// Why the first of them failed.
+    pub(super) first_error: Option<String>,
+}
+
+impl Board {
+    pub(super) fn connected(&self) {
+        self.counts.lock().connected += 1;
+        self.changed.notify_all();
+    }
+
+    pub(super) fn ended(&self) {
+        self.counts.lock().ended += 1;
+        self.changed.notify_all();
+    }
+
+    pub(super) fn failed(&self, why: impl FnOnce() -> String) {
+        let mut counts = self.counts.lock();
+        counts.failed += 1;
+        counts.first_error.get_or_insert_with(why);
+    }
+
+    pub(super) fn wrong(&self, bytes: usize) {
+        self.counts.lock().wrong_bytes += bytes as u64;
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        self.counts.lock().clone()
+    }
+
+    /// Waits until `done`, at most for `limit`.
+    pub(super) fn wait(&self, limit: Duration, done: impl Fn(&Counts) -> bool) {
+        let deadline = Instant::now() + limit;
+        let mut counts = self.counts.lock();
+        while !done(&counts) {
+            if self.changed.wait_until(&mut counts, deadline).timed_out() {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! One connection of the load: a request at a time.
+
+use std::{sync::Arc, time::Instant};
+
+use bufferevent::{Bufferevent, Context, Event, Handler};
+use rustix::net::sockopt::set_tcp_nodelay;
+
+use super::{engine::BaseLoad, pattern::Cursor};
+use crate::args::Mode;
+
+/// The bits of the event that makes a connection begin its first request.
+pub(super) const BEGIN: u16 = 0x4000;
+
+/// Bytes of a request kept in the output; the rest follows as they go.
+const FILLED: usize = 128 * 1024;
+
+/// The handler of one connection.
+#[derive(Debug)]
+pub(super) struct Client {
+    base: Arc<BaseLoad>,
+    size: usize,
+    /// What is sent next.
+    sending: Cursor,
+    /// What must come next.
+    awaited: Cursor,
+    request: Request,
+    has_failed: bool,
+}
+
+/// The request that is under way.
+#[derive(Debug)]
+struct Request {
+    /// When it began; `None` before the first.
+    began: Option<Instant>,
+    /// Bytes still to be put into the output.
+    to_send: usize,
+    /// Bytes still to come.
+    to_receive: usize,
+}
+
+impl Client {
+    /// Connection `number` of the load.
+    pub(super) fn new(base: Arc<BaseLoad>, number: usize) -> Self {
+        let stream = base.load().pattern.stream(number);
+        let size = base.load().plan.size(number);
+        let request = Request { began: None, to_send: 0, to_receive: 0 };
+        Self { base, size, sending: stream.clone(), awaited: stream, request, has_failed: false }
+    }
+
+    fn mode(&self) -> Mode {
+        self.base.load().plan.mode
+    }
+
+    /// Begins a request, unless the load ends: then the connection does.
+    fn begin(&mut self, connection: &mut Bufferevent, now: Instant) {
+        if self.base.load().is_stopping() {
+            return connection.close();
+        }
+        let (to_send, to_receive) = match self.mode() {
+            Mode::Echo => (self.size, self.size),
+            Mode::Sink => (self.size, 0),
+            Mode::Source => (0, self.size),
+        };
+        self.request = Request { began: Some(now), to_send, to_receive };
+        self.send(connection);
+    }
+
+    /// Puts more of the request into the output, as far as it has room.
+    fn send(&mut self, connection: &mut Bufferevent) {
+        let output = connection.output();
+        let n = self.request.to_send.min(FILLED.saturating_sub(output.len()));
+        if n == 0 {
+            return;
+        }
+        if !self.sending.fill(output, n) {
+            return self.fail(connection, || "the output refused a request".to_owned());
+        }
+        self.request.to_send -= n;
+        self.base.tally.sent.add(n as u64);
+    }
+
+    /// Counts `requests` that ended together, and begins the next.
+    fn done(&mut self, connection: &mut Bufferevent, requests: usize) {
+        let now = Instant::now();
+        if let Some(began) = self.request.began {
+            self.base.tally.requests(requests as u64, now - began);
+        }
+        self.begin(connection, now);
+    }
+
+    /// Checks what came, byte by byte, against what was sent.
+    fn receive_echo(&mut self, connection: &mut Bufferevent) {
+        let input = connection.input();
+        let came = input.len();
+        let wrong: usize = input.chunks().map(|bytes| self.awaited.check(bytes)).sum();
+        self.discard(connection, came);
+        if wrong > 0 {
+            self.base.load().board.wrong(wrong);
+            return self.fail(connection, || format!("{wrong} wrong bytes came back"));
+        }
+        match self.request.to_receive.checked_sub(came) {
+            None => self.fail(connection, || "more came back than was sent".to_owned()),
+            Some(0) => self.done(connection, 1),
+            Some(left) => self.request.to_receive = left,
+        }
+    }
+
+    /// Counts what came; it may end more than one request.
+    fn receive_stream(&mut self, connection: &mut Bufferevent) {
+        let came = connection.input().len();
+        self.discard(connection, came);
+        if self.request.began.is_none() {
+            return;
+        }
+        if let Some(more) = came.checked_sub(self.request.to_receive) {
+            self.done(connection, 1 + more / self.size);
+            self.request.to_receive -= more % self.size;
+        } else {
+            self.request.to_receive -= came;
+        }
+    }
+
+    fn discard(&mut self, connection: &mut Bufferevent, n: usize) {
+        let drained = connection.input().drain(n);
+        debug_assert!(drained.is_ok(), "the front of an input is never frozen here");
+        self.base.tally.received.add(n as u64);
+    }
+
+    fn fail(&mut self, connection: &mut Bufferevent, why: impl FnOnce() -> String) {
+        if !std::mem::replace(&mut self.has_failed, true) {
+            self.base.load().board.failed(why);
+        }
+        connection.abort();
+    }
+
+    fn connected(&mut self, cx: &mut Context<'_>) {
+        if let Some(socket) = cx.fd() {
+            // Small requests go out at once; a socket without the option serves as well.
+            let _ = set_tcp_nodelay(socket, true);
+        }
+        if let Some(id) = cx.id() {
+            self.base.keep(id);
+        }
+        self.base.load().board.connected();
+        self.base.start_next(cx);
+    }
+}
+
+impl Handler for Client {
+    fn on_read(&mut self, cx: &mut Context<'_>) {
+        match self.mode() {
+            Mode::Echo => self.receive_echo(cx),
+            Mode::Sink => {
+                let came = cx.input().len();
+                self.discard(cx, came);
+            }
+            Mode::Source => self.receive_stream(cx),
+        }
+    }
+
+    fn on_write(&mut self, cx: &mut Context<'_>) {
+        if self.request.to_send > 0 {
+            return self.send(cx);
+        }
+        if self.mode() == Mode::Sink && self.request.began.is_some() {
+            self.done(cx, 1);
+        }
+    }
+
+    fn on_event(&mut self, cx: &mut Context<'_>, event: Event) {
+        match event {
+            Event::Connected => self.connected(cx),
+            Event::User(BEGIN) => self.begin(cx, Instant::now()),
+            Event::Eof => self.fail(cx, || "the server closed the connection".to_owned()),
+            Event::Error { direction, cause } => {
+                self.fail(cx, || cause.to_string());
+                if direction.is_none() {
+                    self.base.start_next(cx);
+                }
+            }
+            Event::Closed(_) => self.base.load().board.ended(),
+            _ => {}
+        }
+    }
+}

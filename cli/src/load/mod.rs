@@ -1,0 +1,108 @@
+//! The load generator: closed-loop clients on bufferevents of their own.
+//!
+//! An [`Engine`] connects, lets each connection make one request after the other, and ends them; what it counts is in
+//! [`Totals`]. [`run`] is the program `bev load` around it.
+
+mod board;
+mod client;
+mod engine;
+mod pattern;
+mod report;
+mod tally;
+
+use std::{
+    io::{self, Write as _},
+    net::{SocketAddr, ToSocketAddrs as _},
+    time::Duration,
+};
+
+use bufferevent::Runtime;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use self::report::Report;
+pub(crate) use self::{
+    engine::{Engine, Finished, Plan},
+    tally::{Latencies, Totals},
+};
+use crate::{args, failure::Failure, limits, units};
+
+/// Descriptors that are not connections: selectors, the standard streams, and some to spare.
+const OTHER_FILES: u64 = 64;
+
+/// How long all connections together may take to connect.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// How long an answer may take after the end.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
+
+/// Puts load on a server, and prints what came of it.
+pub(crate) fn run(load: &args::Load) -> Result<(), Failure> {
+    check_files(load.connections.get())?;
+    let mut builder = Runtime::builder();
+    if let Some(workers) = load.workers {
+        builder = builder.workers(workers.into());
+    }
+    let plan = Plan {
+        target: resolve(&load.connect)?,
+        mode: load.mode,
+        connections: load.connections.get(),
+        sizes: vec![load.size],
+    };
+    let engine = Engine::start(builder.build()?, plan)?;
+    let line = progress(load);
+    if engine.connect(CONNECT)? == 0 {
+        let why = engine.finish(Duration::ZERO)?.first_error.unwrap_or_default();
+        return Err(Failure::of(format_args!("cannot connect to {}", load.connect), why));
+    }
+    engine.begin()?;
+    let elapsed = engine.wait(load.duration, |elapsed| {
+        let totals = engine.totals();
+        let rate = totals.bytes as f64 / elapsed.as_secs_f64();
+        line.set_position(elapsed.as_millis() as u64);
+        line.set_message(format!(
+            "{} requests, {}/s",
+            units::count(totals.requests),
+            units::bytes(rate as u64)
+        ));
+    });
+    let measured = engine.totals();
+    line.finish_and_clear();
+    let ended = engine.finish(LAST_ANSWERS)?;
+    let report = Report { load, elapsed, measured: &measured, ended: &ended };
+    if load.json {
+        writeln!(io::stdout(), "{}", report.json())?;
+    } else {
+        write!(io::stdout(), "{report}")?;
+    }
+    ended.result()
+}
+
+fn check_files(connections: usize) -> Result<(), Failure> {
+    match limits::raise_open_files() {
+        Some(limit) if (connections as u64).saturating_add(OTHER_FILES) > limit => {
+            Err(Failure::Failed(format!(
+                "{connections} connections need {} open files and the limit is {limit}",
+                connections as u64 + OTHER_FILES
+            )))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn resolve(address: &str) -> Result<SocketAddr, Failure> {
+    let fault = |error| Failure::of(format_args!("cannot resolve {address}"), error);
+    let mut found = address.to_socket_addrs().map_err(fault)?;
+    found.next().ok_or_else(|| Failure::Failed(format!("cannot resolve {address}: no address")))
+}
+
+/// A line on a terminal's stderr; hidden where there is none, and when JSON was asked for.
+fn progress(load: &args::Load) -> ProgressBar {
+    if load.json {
+        return ProgressBar::hidden();
+    }
+    let line = ProgressBar::new(load.duration.as_millis() as u64);
+    if let Ok(style) = ProgressStyle::with_template("{elapsed_precise} [{bar:24}] {msg}") {
+        line.set_style(style);
+    }
+    line
+}

@@ -1,0 +1,95 @@
+//! The servers: what is done with a connection, and how it is run.
+
+mod echo;
+mod service;
+mod sink;
+mod source;
+
+use std::io::{self, Write as _};
+
+use bufferevent::{Accepted, Bufferevent, Movable, Place, Runtime, runtime::BoxError};
+use rustix::net::sockopt::set_tcp_nodelay;
+
+pub(crate) use self::{
+    echo::Echo,
+    service::{Served, Service},
+    sink::Sink,
+    source::Source,
+};
+use crate::{args::Serve, failure::Failure, limits, signals};
+
+/// Serves connections, each with a service that `make` gives, until a signal comes.
+pub(crate) fn run<S: Service>(
+    make: impl Fn() -> S + Send + Sync + 'static,
+    serve: &Serve,
+) -> Result<(), Failure> {
+    limits::raise_open_files();
+    let runtime = runtime(serve)?;
+    let how = How::from(serve);
+    let listener = runtime
+        .listen(serve.listen.as_str(), move |connection, base| start(make(), how, connection, base))
+        .map_err(|error| Failure::of(format_args!("cannot listen on {}", serve.listen), error))?;
+    signals::end_gracefully(runtime.clone(), serve.grace)?;
+    if let Some(address) = listener.local_addr() {
+        writeln!(io::stdout(), "listening on {address}")?;
+    }
+    Ok(runtime.run()?)
+}
+
+fn runtime(serve: &Serve) -> Result<Runtime, Failure> {
+    let mut builder = Runtime::builder().pinned(serve.pinned);
+    if let Some(workers) = serve.workers {
+        builder = builder.workers(workers.into());
+    }
+    if let Some(bases) = serve.bases {
+        builder = builder.bases(bases.into());
+    }
+    Ok(builder.build()?)
+}
+
+/// How the callbacks of a connection are locked and called.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum How {
+    Confined {
+        defer: bool,
+    },
+    Threadsafe {
+        defer: bool,
+    },
+    /// THREADSAFE, deferred, and no lock held in callbacks.
+    Unlocked,
+}
+
+impl From<&Serve> for How {
+    /// Without THREADSAFE there is no lock to drop: unlocked means deferred alone then.
+    fn from(serve: &Serve) -> Self {
+        match (serve.threadsafe, serve.unlocked) {
+            (false, _) => Self::Confined { defer: serve.defer },
+            (true, false) => Self::Threadsafe { defer: serve.defer },
+            (true, true) => Self::Unlocked,
+        }
+    }
+}
+
+/// Starts a connection that was accepted, homed on a base.
+pub(crate) fn start<S: Service>(
+    mut service: S,
+    how: How,
+    connection: Accepted,
+    place: &mut impl Place<Affinity = Movable>,
+) -> Result<(), BoxError> {
+    // Requests are answered as soon as they are there; a socket without the option serves as well.
+    let _ = set_tcp_nodelay(&connection, true);
+    let builder = Bufferevent::socket(connection).configure(|bufferevent| service.begin(bufferevent));
+    let served = Served(service);
+    match how {
+        How::Confined { defer: false } => drop(builder.handler(served).start(place)?),
+        How::Confined { defer: true } => drop(builder.handler(served).deferred().start(place)?),
+        How::Threadsafe { defer: false } => drop(builder.handler(served).threadsafe().start(place)?),
+        How::Threadsafe { defer: true } => {
+            drop(builder.handler(served).threadsafe().deferred().start(place)?)
+        }
+        How::Unlocked => drop(builder.threadsafe().unlocked(served).start(place)?),
+    }
+    Ok(())
+}

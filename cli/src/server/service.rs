@@ -1,0 +1,61 @@
+//! What a server does with one connection, written once for all ways to run it.
+
+use bufferevent::{Bufferevent, Context, Event, Handle, Handler, UnlockedHandler};
+
+/// What a server does with one connection.
+pub(crate) trait Service: Send + 'static {
+    /// Prepares the connection before it starts.
+    fn begin(&mut self, _connection: &mut Bufferevent) {}
+
+    /// Input has come.
+    fn input(&mut self, connection: &mut Bufferevent);
+
+    /// The output is down to its low mark.
+    fn room(&mut self, _connection: &mut Bufferevent) {}
+
+    /// Something else happened.
+    fn event(&mut self, connection: &mut Bufferevent, event: &Event) {
+        if event.is_terminal() {
+            connection.close();
+        }
+    }
+}
+
+/// A service as the handler of a connection: in callbacks that hold the strand, or need none, and in unlocked ones.
+#[derive(Debug)]
+pub(crate) struct Served<S>(pub(crate) S);
+
+impl<S: Service> Handler for Served<S> {
+    fn on_read(&mut self, cx: &mut Context<'_>) {
+        self.0.input(cx);
+    }
+
+    fn on_write(&mut self, cx: &mut Context<'_>) {
+        self.0.room(cx);
+    }
+
+    fn on_event(&mut self, cx: &mut Context<'_>, event: Event) {
+        self.0.event(cx, &event);
+    }
+}
+
+/// A lock that is refused means that the connection has ended meanwhile.
+impl<S: Service> UnlockedHandler for Served<S> {
+    fn on_read(&mut self, bufferevent: &Handle) {
+        if let Ok(mut connection) = bufferevent.lock() {
+            self.0.input(&mut connection);
+        }
+    }
+
+    fn on_write(&mut self, bufferevent: &Handle) {
+        if let Ok(mut connection) = bufferevent.lock() {
+            self.0.room(&mut connection);
+        }
+    }
+
+    fn on_event(&mut self, bufferevent: &Handle, event: Event) {
+        if let Ok(mut connection) = bufferevent.lock() {
+            self.0.event(&mut connection, &event);
+        }
+    }
+}

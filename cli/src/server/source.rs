@@ -1,0 +1,44 @@
+//! Sends without end.
+
+use bufferevent::Bufferevent;
+use bytes::Bytes;
+
+use super::{Service, sink::discard};
+
+/// Bytes of the block that is sent again and again: what one write may take.
+const BLOCK: usize = 64 * 1024;
+
+/// Bytes of output kept ready: below the high mark, so that nothing is told of it.
+const FILLED: usize = 2 * BLOCK;
+
+/// Keeps the output filled with references to one block that all connections share.
+#[derive(Debug, Clone)]
+pub(crate) struct Source {
+    block: Bytes,
+}
+
+impl Source {
+    pub(crate) fn new() -> Self {
+        Self { block: (0..BLOCK).map(|i| i as u8).collect() }
+    }
+}
+
+impl Service for Source {
+    /// The first block is there before the connection starts; from then on each write brings the next callback.
+    fn begin(&mut self, connection: &mut Bufferevent) {
+        self.room(connection);
+    }
+
+    fn input(&mut self, connection: &mut Bufferevent) {
+        discard(connection);
+    }
+
+    fn room(&mut self, connection: &mut Bufferevent) {
+        let output = connection.output();
+        while output.len() < FILLED {
+            if output.add_bytes(self.block.clone()).is_err() {
+                return;
+            }
+        }
+    }
+}

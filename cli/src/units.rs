@@ -1,0 +1,140 @@
+//! Durations, sizes and counts as people write and read them.
+
+use std::time::Duration;
+
+/// The largest size: what one request may have.
+const MOST_BYTES: u64 = 1 << 30;
+
+/// The longest duration: a day.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Reads `500ms`, `5s`, `1.5s`, `2m` or `1h`: more than nothing, at most a day.
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
+    let (number, unit) = split(text)?;
+    let seconds = match unit {
+        "us" => number / 1e6,
+        "ms" => number / 1e3,
+        "s" => number,
+        "m" => number * 60.0,
+        "h" => number * 3_600.0,
+        "" => return Err("needs a unit, such as 500ms, 5s or 2m".to_owned()),
+        _ => return Err(format!("unknown unit '{unit}'; use us, ms, s, m or h")),
+    };
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(duration) if duration.is_zero() => Err("must be more than nothing".to_owned()),
+        Ok(duration) if duration <= LONGEST => Ok(duration),
+        _ => Err("must be at most a day".to_owned()),
+    }
+}
+
+/// Reads `64`, `64B`, `64KiB`, `1.5MiB` or `64kB`: at least one byte, at most 1 GiB.
+pub(crate) fn parse_size(text: &str) -> Result<usize, String> {
+    let (number, unit) = split(text)?;
+    let scale = match unit {
+        "" | "B" => 1.0,
+        "kB" | "KB" => 1e3,
+        "MB" => 1e6,
+        "GB" => 1e9,
+        "KiB" | "K" | "k" => 1024.0,
+        "MiB" | "M" => 1024.0 * 1024.0,
+        "GiB" | "G" => 1024.0 * 1024.0 * 1024.0,
+        _ => return Err(format!("unknown unit '{unit}'; use B, KiB, MiB, GiB, kB, MB or GB")),
+    };
+    let bytes = number * scale;
+    if bytes.fract() != 0.0 {
+        return Err("must be a whole number of bytes".to_owned());
+    }
+    if !(1.0..=MOST_BYTES as f64).contains(&bytes) {
+        return Err("must be 1 byte to 1 GiB".to_owned());
+    }
+    Ok(bytes as usize)
+}
+
+/// The number that `text` begins with, and the unit behind it.
+fn split(text: &str) -> Result<(f64, &str), String> {
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let number = number.parse().map_err(|_| "must begin with a number".to_owned())?;
+    Ok((number, unit.trim_start()))
+}
+
+/// Writes `n` in groups of three digits.
+pub(crate) fn count(n: u64) -> String {
+    let digits = n.to_string();
+    let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i) % 3 == 0 {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+/// Writes a number of bytes with three digits and a decimal unit.
+pub(crate) fn bytes(n: u64) -> String {
+    let scaled = [(1_000_000_000_000, "TB"), (1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB")];
+    match scaled.into_iter().find(|&(scale, _)| n >= scale) {
+        Some((scale, unit)) => format!("{} {unit}", three_digits(n as f64 / scale as f64)),
+        None => format!("{n} B"),
+    }
+}
+
+/// Writes a latency with three digits and its unit.
+pub(crate) fn latency(latency: Duration) -> String {
+    let micros = latency.as_nanos() as f64 / 1e3;
+    match micros {
+        _ if micros >= 1e6 => format!("{} s", three_digits(micros / 1e6)),
+        _ if micros >= 1e3 => format!("{} ms", three_digits(micros / 1e3)),
+        _ => format!("{} us", three_digits(micros)),
+    }
+}
+
+fn three_digits(value: f64) -> String {
+    match value {
+        _ if value >= 99.95 => format!("{value:.0}"),
+        _ if value >= 9.995 => format!("{value:.1}"),
+        _ => format!("{value:.2}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_need_a_unit_and_must_be_positive() {
+        assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(parse_duration("5s"), Ok(Duration::from_secs(5)));
+        assert_eq!(parse_duration("1.5s"), Ok(Duration::from_millis(1_500)));
+        assert_eq!(parse_duration("2m"), Ok(Duration::from_secs(120)));
+        for bad in ["", "5", "s", "0s", "-1s", "5x", "25h", "1..2s", "99999999999999999999h"] {
+            assert!(parse_duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_whole_bytes_up_to_a_gibibyte() {
+        assert_eq!(parse_size("64"), Ok(64));
+        assert_eq!(parse_size("64KiB"), Ok(65_536));
+        assert_eq!(parse_size("1.5KiB"), Ok(1_536));
+        assert_eq!(parse_size("2MB"), Ok(2_000_000));
+        assert_eq!(parse_size("1GiB"), Ok(1 << 30));
+        for bad in ["", "0", "0.5", "KiB", "-1", "1TiB", "2GiB", "1.0001KiB", "1e3"] {
+            assert!(parse_size(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn numbers_read_well() {
+        assert_eq!(count(0), "0");
+        assert_eq!(count(999), "999");
+        assert_eq!(count(1_234_567), "1,234,567");
+        assert_eq!(bytes(999), "999 B");
+        assert_eq!(bytes(1_620_000_000), "1.62 GB");
+        assert_eq!(bytes(162_000_000), "162 MB");
+        assert_eq!(latency(Duration::from_nanos(81_250)), "81.2 us");
+        assert_eq!(latency(Duration::from_micros(12_340)), "12.3 ms");
+        assert_eq!(latency(Duration::from_millis(1_500)), "1.50 s");
+    }
+}
