@@ -70,7 +70,7 @@ impl BaseWord {
             AGAIN if !mutant::is("base_release_frees_again") => HELD,
             _ => FREE,
         };
-        // ORDER: AcqRel, pairs with `try_hold`, see there. loom: base_word::base_has_one_holder
+        // ORDER: AcqRel, pairs with `try_hold` both ways, see there. loom: base_word::base_has_one_holder
         let old = self.word.update("base_release", AcqRel, step);
         debug_assert!(old != FREE, "B1: release of a free base");
         if old == HELD { Release::Freed } else { Release::PollAgain }

@@ -40,8 +40,8 @@ impl Gate {
             true => word + 1,
             false => word,
         };
-        // ORDER: AcqRel. Acquire pairs with `resume` and `break_now`: the callback, or who was refused, sees what their
-        // caller did. loom: gate::resumed_callback_sees_the_pause
+        // ORDER: Acquire pairs with `resume` and `break_now`: the callback, or who was refused, sees what their caller
+        // did. loom: gate::resumed_callback_sees_the_pause, gate::refused_callback_sees_the_reason
         let old = self.word.update("gate_enter", AcqRel, step);
         debug_assert!(old & COUNT != COUNT, "G2: more enters than leaves");
         old & BROKEN == 0 || mutant::is("gate_enter_ignores_break")
@@ -49,14 +49,15 @@ impl Gate {
 
     /// The callback returned.
     pub fn leave(&self) {
-        // ORDER: AcqRel. Release pairs with `break_now` and `running` (G3). loom: gate::nothing_starts_after_break
+        // ORDER: Release pairs with `break_now` and `running` (G3). loom: gate::nothing_starts_after_break
         let old = self.word.sub("gate_leave", 1, AcqRel);
         debug_assert!(old & COUNT != 0, "G2: more leaves than enters");
     }
 
     /// Stops the base: no callback starts any more. Returns how many are still inside, the caller's own included.
     pub fn break_now(&self) -> u32 {
-        // ORDER: AcqRel. Acquire pairs with `leave` (G3), Release with `enter`. loom: gate::nothing_starts_after_break
+        // ORDER: AcqRel. Acquire pairs with `leave` (G3). loom: gate::nothing_starts_after_break. Release pairs with a
+        // refused `enter` and with `is_broken`. loom: gate::refused_callback_sees_the_reason
         let old = self.word.set("gate_break", BROKEN, AcqRel);
         old & COUNT
     }
@@ -64,13 +65,13 @@ impl Gate {
     /// Asks the base to stop after what is ready now. Callbacks still start; the loop looks with
     /// [`is_exiting`](Self::is_exiting).
     pub fn exit(&self) {
-        // ORDER: AcqRel. Release pairs with `is_exiting`. loom: gate::exit_is_seen_with_its_reason
+        // ORDER: Release pairs with `is_exiting`. loom: gate::exit_is_seen_with_its_reason
         let _ = self.word.set("gate_exit", EXITING, AcqRel);
     }
 
     /// Opens the gate again: neither broken nor exiting.
     pub fn resume(&self) {
-        // ORDER: AcqRel. Release pairs with `enter`. loom: gate::resumed_callback_sees_the_pause
+        // ORDER: Release pairs with `enter`. loom: gate::resumed_callback_sees_the_pause
         let _ = self.word.clear("gate_resume", BROKEN | EXITING, AcqRel);
     }
 
@@ -91,7 +92,7 @@ impl Gate {
     /// How many callbacks are inside. After a break this only falls; at zero, everything they did is visible.
     #[must_use]
     pub fn running(&self) -> u32 {
-        // ORDER: Acquire, pairs with `leave` (G3). loom: gate::nothing_starts_after_break
+        // ORDER: Acquire, pairs with `leave` (G3). loom: gate::empty_gate_shows_what_was_done
         self.word.load(mutant::ordering("gate_running:relaxed", Acquire)) & COUNT
     }
 }

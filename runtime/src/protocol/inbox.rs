@@ -79,14 +79,13 @@ impl<T> Inbox<T> {
         if mutant::is("inbox_is_empty_asks_the_queue") {
             return self.queue.is_empty();
         }
-        // ORDER: AcqRel: a write that changes nothing and so comes before or after each push, and reads the latest.
-        // loom: inbox::closed_and_empty_is_the_end
+        // ORDER: RMW: it comes before or after each push, and reads the latest count. loom: inbox::messages_keep_their_order
         self.word.add("inbox_is_empty", 0, AcqRel) & COUNT == 0
     }
 
     /// Refuses later pushes. Messages that were admitted still come out.
     pub fn close(&self) {
-        // ORDER: AcqRel. Release pairs with a refused push, whose caller sees what the closer did before.
+        // ORDER: Release pairs with a refused push, whose caller sees what the closer did before.
         // loom: inbox::refused_pusher_sees_the_closing
         let _ = self.word.set("inbox_close", CLOSED, AcqRel);
     }
@@ -108,8 +107,8 @@ impl<T> Inbox<T> {
             let _ = self.word.update("inbox_push", AcqRel, step);
             return Ok(());
         }
-        // ORDER: AcqRel. Acquire pairs with `close`. An RMW, so that capacity and closing hold exactly.
-        // loom: inbox::capacity_is_never_exceeded
+        // ORDER: RMW: capacity and closing hold exactly. loom: inbox::capacity_is_never_exceeded. Acquire pairs with
+        // `close`. loom: inbox::refused_pusher_sees_the_closing
         let old = self.word.update("inbox_push", AcqRel, step);
         if !admits(old) {
             return Err(message);

@@ -42,7 +42,7 @@ impl Lifecycle {
     /// Asks for the end. `true` for the first to ask, who tells the runner.
     #[must_use]
     pub fn request_close(&self) -> bool {
-        // ORDER: AcqRel. Release pairs with `is_closing`, Acquire with the first `request_close`.
+        // ORDER: Release pairs with `is_closing`. RMW: one is the first. loom: lifecycle::one_close_is_the_first,
         // loom: lifecycle::close_is_seen_with_its_reason
         let old = self.word.set("life_close", CLOSING, AcqRel);
         old & CLOSING == 0
@@ -58,7 +58,7 @@ impl Lifecycle {
     /// The end has come; for the one runner that brings it about. `true`: somebody waits, wake them.
     #[must_use]
     pub fn finish(&self) -> bool {
-        // ORDER: AcqRel, pairs with `wait_begin`: one of the two sees the other. Release: a late waiter sees the outcome.
+        // ORDER: RMW, against `wait_begin`: one of the two sees the other. Release: a late waiter sees the outcome.
         // loom: lifecycle::waiter_sees_the_end
         let old = self.word.set("life_finish", FINISHED, AcqRel);
         debug_assert!(old & FINISHED == 0, "C2: finished twice");
@@ -68,7 +68,7 @@ impl Lifecycle {
     /// Registers a waiter. `true`: wait. `false`: it is finished, and the outcome is visible.
     #[must_use]
     pub fn wait_begin(&self) -> bool {
-        // ORDER: AcqRel, pairs with `finish`, see there. loom: lifecycle::waiter_sees_the_end
+        // ORDER: Acquire pairs with `finish`, see there. loom: lifecycle::waiter_sees_the_end
         let old = self.word.set("life_wait", WAITED, AcqRel);
         old & FINISHED == 0
     }
@@ -76,7 +76,7 @@ impl Lifecycle {
     /// Whether the end has come.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        // ORDER: Acquire, pairs with `finish`. loom: lifecycle::waiter_sees_the_end
+        // ORDER: Acquire, pairs with `finish`. loom: lifecycle::end_is_seen_with_its_outcome
         self.word.load(mutant::ordering("life_is_finished:relaxed", Acquire)) & FINISHED != 0
     }
 }

@@ -15,6 +15,10 @@
 //! publishes does so and *then* makes its RMW; who wants to sleep, leave or stop makes its RMW and *then* looks. Of
 //! two such RMWs one is first: either the second party sees the announcement, or the first party's data is visible to
 //! the second's look. No fence, no SeqCst: loom and the thread sanitizer follow both sides.
+//!
+//! The RMWs are AcqRel throughout: each happens before all later ones on its word, and nobody has to think in halves. An
+//! ORDER comment names the half on which a guarantee rests, or says that only the RMW matters, and the model that dies
+//! without it.
 
 #![cfg_attr(
     not(loom),

@@ -9,10 +9,9 @@
 //! ```
 //!
 //! P2 and S1 are RMWs on one word. If P2 comes first, S1 reads from it or from a later RMW, so P1 happens before S2,
-//! which sees the work. If S1 comes first, P2 sees PARKED, and writes the fd unless an earlier pusher did; that one's
-//! wake-up leads to S4, which reads from P2 or comes before it. In the first case the look after S4 sees the work, in
-//! the second P2 saw neither bit, and the sleeper looks again before it parks. The fd is never read: an edge that
-//! came too late stays ready and ends the next wait at once, which is harmless.
+//! which sees the work. If S1 comes first, P2 sees PARKED and writes the fd, or sees NOTIFIED: an earlier pusher has
+//! written it, S4 comes after P2, and what holds of S1 and S2 holds of S4 and its look. The fd is never read: an edge
+//! that came too late stays ready and ends the next wait at once, which is harmless.
 
 use std::fmt;
 
@@ -55,7 +54,7 @@ impl ParkWord {
     /// Tells the worker of work, *after* publishing it. `true`: write the wake fd.
     #[must_use]
     pub fn notify(&self) -> bool {
-        // ORDER: AcqRel. Release pairs with `park` and `woken`: either they see us, and then the work, or we see PARKED.
+        // ORDER: Release pairs with `park`: either that sees us, and then the work, or we see PARKED.
         // loom: park::wakeup_is_never_lost
         let old = self.word.set("park_notify", NOTIFIED, AcqRel);
         old == PARKED
@@ -69,7 +68,7 @@ impl ParkWord {
         if mutant::is("park_call_only_looks") && self.word.load(Relaxed) != PARKED {
             return false;
         }
-        // ORDER: AcqRel, as in `notify`; a write even if nothing changes, for the worker about to park.
+        // ORDER: Release, as in `notify`; a write even if nothing changes, for the worker about to park.
         // loom: park::call_for_help_is_never_lost
         let old = self.word.update("park_call", AcqRel, step);
         old == PARKED
@@ -77,7 +76,7 @@ impl ParkWord {
 
     /// Announces that the worker is about to sleep, then asks `recheck` whether there is work after all.
     pub fn park(&self, recheck: impl FnOnce() -> bool) -> Park {
-        // ORDER: AcqRel. Acquire pairs with `notify` and `call`: if that came first, `recheck` sees the work.
+        // ORDER: Acquire pairs with `notify` and `call`: if that came first, `recheck` sees the work.
         // loom: park::wakeup_is_never_lost
         let old = self.word.swap("park_announce", PARKED, AcqRel);
         debug_assert!(old & PARKED == 0, "P1: parked twice");
@@ -90,8 +89,8 @@ impl ParkWord {
 
     /// Announces that the worker is awake, whatever ended the wait. Look for work *after* this.
     pub fn woken(&self) {
-        // ORDER: AcqRel. Acquire pairs with a `notify` that saw NOTIFIED and wrote nothing: the look that follows sees
-        // its work. loom: park::wakeup_is_never_lost
+        // ORDER: RMW: a `notify` that saw NOTIFIED, and wrote no fd, stays in the word's history. Acquire shows its work
+        // to the look that follows, at the latest to the next recheck. loom: park::wakeup_of_two_is_never_lost
         let old = self.word.swap("park_woken", 0, AcqRel);
         debug_assert!(old & PARKED != 0, "P1: woken without having parked");
     }

@@ -106,8 +106,9 @@ impl StrandWord {
     /// Gives the strand reasons to run. What was written before the call is visible to the run that gets them.
     pub fn post(&self, reasons: Reasons) -> Posted {
         debug_assert!(!reasons.is_empty(), "S3: QUEUED comes with reasons");
-        // ORDER: AcqRel. Release pairs with `begin` and `take`: the run sees what was posted. Acquire pairs with
-        // `finish`: the token we make carries the last run to the next runner. loom: strand::*_is_seen_by_the_run
+        // ORDER: AcqRel. Release pairs with `begin` and `take`: the run sees what was posted.
+        // loom: strand::coalesced_post_is_seen_by_the_run. Acquire pairs with `kill`: who learns of the death sees what
+        // led to it. loom: strand::death_in_a_run_is_final
         let old = self.word.set("strand_post", reasons.bits() | QUEUED, AcqRel);
         if old & DEAD != 0 {
             Posted::Dead
@@ -125,8 +126,8 @@ impl StrandWord {
             true => word & !QUEUED,
             false => RUNNING,
         };
-        // ORDER: AcqRel. Acquire pairs with `post`, `finish`, `release` and `contend`. Release keeps what they published
-        // available to those who coalesce. loom: strand::coalesced_post_is_seen_by_the_run
+        // ORDER: Acquire pairs with `post`, `release` and, through the token, `finish`: the run sees what was posted, and
+        // the run before it. loom: strand::coalesced_post_is_seen_by_the_run
         let old = self.word.update("strand_begin", AcqRel, step);
         debug_assert!(old & QUEUED != 0, "S1: a token without QUEUED: {:?}", Snapshot(old));
         debug_assert!(old & (RUNNING | CONTENDED) == 0, "S2, S4: begin while {:?}", Snapshot(old));
@@ -144,8 +145,8 @@ impl StrandWord {
                 false => left,
             }
         };
-        // ORDER: AcqRel. Acquire pairs with `post`: mail is visible to who takes MAIL. RMW: a post that has returned is
-        // seen. loom: strand::taken_mail_is_visible
+        // ORDER: Acquire pairs with `post`: mail is visible to who takes MAIL. RMW: a post that has returned is seen.
+        // loom: strand::taken_mail_is_visible_and_complete
         let old = self.word.update("strand_take", AcqRel, step);
         debug_assert!(old & RUNNING != 0, "take is the runner's: {:?}", Snapshot(old));
         Reasons::of_word(old).intersection(which)
@@ -160,8 +161,9 @@ impl StrandWord {
             (false, false) if word & QUEUED != 0 && mutant::is("strand_finish_drops_left") => word & !RUNNING,
             (false, false) => (word & !RUNNING) | QUEUED | left.bits(),
         };
-        // ORDER: AcqRel. Release pairs with `begin` and, while idle, with `post`: the next runner sees what this one
-        // did. Acquire pairs with `post`, for the token pushed here. loom: strand::runs_never_overlap
+        // ORDER: Release pairs with the next `begin`: its run sees this one. loom: strand::runs_never_overlap. RMW: a
+        // post that came before it makes the token, one that comes after it finds an idle word.
+        // loom: strand::no_reason_is_lost
         let old = self.word.update("strand_finish", AcqRel, step);
         debug_assert!(old & RUNNING != 0 && old & CONTENDED == 0, "S2, S4: finish of {:?}", Snapshot(old));
         debug_assert!(
@@ -181,8 +183,8 @@ impl StrandWord {
     /// Ends the strand's life. For the runner, or for whoever has the strand to itself (its lock, or `&mut`). From now on
     /// `post` says [`Posted::Dead`]; a token that is queued is dropped by `begin`, a parked one by `release`.
     pub fn kill(&self) {
-        // ORDER: AcqRel. Release pairs with `begin` and `post`: who learns of the death sees what led to it.
-        // loom: strand::death_is_final
+        // ORDER: Release pairs with `begin` and `post`: who learns of the death sees what led to it.
+        // loom: strand::death_in_the_queue_is_final
         let _ = self.word.set("strand_kill", DEAD, AcqRel);
     }
 
@@ -191,8 +193,8 @@ impl StrandWord {
     pub fn contend(&self, left: Reasons) {
         let left = if mutant::is("strand_contend_drops_reasons") { 0 } else { left.bits() };
         let step = |word: u32| (word & !RUNNING) | QUEUED | CONTENDED | left;
-        // ORDER: AcqRel. Acquire pairs with `release`: if that came first, its unlock happens before our second
-        // try_lock. Release pairs with it too: the next runner sees this one. loom: handoff::no_run_is_lost
+        // ORDER: Acquire pairs with `release`: if that came first, its unlock happens before our second try_lock.
+        // loom: handoff::no_run_is_lost
         let old = self.word.update("strand_contend", AcqRel, step);
         debug_assert!(old & RUNNING != 0 && old & CONTENDED == 0, "S2, S4: contend of {:?}", Snapshot(old));
     }
@@ -201,7 +203,7 @@ impl StrandWord {
     /// unlocker has enqueued it; unlock, then [`release`](Self::release).
     #[must_use]
     pub fn reclaim(&self) -> bool {
-        // ORDER: AcqRel, pairs with `release`: one of the two finds CONTENDED. loom: handoff::token_is_never_spent_twice
+        // ORDER: RMW, against `release`: one of the two finds CONTENDED. loom: handoff::token_is_never_spent_twice
         let old = self.word.clear("strand_reclaim", CONTENDED, AcqRel);
         debug_assert!(old & CONTENDED == 0 || old & (RUNNING | QUEUED) == QUEUED, "S4: {:?}", Snapshot(old));
         old & CONTENDED != 0
@@ -217,8 +219,8 @@ impl StrandWord {
             (open, true) => open,
             (open, false) => open | QUEUED | reasons.bits(),
         };
-        // ORDER: AcqRel. Release pairs with `contend`, see there; a write even if nothing changes, for the same reason.
-        // Acquire pairs with it too: the parked run happens before the next. loom: handoff::no_run_is_lost
+        // ORDER: Release pairs with `contend`, see there, and with `begin` for the reasons; a write even if nothing
+        // changes, for the same reason. loom: handoff::no_run_is_lost, handoff::posted_data_survives_the_hand_over
         let old = self.word.update("strand_release", AcqRel, step);
         debug_assert!(old & CONTENDED == 0 || old & (RUNNING | QUEUED) == QUEUED, "S4: {:?}", Snapshot(old));
         let made = !reasons.is_empty() && old & (RUNNING | QUEUED) == 0;

@@ -2,7 +2,6 @@
 //! returns its value. Not a mutex around a `VecDeque`, whose lock would order everything with everything and hide the
 //! bugs under test.
 
-use std::sync::atomic::{AtomicUsize as Hint, Ordering as HintOrdering};
 use std::sync::{Mutex, PoisonError};
 
 use loom::sync::atomic::{AtomicUsize, Ordering};
@@ -19,11 +18,10 @@ const TAKEN: usize = usize::MAX;
 ///
 /// * L1 The order of the values is the order of the slots: a slot is filled by CAS after all before it were seen filled.
 /// * L2 A slot goes EMPTY -> number of a cell -> TAKEN, once; whoever makes the second step has the value.
-/// * L3 The cells and the hint are invisible to loom and are touched between its operations only, so they add no edge.
+/// * L3 The cells are invisible to loom: they add no edge, and what they hold decides nothing that a slot did not.
 pub struct Queue<T> {
     slots: [AtomicUsize; SLOTS],
     cells: Mutex<Vec<Option<T>>>,
-    taken: Hint,
 }
 
 /// What an attempt to take the oldest value found.
@@ -37,11 +35,7 @@ impl<T> Queue<T> {
     /// An empty queue.
     #[must_use]
     pub fn new() -> Self {
-        Self {
-            slots: std::array::from_fn(|_| AtomicUsize::new(EMPTY)),
-            cells: Mutex::new(Vec::new()),
-            taken: Hint::new(0),
-        }
+        Self { slots: std::array::from_fn(|_| AtomicUsize::new(EMPTY)), cells: Mutex::new(Vec::new()) }
     }
 
     /// Appends `value`.
@@ -56,7 +50,7 @@ impl<T> Queue<T> {
         };
         // ORDER: Release, pairs with the CAS in `attempt`. loom: sync_queue::push_happens_before_its_pop
         let order = mutant::ordering("queue_push_relaxed", Ordering::Release);
-        for slot in &self.slots[self.taken.load(HintOrdering::Relaxed)..] {
+        for slot in &self.slots {
             if slot.compare_exchange(EMPTY, cell, order, Ordering::Relaxed).is_ok() {
                 return;
             }
@@ -96,7 +90,7 @@ impl<T> Queue<T> {
     }
 
     pub(super) fn attempt(&self) -> Taken<T> {
-        for (index, slot) in self.slots.iter().enumerate().skip(self.taken.load(HintOrdering::Relaxed)) {
+        for slot in &self.slots {
             // ORDER: Relaxed: the CAS below takes the value and its edge.
             let cell = match slot.load(Ordering::Relaxed) {
                 EMPTY => return Taken::Empty,
@@ -108,7 +102,6 @@ impl<T> Queue<T> {
             if slot.compare_exchange(cell, TAKEN, order, Ordering::Relaxed).is_err() {
                 return Taken::Lost;
             }
-            self.taken.fetch_max(index + 1, HintOrdering::Relaxed);
             let mut cells = self.cells.lock().unwrap_or_else(PoisonError::into_inner);
             return Taken::Value(cells[cell - 1].take().expect("L2: one taker"));
         }
