@@ -30,6 +30,9 @@ const BATCH: Duration = Duration::from_micros(200);
 /// Confined runs between two looks at the clock.
 const RUNS_PER_LOOK: u32 = 16;
 
+/// Pause before a worker looks again for its base, which a watcher has.
+const RETRY: Duration = Duration::from_micros(50);
+
 /// One worker of a runtime: the right to drive its bases on one thread.
 ///
 /// [`Runtime::run`](crate::Runtime::run) drives all of them on threads of its own; a program with a thread pool of its
@@ -120,9 +123,9 @@ impl Running<'_> {
 
     fn round_at_home(&mut self) -> Result<()> {
         let Some(base) = self.pool.bases[self.me].take() else {
-            // A watcher has the base for a moment; its strands may be ours to run meanwhile.
+            // A watcher has the base; its strands may be ours to run meanwhile.
             if !self.run_own() && !self.help() {
-                std::thread::yield_now();
+                std::thread::sleep(RETRY);
             }
             return Ok(());
         };
