@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::{io::Write as _, num::NonZeroUsize, time::Duration};
+use std::{num::NonZeroUsize, time::Duration};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, error::ErrorKind};
 
@@ -125,7 +125,7 @@ impl Args {
         match Self::try_parse() {
             Ok(args) => Ok(Some(args)),
             Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
-                write!(std::io::stdout(), "{}", error.render().ansi())?;
+                error.print()?;
                 Ok(None)
             }
             Err(error) => Err(Failure::Usage(one_line(&error))),

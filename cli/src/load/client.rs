@@ -112,11 +112,13 @@ impl Client {
         if self.request.began.is_none() {
             return;
         }
-        if let Some(more) = came.checked_sub(self.request.to_receive) {
-            self.done(connection, 1 + more / self.size);
-            self.request.to_receive -= more % self.size;
-        } else {
+        let Some(more) = came.checked_sub(self.request.to_receive) else {
             self.request.to_receive -= came;
+            return;
+        };
+        self.done(connection, 1 + more / self.size);
+        if !connection.is_closing() {
+            self.request.to_receive -= more % self.size;
         }
     }
 

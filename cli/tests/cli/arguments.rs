@@ -1,0 +1,99 @@
+//! What the program says to arguments, good and bad.
+
+use std::net::TcpListener;
+
+use crate::support::{run, shell};
+
+fn is_one_line_error(stderr: &str) -> bool {
+    stderr.starts_with("error: ") && stderr.ends_with('\n') && stderr.lines().count() == 1
+}
+
+#[test]
+fn bad_arguments_are_told_on_one_line_with_exit_code_2() {
+    let cases: &[&[&str]] = &[
+        &[],
+        &["nonsense"],
+        &["--nonsense"],
+        &["echo"],
+        &["sink"],
+        &["source"],
+        &["echo", "--listen"],
+        &["echo", "--listen", "7000"],
+        &["echo", "--listen", ":7000"],
+        &["echo", "--listen", "127.0.0.1:65536"],
+        &["echo", "--listen", "127.0.0.1:0", "more"],
+        &["echo", "--listen", "127.0.0.1:0", "--listen", "127.0.0.1:0"],
+        &["echo", "--listen", "127.0.0.1:0", "--workers", "0"],
+        &["echo", "--listen", "127.0.0.1:0", "--workers", "1025"],
+        &["echo", "--listen", "127.0.0.1:0", "--workers", "many"],
+        &["echo", "--listen", "127.0.0.1:0", "--bases", "0"],
+        &["echo", "--listen", "127.0.0.1:0", "--bases", "-1"],
+        &["echo", "--listen", "127.0.0.1:0", "--pinned", "--workers", "1", "--bases", "2"],
+        &["echo", "--listen", "127.0.0.1:0", "--unlocked"],
+        &["echo", "--listen", "127.0.0.1:0", "--unlocked", "--threadsafe"],
+        &["sink", "--listen", "127.0.0.1:0", "--grace", "5"],
+        &["load"],
+        &["load", "--connect", "127.0.0.1:1"],
+        &["load", "--mode", "echo"],
+        &["load", "--connect", "127.0.0.1", "--mode", "echo"],
+        &["load", "--connect", "127.0.0.1:1", "--mode", "shout"],
+        &["load", "--connect", "127.0.0.1:1", "--mode", "echo", "--connections", "0"],
+        &["load", "--connect", "127.0.0.1:1", "--mode", "echo", "--size", "0"],
+        &["load", "--connect", "127.0.0.1:1", "--mode", "echo", "--size", "2GiB"],
+        &["load", "--connect", "127.0.0.1:1", "--mode", "echo", "--size", "64XB"],
+        &["load", "--connect", "127.0.0.1:1", "--mode", "echo", "--duration", "5"],
+        &["load", "--connect", "127.0.0.1:1", "--mode", "echo", "--duration", "0s"],
+        &["load", "--connect", "127.0.0.1:1", "--mode", "echo", "--workers", "0"],
+        &["demo", "--seconds", "0"],
+        &["demo", "--seconds", "1.5"],
+        &["demo", "now"],
+    ];
+    for args in cases {
+        let (code, stdout, stderr) = run(args);
+        assert_eq!(code, Some(2), "{args:?}: {stderr}");
+        assert_eq!(stdout, "", "{args:?}");
+        assert!(is_one_line_error(&stderr), "{args:?}: {stderr}");
+    }
+}
+
+#[test]
+fn unlocked_without_defer_says_what_is_missing() {
+    let (_, _, stderr) = run(&["echo", "--listen", "127.0.0.1:0", "--unlocked", "--threadsafe"]);
+    assert!(stderr.contains("--defer"), "{stderr}");
+}
+
+#[test]
+fn help_and_version_succeed() {
+    let (code, stdout, stderr) = run(&["--version"]);
+    assert_eq!((code, stderr.as_str()), (Some(0), ""));
+    assert_eq!(stdout, format!("bev {}\n", env!("CARGO_PKG_VERSION")));
+    for command in ["", "echo", "sink", "source", "load", "demo"] {
+        let args: Vec<&str> = [command, "--help"].into_iter().filter(|word| !word.is_empty()).collect();
+        let (code, stdout, stderr) = run(&args);
+        assert_eq!((code, stderr.as_str()), (Some(0), ""), "{args:?}");
+        assert!(stdout.contains("Usage: bev"), "{args:?}: {stdout}");
+    }
+}
+
+#[test]
+fn what_the_system_refuses_is_told_on_one_line_with_exit_code_1() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for kind in ["echo", "sink", "source"] {
+        let (code, stdout, stderr) = run(&[kind, "--listen", &address]);
+        assert_eq!((code, stdout.as_str()), (Some(1), ""), "{kind}: {stderr}");
+        assert!(is_one_line_error(&stderr) && stderr.contains(&address), "{kind}: {stderr}");
+    }
+    // Of no interface of this machine: the block is for documentation.
+    let (code, _, stderr) = run(&["echo", "--listen", "192.0.2.1:0"]);
+    assert_eq!(code, Some(1), "{stderr}");
+    assert!(is_one_line_error(&stderr), "{stderr}");
+}
+
+#[test]
+fn too_few_open_files_are_told_before_the_load_begins() {
+    let script = "ulimit -n 100 && exec \"$BEV\" load --connect 127.0.0.1:1 --mode echo --connections 1000";
+    let (code, stdout, stderr) = shell(script);
+    assert_eq!((code, stdout.as_str()), (Some(1), ""), "{stderr}");
+    assert!(is_one_line_error(&stderr) && stderr.contains("100"), "{stderr}");
+}

@@ -1,0 +1,9 @@
+//! Drives the program as it is built.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+mod arguments;
+mod demo;
+mod load;
+mod servers;
+mod support;

@@ -1,0 +1,183 @@
+//! The servers, as peers and operators see them.
+
+use std::{
+    io::{ErrorKind, Read as _, Write as _},
+    net::{Shutdown, TcpStream},
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::support::{LIMIT, Server};
+use rustix::process::Signal;
+
+/// What the source repeats.
+const BLOCK: usize = 64 * 1024;
+
+fn pattern(len: usize) -> Vec<u8> {
+    (0..len).map(|i| (i % 251) as u8).collect()
+}
+
+/// Sends `len` bytes, ends its side, and wants all of them back and then the end.
+fn talk_to_echo(mut stream: TcpStream, len: usize) {
+    let sent = pattern(len);
+    let mut back = Vec::new();
+    thread::scope(|scope| {
+        let mut writer = stream.try_clone().unwrap();
+        let sent = &sent;
+        scope.spawn(move || {
+            writer.write_all(sent).unwrap();
+            writer.shutdown(Shutdown::Write).unwrap();
+        });
+        stream.read_to_end(&mut back).unwrap();
+    });
+    assert!(back == sent, "{} bytes came back of {len}", back.len());
+}
+
+fn talk_to_sink(mut stream: TcpStream, len: usize) {
+    stream.write_all(&pattern(len)).unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(stream.read_to_end(&mut Vec::new()).unwrap(), 0);
+}
+
+fn talk_to_source(stream: &mut TcpStream, len: usize) {
+    let mut came = vec![0; len];
+    stream.read_exact(&mut came).unwrap();
+    assert!(came.iter().enumerate().all(|(i, &byte)| byte == i as u8));
+}
+
+fn talk(kind: &str, server: &Server) {
+    match kind {
+        "echo" => talk_to_echo(server.connect(), 300_000),
+        "sink" => talk_to_sink(server.connect(), 300_000),
+        _ => talk_to_source(&mut server.connect(), 300_000),
+    }
+}
+
+#[test]
+fn every_option_set_serves_and_ends() {
+    let locking: &[&[&str]] = &[
+        &[],
+        &["--defer"],
+        &["--defer", "--unlocked"],
+        &["--threadsafe"],
+        &["--threadsafe", "--defer"],
+        &["--threadsafe", "--defer", "--unlocked"],
+    ];
+    let shapes: &[&[&str]] = &[
+        &[],
+        &["--workers", "1"],
+        &["--workers", "2", "--bases", "1"],
+        &["--workers", "2", "--bases", "4"],
+        &["--workers", "2", "--pinned"],
+    ];
+    for kind in ["echo", "sink", "source"] {
+        for locking in locking {
+            for shape in shapes {
+                let args = [*locking, *shape].concat();
+                let server = Server::start(kind, &args);
+                thread::scope(|scope| {
+                    for _ in 0..3 {
+                        scope.spawn(|| talk(kind, &server));
+                    }
+                });
+                server.end();
+            }
+        }
+    }
+}
+
+#[test]
+fn port_0_is_told_as_the_real_one() {
+    let server = Server::start("echo", &[]);
+    assert_ne!(server.address.port(), 0);
+    assert!(server.address.ip().is_loopback());
+    server.end();
+}
+
+/// Writes until nothing goes any more; answers how much went.
+fn write_until_stuck(stream: &mut TcpStream, data: &[u8]) -> usize {
+    stream.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
+    let mut gone = 0;
+    loop {
+        match stream.write(&data[gone..]) {
+            Ok(n) => gone += n,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return gone,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+#[test]
+fn echo_owes_nothing_to_a_peer_that_sends_before_it_reads() {
+    // More than both caps and the kernel's buffers hold, so input stays behind.
+    let sent = pattern(64 << 20);
+    for args in [&[][..], &["--threadsafe"], &["--threadsafe", "--defer", "--unlocked"]] {
+        let server = Server::start("echo", args);
+        let mut stream = server.connect();
+        let gone = write_until_stuck(&mut stream, &sent);
+        assert!(gone < sent.len());
+        let mut back = Vec::new();
+        thread::scope(|scope| {
+            let mut writer = stream.try_clone().unwrap();
+            writer.set_write_timeout(Some(LIMIT)).unwrap();
+            let rest = &sent[gone..];
+            scope.spawn(move || {
+                writer.write_all(rest).unwrap();
+                writer.shutdown(Shutdown::Write).unwrap();
+            });
+            stream.read_to_end(&mut back).unwrap();
+        });
+        assert!(back == sent, "{args:?}: {} bytes came back", back.len());
+        server.end();
+    }
+}
+
+#[test]
+fn both_signals_end_an_idle_server() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let server = Server::start("echo", &[]);
+        server.signal(signal);
+        assert_eq!(server.wait(), Some(0));
+    }
+}
+
+#[test]
+fn a_signal_drains_what_is_in_flight() {
+    for args in [&[][..], &["--threadsafe"], &["--threadsafe", "--defer", "--unlocked"]] {
+        let server = Server::start("source", args);
+        let mut stream = server.connect();
+        talk_to_source(&mut stream, 1_000);
+        server.signal(Signal::TERM);
+        let mut rest = Vec::new();
+        stream.read_to_end(&mut rest).unwrap();
+        // The output is filled by whole blocks, so one that was cut off would show.
+        assert_eq!((1_000 + rest.len()) % BLOCK, 0);
+        drop(stream);
+        assert_eq!(server.wait(), Some(0));
+    }
+}
+
+#[test]
+fn a_signal_waits_for_a_peer_that_does_not_read_no_longer_than_the_grace() {
+    let server = Server::start("source", &["--grace", "100ms"]);
+    let mut stream = server.connect();
+    talk_to_source(&mut stream, 1_000);
+    let began = Instant::now();
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait(), Some(0));
+    assert!(began.elapsed() < Duration::from_secs(20), "a drain alone would wait for 30 s");
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let server = Server::start("source", &["--grace", "1h"]);
+    let mut stream = server.connect();
+    talk_to_source(&mut stream, 1_000);
+    let began = Instant::now();
+    // Two different ones: equal ones that come together are one.
+    server.signal(Signal::TERM);
+    server.signal(Signal::INT);
+    let code = server.wait();
+    assert!(code == Some(128 + 2) || code == Some(128 + 15), "{code:?}");
+    assert!(began.elapsed() < Duration::from_secs(20), "a drain alone would wait for 30 s");
+}
