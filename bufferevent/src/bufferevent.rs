@@ -242,12 +242,14 @@ impl Bufferevent {
         Ok(target.append(&mut self.input)?)
     }
 
-    fn check_room(&self, more: usize) -> Result<()> {
+    /// A refusal counts as full: [`Event::Drained`] tells when to try again.
+    fn check_room(&mut self, more: usize) -> Result<()> {
         if self.is_closing() {
             return Err(Error::Closed);
         }
         match self.output.limit() {
             Some(cap) if self.output.len().saturating_add(more) > cap => {
+                self.told.output_full |= !self.output.is_empty();
                 Err(Error::OutputFull { queued: self.output.len(), cap })
             }
             _ => Ok(()),
@@ -267,7 +269,8 @@ impl Bufferevent {
 
     // ---- directions ----
 
-    /// Switches directions on. Data that waits for it is handled before the run ends.
+    /// Switches directions on. Data that waits for it is handled before the run ends; input that was read before
+    /// `disable` brings a read callback, since the one that was due may have been dropped.
     ///
     /// `enable(WRITE)` with an empty output brings one write callback as soon as the socket is writable. While a connect
     /// is under way it only sets the switch.
@@ -278,7 +281,11 @@ impl Bufferevent {
         if self.is_closing() {
             return;
         }
+        let reads = directions.contains(Interest::READ) && !self.enabled.contains(Interest::READ);
         self.enabled = self.enabled | directions;
+        if reads && self.is_readable() {
+            self.pending.read(Due::Io);
+        }
         if directions.contains(Interest::WRITE) && self.phase == Phase::Open && self.output.is_empty() {
             self.told.announce_writable = true;
         }
@@ -329,10 +336,15 @@ impl Bufferevent {
         check_marks(low, high)?;
         let lowered = low < self.read.low;
         (self.read.low, self.read.high) = (low, high);
-        if lowered && self.is_live() && !self.input.is_empty() && self.input.len() >= low {
+        if lowered && self.enabled.contains(Interest::READ) && self.is_readable() {
             self.pending.read(Due::Io);
         }
         Ok(())
+    }
+
+    /// Whether there is input that meets the low mark.
+    fn is_readable(&self) -> bool {
+        self.is_live() && !self.input.is_empty() && self.input.len() >= self.read.low
     }
 
     /// Sets the watermarks of the output.

@@ -136,12 +136,13 @@ impl Bufferevent {
     }
 
     fn step_read(&mut self, scratch: &mut Scratch) -> bool {
-        if self.run.reads == 0 {
-            return false;
-        }
         let budget = self.read_budget();
         if budget == 0 {
             return self.tell_input_full();
+        }
+        self.told.input_full = false;
+        if self.run.reads == 0 {
+            return false;
         }
         self.run.reads -= 1;
         let Some(fd) = self.fd() else { return false };
@@ -178,9 +179,6 @@ impl Bufferevent {
         }
         if self.input.len() >= self.read.low {
             self.pending.read(Due::Io);
-        }
-        if self.input_cap.is_none_or(|cap| self.input.len() < cap) {
-            self.told.input_full = false;
         }
     }
 
@@ -224,6 +222,7 @@ impl Bufferevent {
             self.pending.write(Due::Io);
             return true;
         }
+        self.note_full();
         let Some(fd) = self.fd() else { return false };
         let attempted = self.output.len().min(self.write.max_single);
         let front = self.output.front();
@@ -238,6 +237,18 @@ impl Bufferevent {
             Io::Failed(error) => self.fail(Direction::Write, error),
         }
         true
+    }
+
+    /// Remembers that the output is at its high mark, or that what is left in the input would take it past its cap: then
+    /// [`Event::Drained`] is due when it has drained.
+    fn note_full(&mut self) {
+        let (input, output) = (self.input.len(), self.output.len());
+        let cap = self.output.limit().unwrap_or(usize::MAX);
+        if output >= self.write.high.unwrap_or(cap).min(cap)
+            || input > 0 && output.saturating_add(input) > cap
+        {
+            self.told.output_full |= output > 0;
+        }
     }
 
     fn after_write(&mut self, n: usize, attempted: usize) {
@@ -376,13 +387,11 @@ impl Bufferevent {
         let mut pool = |block| scratch.give(block);
         self.input.settle(&mut pool);
         self.output.settle(&mut pool);
-        if self.output.len() >= self.write.high.unwrap_or(usize::MAX) {
-            self.told.output_full = true;
-        }
+        self.note_full();
     }
 
     /// Where the system knows no edges, waits anew for what is not ready.
-    fn rearm(&mut self) {
+    pub(crate) fn rearm(&mut self) {
         let (Socket::Registered(registered), Some(home)) = (&self.socket, &self.home) else { return };
         if !home.selector.needs_rearm() {
             return;

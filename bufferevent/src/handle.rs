@@ -284,6 +284,7 @@ impl Drop for Guard<'_> {
     /// Sends what was written, so that a write from another thread needs no other thread to wake; the rest is for a run.
     fn drop(&mut self) {
         self.locked.view().flush_output();
+        self.locked.view().rearm();
         if self.locked.look().wants_run() {
             self.locked.post_on_drop(Reasons::GUARD);
         }
