@@ -1,0 +1,50 @@
+//! Runs the examples that end by themselves. `cargo test -p examples` builds them.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+use std::{
+    path::PathBuf,
+    process::{Command, Output},
+};
+
+/// The examples lie beside the folder of the test programs.
+fn example(name: &str) -> PathBuf {
+    let mut path = std::env::current_exe().unwrap();
+    path.pop();
+    path.pop();
+    path.join("examples").join(name)
+}
+
+fn run(name: &str) -> Output {
+    Command::new(example(name)).output().unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+fn lines(name: &str) -> Vec<String> {
+    let output = run(name);
+    assert!(output.status.success(), "{name}: {output:?}");
+    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn lent_threads_answer_and_come_back() {
+    let lines = lines("lent_threads");
+    assert_eq!(lines.first().unwrap(), "lent 3 threads");
+    for (line, message) in lines[1..5].iter().zip(["one", "two", "three", "four"]) {
+        assert!(line.starts_with("pool-") && line.ends_with(&format!("got {message:?}")), "{line}");
+    }
+    assert_eq!(lines.last().unwrap(), "all threads are back");
+}
+
+#[test]
+fn a_handle_writes_in_order_and_closes() {
+    let lines = lines("handle");
+    let got: Vec<_> = lines.iter().filter_map(|line| line.strip_prefix("peer got: ")).collect();
+    assert_eq!(got, ["first, under the lock", "second, under the same lock", "third, without waiting"]);
+    assert!(lines.iter().any(|line| line == "closed, 0 bytes unsent"), "{lines:?}");
+}
+
+#[test]
+fn echo_tells_an_address_that_it_cannot_have() {
+    let output = Command::new(example("echo")).arg("192.0.2.1:0").output().unwrap();
+    assert!(!output.status.success());
+}
