@@ -102,6 +102,23 @@ fn resumed_callback_sees_the_pause() {
     });
 }
 
+/// A callback that was inside at the break, and leaves at any moment, is counted right.
+#[test]
+fn resume_disturbs_nobody_inside() {
+    model(Bounds::EXHAUSTIVE, || {
+        let base = Arc::new(Base::default());
+        assert!(base.gate.enter());
+        let runner = {
+            let base = Arc::clone(&base);
+            thread::spawn(move || base.gate.leave())
+        };
+        assert!(base.gate.break_now() <= 1);
+        base.gate.resume();
+        runner.join().expect("no panic");
+        assert_eq!(base.gate.running(), 0);
+    });
+}
+
 #[test]
 fn refused_callback_sees_the_reason() {
     model(Bounds::EXHAUSTIVE, || {
@@ -161,7 +178,7 @@ fn mutants_die() {
         ("gate_break:torn", "nothing_starts_after_break"),
         ("gate_break:release", "nothing_starts_after_break"),
         ("gate_break:acquire", "refused_callback_sees_the_reason"),
-        ("gate_resume:torn", "resumed_callback_sees_the_pause"),
+        ("gate_resume:torn", "resume_disturbs_nobody_inside"),
         ("gate_resume:acquire", "resumed_callback_sees_the_pause"),
         ("gate_exit:torn", "exit_is_seen_with_its_reason"),
         ("gate_exit:acquire", "exit_is_seen_with_its_reason"),

@@ -171,11 +171,10 @@ fn mutants_die() {
         ("park_announce:torn", "wakeup_is_never_lost"),
         ("park_announce:release", "wakeup_is_never_lost"),
         ("park_skips_recheck", "wakeup_is_never_lost"),
-        ("park_woken:torn", "wakeup_of_two_is_never_lost"),
+        ("park_woken:stored", "wakeup_of_two_is_never_lost"),
         ("park_call:torn", "call_for_help_is_never_lost"),
         ("park_call:acquire", "call_for_help_is_never_lost"),
         ("park_call_only_looks", "call_for_help_is_never_lost"),
-        ("park_announce:torn", "inbox_wakes_its_worker"),
         ("park_skips_recheck", "inbox_wakes_its_worker"),
     ]);
 }

@@ -71,7 +71,8 @@ impl Gate {
 
     /// Opens the gate again: neither broken nor exiting.
     pub fn resume(&self) {
-        // ORDER: Release pairs with `enter`. loom: gate::resumed_callback_sees_the_pause
+        // ORDER: RMW, against `leave`: the count survives. loom: gate::resume_disturbs_nobody_inside. Release pairs with
+        // `enter`. loom: gate::resumed_callback_sees_the_pause
         let _ = self.word.clear("gate_resume", BROKEN | EXITING, AcqRel);
     }
 

@@ -59,7 +59,7 @@ impl<T> Inbox<T> {
     pub fn pop(&self) -> Option<T> {
         let message = self.queue.pop()?;
         // ORDER: Relaxed: the queue's edge carries the message. An RMW, as pushers count at the same time.
-        // loom: inbox::capacity_is_never_exceeded
+        // loom: inbox::messages_keep_their_order
         let old = self.word.sub("inbox_pop", 1, Relaxed);
         debug_assert!(old & COUNT != 0, "I2: popped more than was counted");
         Some(message)

@@ -5,9 +5,11 @@ use loom::sync::atomic::{AtomicU32, Ordering};
 
 use crate::mutant;
 
-/// `real::Word` on loom, with four mutants at every site:
+/// `real::Word` on loom, with five mutants at every site:
 ///
-/// * `site:torn`: a load and a store instead of a read-modify-write;
+/// * `site:torn`: a load and then a write, so that what others wrote between the two is lost. The write is a swap, since
+///   loom does not order a plain store against the read-modify-writes of others and would report what cannot happen;
+/// * `site:stored`: the same with a plain store, which also ends the release sequences that ran through the word;
 /// * `site:relaxed`, `site:acquire`, `site:release`: the ordering reduced to that.
 ///
 /// The hint mirrors the value where loom does not see it. It makes the first guess of every CAS right, so that each
@@ -50,9 +52,13 @@ impl Word {
     }
 
     pub fn update(&self, site: &'static str, order: Ordering, step: impl Fn(u32) -> u32) -> u32 {
-        if mutant::at(site, "torn") {
+        let stored = mutant::at(site, "stored");
+        if stored || mutant::at(site, "torn") {
             let old = self.value.load(Ordering::Acquire);
-            self.value.store(step(old), Ordering::Release);
+            match stored {
+                true => self.value.store(step(old), Ordering::Release),
+                false => _ = self.value.swap(step(old), Ordering::Release),
+            }
             self.hint.store(step(old), HintOrdering::Relaxed);
             return old;
         }
