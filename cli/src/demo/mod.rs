@@ -67,17 +67,7 @@ pub(crate) fn run(demo: &args::Demo) -> Result<(), Failure> {
 
     let before = server.sample();
     engine.begin()?;
-    let mut latest = (Duration::ZERO, engine.totals());
-    let mut shown = Ok(());
-    let elapsed = engine.wait(Duration::from_secs(demo.seconds), |elapsed| {
-        if screen.is_due(elapsed) && shown.is_ok() {
-            let totals = engine.totals();
-            let traffic = Traffic::between((latest.0, &latest.1), (elapsed, &totals));
-            shown = screen.show(&traffic, &server.sample().since(&before));
-            latest = (elapsed, totals);
-        }
-    });
-    shown?;
+    let elapsed = watch(&mut screen, &server, &engine, Duration::from_secs(demo.seconds))?;
     let sample = server.sample().since(&before);
     let measured = engine.totals();
     screen.settle()?;
@@ -87,6 +77,30 @@ pub(crate) fn run(demo: &args::Demo) -> Result<(), Failure> {
     server.finish(GRACE)?;
     screen.line(Summary { elapsed, measured: &measured, ended: &ended })?;
     ended.result()
+}
+
+/// Shows the traffic for `duration`; answers how long it was.
+fn watch(
+    screen: &mut Screen,
+    server: &Server,
+    engine: &Engine,
+    duration: Duration,
+) -> Result<Duration, Failure> {
+    let before = server.sample();
+    let mut latest = (Duration::ZERO, engine.totals());
+    let mut shown = Ok(());
+    let mut look = |elapsed| {
+        if screen.is_due(elapsed) && shown.is_ok() {
+            let totals = engine.totals();
+            let traffic = Traffic::between((latest.0, &latest.1), (elapsed, &totals));
+            shown = screen.show(&traffic, &server.sample().since(&before));
+            latest = (elapsed, totals);
+        }
+    };
+    let elapsed = engine.wait(duration, &mut look);
+    look(elapsed);
+    shown?;
+    Ok(elapsed)
 }
 
 fn introduce(screen: &mut Screen, bases: usize, connections: usize) -> Result<(), Failure> {

@@ -57,7 +57,9 @@ impl Screen {
 
     /// Shows one interval of traffic, and what the bases did so far.
     pub(super) fn show(&mut self, traffic: &Traffic, sample: &Sample) -> io::Result<()> {
-        self.next = traffic.at + self.interval();
+        while self.next <= traffic.at {
+            self.next += self.interval();
+        }
         let line = Line { traffic, steals: sample.total().steals };
         if let Some(live) = &self.live {
             let bases = Bases { sample, elapsed: traffic.at };

@@ -58,7 +58,7 @@ impl Bases<'_> {
 /// The heading above [`Line`]s.
 pub(super) fn heading() -> String {
     format!(
-        "  {:>5}  {:>11}  {:>9}  {:>8}  {:>8}  {:>9}",
+        "  {:>7}  {:>11}  {:>9}  {:>8}  {:>8}  {:>9}",
         "time", "requests/s", "MB/s", "p50", "p99", "steals"
     )
 }
@@ -76,7 +76,7 @@ impl fmt::Display for Line<'_> {
         let Traffic { at, requests_per_second, bytes_per_second, latencies } = self.traffic;
         write!(
             f,
-            "  {:>3.0} s  {:>11}  {:>9.1}  {:>8}  {:>8}  {:>9}",
+            "  {:>5.1} s  {:>11}  {:>9.1}  {:>8}  {:>8}  {:>9}",
             at.as_secs_f64(),
             units::count(*requests_per_second as u64),
             bytes_per_second / 1e6,
