@@ -22,6 +22,9 @@ pub trait Affinity: sealed::Sealed + Sized + 'static {
     /// Whether this is [`Pinned`].
     const PINNED: bool;
 
+    /// Boxes a source that any base may own.
+    fn boxed(source: impl Source<Self> + Send) -> Box<Self::Source>;
+
     /// The source as what it is, to be downcast.
     fn any(source: &mut Self::Source) -> &mut dyn Any;
 }
@@ -29,6 +32,10 @@ pub trait Affinity: sealed::Sealed + Sized + 'static {
 impl Affinity for Movable {
     type Source = dyn Source<Movable> + Send;
     const PINNED: bool = false;
+
+    fn boxed(source: impl Source<Self> + Send) -> Box<Self::Source> {
+        Box::new(source)
+    }
 
     fn any(source: &mut Self::Source) -> &mut dyn Any {
         source
@@ -38,6 +45,10 @@ impl Affinity for Movable {
 impl Affinity for Pinned {
     type Source = dyn Source<Pinned>;
     const PINNED: bool = true;
+
+    fn boxed(source: impl Source<Self> + Send) -> Box<Self::Source> {
+        Box::new(source)
+    }
 
     fn any(source: &mut Self::Source) -> &mut dyn Any {
         source

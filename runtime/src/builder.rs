@@ -40,6 +40,7 @@ pub struct Builder {
     selector: SelectorKind,
     clock: Clock,
     thread_name: String,
+    trace: bool,
 }
 
 impl Default for Builder {
@@ -52,6 +53,7 @@ impl Default for Builder {
             selector: SelectorKind::default(),
             clock: Clock::monotonic(),
             thread_name: "bufferevent".to_owned(),
+            trace: false,
         }
     }
 }
@@ -106,6 +108,14 @@ impl Builder {
         self
     }
 
+    /// Has each strand note since when it waits to run, for [`Strand::waiting_since`](crate::Strand::waiting_since) and
+    /// [`Runtime::dump`]: two looks at the clock for each run. For tests and watchdogs. Default: off.
+    #[must_use]
+    pub fn trace(mut self, trace: bool) -> Self {
+        self.trace = trace;
+        self
+    }
+
     /// Makes the runtime. Nothing runs before its workers do.
     ///
     /// # Errors
@@ -145,7 +155,9 @@ impl Builder {
 
     fn base(&self, index: usize, id: PoolId, top: Option<&mut Top>) -> Result<BaseSlot> {
         let selector = self.selector.make()?;
-        let shared = Arc::new(BaseShared::new(index, id, false, selector, self.clock.clone(), self.inbox));
+        let mut shared = BaseShared::new(index, id, false, selector, self.clock.clone(), self.inbox);
+        shared.trace = self.trace;
+        let shared = Arc::new(shared);
         let mut core = Base::from_shared(Arc::clone(&shared));
         if let Some(top) = top {
             core.make_nested()?;

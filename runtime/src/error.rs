@@ -41,6 +41,8 @@ pub enum Error {
     Unsupported(&'static str),
     /// The calling thread already holds a strand: taking another could deadlock.
     WouldDeadlock,
+    /// The base is being run already: a callback tried to turn the base that runs it. Nothing was done.
+    Reentrant,
     /// The base is of the other affinity: a [`Pinned`](crate::Pinned) base where a movable one was expected, or the reverse.
     WrongAffinity,
 }
@@ -64,6 +66,7 @@ impl fmt::Display for Error {
             Self::WouldDeadlock => {
                 f.write_str("this thread already holds a strand; taking another could deadlock")
             }
+            Self::Reentrant => f.write_str("the base is being run already; a callback cannot turn it"),
             Self::WrongAffinity => f.write_str("the base is of the other affinity (pinned or movable)"),
         }
     }

@@ -55,6 +55,10 @@ impl Lane {
         task
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.deque.is_empty()
+    }
+
     /// Estimated run time of at least two queued tasks, in nanoseconds; 0 for fewer.
     pub(crate) fn backlog_nanos(&self) -> u64 {
         if self.deque.len() < 2 { 0 } else { self.queued_nanos.get() }

@@ -190,8 +190,8 @@ impl Listener {
 
     /// As [`Listener::start`]; `on_error` is told of accepts that failed and of errors that `on_accept` answered.
     ///
-    /// After a shortage of descriptors or memory the listener pauses for [`ACCEPT_BACK_OFF`] by itself; one spare
-    /// descriptor is kept to turn waiting peers away meanwhile.
+    /// After a failure, as a shortage of descriptors or memory, the listener pauses for [`ACCEPT_BACK_OFF`] by itself; one
+    /// spare descriptor is kept to turn a waiting peer away meanwhile.
     /// # Errors
     /// [`Error::Io`] if the selector does not take the socket.
     /// # Libevent
@@ -220,12 +220,18 @@ impl Listener {
     {
         let (accepting, handle) = self.register(base, on_accept, ignore as fn(BoxError, &mut Base))?;
         let key = handle.key;
-        handle.base.post(move |base| {
+        let posted = handle.base.post(move |base| {
             base.insert_boxed(key, accepting.into_source());
             // An edge may have come before the base knew the key.
             base.post_to(key, Reasons::READABLE);
-        })?;
-        Ok(handle)
+        });
+        match posted {
+            Ok(()) => Ok(handle),
+            Err(error) => {
+                handle.base.unreserve(key);
+                Err(error)
+            }
+        }
     }
 
     fn register<A: Affinity, F, E>(
@@ -395,8 +401,9 @@ where
                     self.report(io::Error::from(error).into(), base);
                     if is_shortage(error) {
                         self.turn_away();
-                        base.arm(key, base.deadline(ACCEPT_BACK_OFF));
                     }
+                    // No edge need come for what waits in the queue already.
+                    base.arm(key, base.deadline(ACCEPT_BACK_OFF));
                     return After::Idle;
                 }
             }

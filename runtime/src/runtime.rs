@@ -1,6 +1,13 @@
 //! The runtime: N bases, M workers, and what is done to all of them.
 
-use std::{fmt, net::ToSocketAddrs, sync::Arc, thread, time::Duration};
+use std::{
+    fmt,
+    net::ToSocketAddrs,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
 
 use bufferevent_sync::{
     Mutex,
@@ -74,6 +81,8 @@ impl Runtime {
     ///
     /// # Errors
     /// [`Error::Io`] if a thread cannot be made or a selector fails; [`Error::NoWorkerLeft`] if all workers were taken.
+    /// # Panics
+    /// With the panic that a source or a strand let out; all workers have stopped then.
     pub fn run(&self) -> Result<()> {
         let mine = self.worker()?;
         let mut threads = Vec::new();
@@ -88,14 +97,13 @@ impl Runtime {
                 }
             }
         }
-        let mut result = mine.run();
+        // A panic here stops the others; they are waited for before it goes on.
+        let mut result = catch_unwind(AssertUnwindSafe(|| mine.run()));
         for thread in threads {
-            match thread.join() {
-                Ok(ended) => result = result.and(ended),
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
+            let other = thread.join();
+            result = result.and_then(|ended| other.map(|other| ended.and(other)));
         }
-        result
+        result.unwrap_or_else(|panic| resume_unwind(panic))
     }
 
     /// Stops all workers after the callback each is in. What lives on the bases stays until the runtime is dropped.
@@ -110,10 +118,19 @@ impl Runtime {
     /// [`Error::InboxFull`] or [`Error::Closed`] if a base could not be told.
     pub fn shutdown(&self, grace: Duration) -> Result<()> {
         self.inner.pool.begin_shutdown(grace);
+        let mut result = Ok(());
         for base in self.bases() {
-            base.post(Base::close_all)?;
+            // One that rests could not close what it has.
+            base.resume();
+            result = result.and(base.post(Base::close_all));
         }
-        Ok(())
+        result
+    }
+
+    /// All words of all workers and bases, and the strands that have something to do, as far as that can be seen from
+    /// outside: for who wonders why nothing happens.
+    pub fn dump(&self) -> String {
+        self.inner.pool.dump()
     }
 
     /// Handles of the bases, in the order of their numbers.
@@ -186,6 +203,45 @@ impl Runtime {
             });
             Ok(posted?)
         })
+    }
+}
+
+impl Runtime {
+    /// Listens on the first of `addresses` that can be had with one socket for each base (`SO_REUSEPORT`): the kernel
+    /// spreads the connections, and each is accepted by the base it stays on. Answers one handle for each base, in the
+    /// order of their numbers.
+    ///
+    /// Nothing is handed from base to base, so this is for very many short connections; the kernel does not look at the
+    /// load of the bases, as [`Runtime::listen`] does.
+    /// # Errors
+    /// As [`Runtime::listen`]; nothing is listened on then.
+    pub fn listen_per_base<F>(
+        &self,
+        addresses: impl ToSocketAddrs,
+        on_accept: F,
+    ) -> Result<Vec<ListenerHandle>>
+    where
+        F: Fn(Accepted, &mut Base) -> Result<(), BoxError> + Send + Sync + 'static,
+    {
+        let first = Listener::bind_reuse_port(addresses)?;
+        let address = first.local_addr()?;
+        let mut listeners = vec![first];
+        while listeners.len() < self.inner.bases.len() {
+            listeners.push(Listener::bind_reuse_port(address)?);
+        }
+        let on_accept = Arc::new(on_accept);
+        let mut handles = Vec::<ListenerHandle>::with_capacity(listeners.len());
+        for (listener, base) in listeners.into_iter().zip(self.bases()) {
+            let on_accept = Arc::clone(&on_accept);
+            match listener.start_from(base, move |accepted, base: &mut Base| on_accept(accepted, base)) {
+                Ok(handle) => handles.push(handle),
+                Err(error) => {
+                    handles.iter().for_each(|handle| drop(handle.close()));
+                    return Err(error);
+                }
+            }
+        }
+        Ok(handles)
     }
 }
 

@@ -57,9 +57,11 @@ impl Keys {
 
     pub(crate) fn release(&self, key: Key) {
         let mut synced = self.synced.lock();
-        let current = &mut synced.current[key.index as usize];
-        debug_assert_eq!(*current, key.generation, "a key is released once");
-        *current = (key.generation + 1) % GENERATIONS;
+        match synced.current.get_mut(key.index as usize) {
+            Some(current) if *current == key.generation => *current = (key.generation + 1) % GENERATIONS,
+            // Released already, or of another base: nobody's key is freed by that.
+            _ => return,
+        }
         synced.free.push(key.index);
     }
 }
@@ -157,5 +159,8 @@ mod tests {
         assert_eq!(first.index, second.index);
         assert_ne!(first, second);
         assert_eq!(Key::from_token(second.token()), second);
+        keys.release(first);
+        keys.release(Key { index: 7, generation: 0 });
+        assert_ne!(keys.reserve().index, second.index, "a stale key, or a foreign one, frees nothing");
     }
 }

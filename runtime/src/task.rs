@@ -1,6 +1,11 @@
 //! What a worker's deque holds.
 
-use std::sync::Arc;
+use std::{
+    any::Any,
+    cell::RefCell,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    sync::Arc,
+};
 
 use crate::strand::{AnyStrand, Lent};
 
@@ -34,8 +39,11 @@ impl Task {
 
     /// Drops the task because nobody will run it any more.
     pub(crate) fn orphan(self) {
-        if let Self::Strand(strand) = self {
-            strand.orphan();
+        match self {
+            Self::Strand(strand) => strand.orphan(),
+            Self::Call(call) => {
+                isolate(|| drop(call));
+            }
         }
     }
 }
@@ -45,5 +53,36 @@ const CALL_NANOS: u64 = 5_000;
 
 /// Runs a closure of the user; a panic ends the closure, not the worker. True if it did not panic.
 pub(crate) fn isolate(call: impl FnOnce()) -> bool {
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(call)).is_ok()
+    catch_unwind(AssertUnwindSafe(call)).is_ok()
+}
+
+std::thread_local! {
+    /// The first panic that got out of a source or a strand in the turn of this thread.
+    static ESCAPED: RefCell<Option<Box<dyn Any + Send>>> = const { RefCell::new(None) };
+}
+
+/// Runs a source or a strand. `None` if it panicked: the caller puts its own house in order, and the panic goes on up
+/// at the end of the turn, by [`resume_escaped`]. So no core, token or gate is lost on the way.
+pub(crate) fn hold_panic<R>(call: impl FnOnce() -> R) -> Option<R> {
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(result) => Some(result),
+        Err(panic) => {
+            ESCAPED.with(|escaped| {
+                escaped.borrow_mut().get_or_insert(panic);
+            });
+            None
+        }
+    }
+}
+
+/// Whether a panic waits to go on.
+pub(crate) fn has_escaped() -> bool {
+    ESCAPED.with(|escaped| escaped.borrow().is_some())
+}
+
+/// Lets the panic that [`hold_panic`] held go on up, if there is one.
+pub(crate) fn resume_escaped() {
+    if let Some(panic) = ESCAPED.with(|escaped| escaped.borrow_mut().take()) {
+        resume_unwind(panic);
+    }
 }

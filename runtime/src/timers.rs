@@ -16,6 +16,12 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TimerId(Key);
 
+impl TimerId {
+    pub(crate) fn of(key: Key) -> Self {
+        Self(key)
+    }
+}
+
 /// A timer that runs its closure once.
 pub struct Once<F>(Option<F>);
 
@@ -25,6 +31,9 @@ pub struct Every<F> {
     interval: Duration,
     next: Time,
 }
+
+/// Ends the loop of its base.
+pub(crate) struct ExitTimer;
 
 impl<A: Affinity> Base<A> {
     /// Runs `f` on this base once, not before `delay` has passed.
@@ -87,6 +96,9 @@ impl<A: Affinity, F: FnMut(&mut Base<A>) + 'static> Source<A> for Every<F> {
         if reasons.contains(Reasons::CLOSE) {
             return After::Remove;
         }
+        if !reasons.contains(Reasons::TIMER) {
+            return After::Idle;
+        }
         if !isolate(|| (self.call)(base)) {
             base.counters().panics.add(1);
             return After::Remove;
@@ -96,5 +108,14 @@ impl<A: Affinity, F: FnMut(&mut Base<A>) + 'static> Source<A> for Every<F> {
         self.next = self.next.saturating_add(self.interval.saturating_mul(skipped));
         base.arm(key, self.next);
         After::Idle
+    }
+}
+
+impl<A: Affinity> Source<A> for ExitTimer {
+    fn run(&mut self, base: &mut Base<A>, _key: Key, reasons: Reasons) -> After {
+        if reasons.contains(Reasons::TIMER) {
+            base.exit();
+        }
+        After::Remove
     }
 }

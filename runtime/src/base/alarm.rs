@@ -9,7 +9,7 @@ use rustix::time::{
 use crate::{
     clock::Time,
     error::Result,
-    selector::{AnySelector, Registered, Token},
+    selector::{AnySelector, Ready, Registered, Token},
 };
 
 /// Makes the selector readable when the time comes. Never read: it is registered edge-triggered.
@@ -19,8 +19,8 @@ pub(super) struct Alarm {
     set: Option<Time>,
 }
 
-/// A slot that no base reaches; its events are counted as stale and wake all the same.
-const TOKEN: Token = Token::new(u32::MAX, 0);
+/// A slot that no base reaches; its events wake, and that is all they are for.
+pub(super) const TOKEN: Token = Token::new(u32::MAX, 0);
 
 impl Alarm {
     pub(super) fn new(selector: &Arc<AnySelector>) -> Result<Self> {
@@ -30,9 +30,10 @@ impl Alarm {
         Ok(Self { timer, set: None })
     }
 
-    /// Rings at `deadline`, or not at all. A system call only if that changed.
+    /// Rings at `deadline`, or not at all. A system call only if that changed, or if the deadline has passed: the ring for
+    /// it may have been for an earlier timer of the same tick.
     pub(super) fn set(&mut self, deadline: Option<Time>, now: Time) -> io::Result<()> {
-        if self.set == deadline {
+        if self.set == deadline && deadline.is_none_or(|at| at > now) {
             return Ok(());
         }
         self.set = deadline;
@@ -44,6 +45,6 @@ impl Alarm {
             TimerfdTimerFlags::empty(),
             &Itimerspec { it_interval, it_value },
         )?;
-        Ok(())
+        self.timer.rearm(TOKEN, Ready::READABLE)
     }
 }

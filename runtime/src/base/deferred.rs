@@ -32,6 +32,11 @@ impl Deferred {
         self.queue.pop_front()
     }
 
+    /// How many may still run in this pass.
+    pub(super) fn due(&self) -> usize {
+        self.left.min(self.queue.len())
+    }
+
     pub(super) fn len(&self) -> usize {
         self.queue.len()
     }

@@ -14,7 +14,6 @@ use std::{
     fmt,
     marker::PhantomData,
     os::fd::{AsFd, BorrowedFd},
-    rc::Rc,
     sync::Arc,
     time::Duration,
 };
@@ -31,15 +30,17 @@ use crate::{
     affinity::{Affinity, IntoSource, Movable, Pinned},
     clock::{Clock, Time},
     counters::BaseCounters,
-    error::Result,
-    lane::{Lane, PoolId},
+    error::{Error, Result},
+    lane::PoolId,
     placement::Placement,
     protocol::{Park, Reasons},
     scratch::Scratch,
-    selector::{AnySelector, Events},
+    selector::{AnySelector, Events, Selector as _},
     slots::{Confined, Homed, Key, Slot, Slots},
     strand::{AnyStrand, Body, Strand, enqueue},
+    task::isolate,
     timer::{TimerKey, Wheel},
+    timers::{ExitTimer, TimerId},
 };
 
 /// Messages a base's inbox holds before a post is refused.
@@ -72,10 +73,11 @@ pub struct Base<A: Affinity = Movable> {
     deferred: Deferred,
     /// Tokens of strands that only this base's turn may run.
     bound: VecDeque<Arc<dyn AnyStrand>>,
+    round: Round,
     wheel: Wheel<Key>,
     events: Events,
     now: Time,
-    /// Only a base driven by hand has its own deque, made at its first turn.
+    /// The deque of a base driven by hand; `None` while it is turned, and always in a base of a runtime.
     lane: Option<deque::Worker<crate::task::Task>>,
     scratch: Scratch,
     /// Set by [`Base::close_all`]: nothing new is accepted.
@@ -129,6 +131,7 @@ impl<A: Affinity> Base<A> {
             ready: VecDeque::new(),
             deferred: Deferred::default(),
             bound: VecDeque::new(),
+            round: Round::default(),
             wheel: Wheel::new(now.tick()),
             events: Events::with_capacity(EVENTS),
             now,
@@ -178,6 +181,9 @@ impl<A: Affinity> Base<A> {
         };
         self.slots.insert(key, Slot::Confined(confined));
         self.shared.object_added();
+        if self.draining {
+            self.post_to(key, Reasons::CLOSE);
+        }
     }
 
     /// Drops the source `key` at once, or at the end of its run if it is running. False if there is none.
@@ -193,8 +199,15 @@ impl<A: Affinity> Base<A> {
         }
         self.shared.keys.release(key);
         self.shared.object_removed();
-        drop(slot);
+        self.discard(slot);
         true
+    }
+
+    /// Drops something of the user's; a panic in there is counted and goes no further.
+    fn discard<T>(&self, garbage: T) {
+        if !isolate(|| drop(garbage)) {
+            self.shared.counters.panics.add(1);
+        }
     }
 
     /// The source `key`, unless it is running or gone.
@@ -208,6 +221,7 @@ impl<A: Affinity> Base<A> {
         confined.reasons |= reasons;
         if !std::mem::replace(&mut confined.queued, true) {
             self.ready.push_back(key);
+            self.announce_work();
         }
     }
 
@@ -217,6 +231,7 @@ impl<A: Affinity> Base<A> {
         confined.reasons |= reasons | Reasons::DEFERRED;
         if !std::mem::replace(&mut confined.deferred, true) {
             self.deferred.push(key);
+            self.announce_work();
         }
     }
 
@@ -229,6 +244,9 @@ impl<A: Affinity> Base<A> {
         match timer {
             Some(armed) if wheel.rearm(*armed, tick) => {}
             _ => *timer = Some(wheel.insert(tick, key)),
+        }
+        if self.released && self.set_alarm().is_err() {
+            self.announce_work();
         }
     }
 
@@ -256,10 +274,13 @@ impl<A: Affinity> Base<A> {
         strand
     }
 
+    /// Takes a new strand in. It comes with its first token, so that nobody could run it before it was in the table.
     fn adopt(&mut self, key: Key, strand: Arc<dyn AnyStrand>) {
         self.slots.insert(key, Slot::Homed(Homed { strand: Arc::clone(&strand), timer: None }));
-        let reasons = if self.draining { Reasons::START | Reasons::CLOSE } else { Reasons::START };
-        self.post_strand(&strand, reasons);
+        if self.draining {
+            let _queued_already = strand.post_reasons(Reasons::CLOSE);
+        }
+        self.enqueue(strand);
     }
 
     fn post_strand(&mut self, strand: &Arc<dyn AnyStrand>, reasons: Reasons) {
@@ -271,7 +292,11 @@ impl<A: Affinity> Base<A> {
     /// Puts a token where it may run: the base's own queue or the worker's deque.
     fn enqueue(&mut self, strand: Arc<dyn AnyStrand>) {
         match strand.placement() {
-            Placement::Base => self.bound.push_back(strand),
+            Placement::Base => {
+                strand.stamp();
+                self.bound.push_back(strand);
+                self.announce_work();
+            }
             Placement::Any => enqueue(strand),
         }
     }
@@ -288,7 +313,8 @@ impl<A: Affinity> Base<A> {
         self.shared.id
     }
 
-    /// Whether [`Base::break_now`] was called and the base has not run again since: no callback starts.
+    /// Whether [`Base::break_now`] was called and not yet reported by [`Base::turn`] or [`Base::run`], nor, in a runtime,
+    /// ended by [`BaseHandle::resume`]: no callback starts.
     pub fn is_broken(&self) -> bool {
         self.shared.gate.is_broken()
     }
@@ -298,14 +324,14 @@ impl<A: Affinity> Base<A> {
         self.shared.index
     }
 
-    /// The time of this turn, read once.
+    /// The time of this turn, read once; between the turns of a base driven by hand, the time now.
     pub fn now(&self) -> Time {
-        self.now
+        if self.lane.is_some() { self.shared.clock.now() } else { self.now }
     }
 
-    /// The time that is `after` from this turn.
+    /// The time that is `after` from [`Base::now`].
     pub fn deadline(&self, after: Duration) -> Time {
-        self.now.saturating_add(after)
+        self.now().saturating_add(after)
     }
 
     /// Blocks to read into, and the time of this turn.
@@ -333,22 +359,56 @@ impl<A: Affinity> Base<A> {
         self.slots.len() == 0
     }
 
-    /// Ends the loop after what is ready now has run.
+    /// Ends the loop after what is ready now has run, each once. If the loop does not run, the next one ends so.
     ///
+    /// On a base of a runtime: the base rests then, until [`BaseHandle::resume`]; its worker helps the others, and events
+    /// and posts wait. What ends the runtime is [`Runtime::stop`](crate::Runtime::stop).
     /// # Libevent
     /// `event_base_loopexit` with no delay.
     #[doc(alias = "event_base_loopexit")]
     pub fn exit(&self) {
-        self.shared.gate.exit();
+        self.shared.exit();
     }
 
-    /// Ends the loop after the callback that is running; what is ready stays so.
+    /// As [`Base::exit`], once `delay` has passed. Several may be set; each counts as an object of the base until it
+    /// comes, and can be cancelled.
     ///
     /// # Libevent
-    /// `event_base_loopbreak`.
+    /// `event_base_loopexit` with a delay.
+    pub fn exit_after(&mut self, delay: Duration) -> TimerId {
+        self.exit_at(self.deadline(delay))
+    }
+
+    fn exit_at(&mut self, deadline: Time) -> TimerId {
+        let key = self.shared.keys.reserve();
+        self.insert_boxed(key, A::boxed(ExitTimer));
+        self.arm(key, deadline);
+        TimerId::of(key)
+    }
+
+    /// Ends the loop after the callback that is running; what is ready stays so, and runs when the base runs again. If
+    /// the loop does not run, the next one ends at once.
+    ///
+    /// On a base of a runtime: the base rests until [`BaseHandle::resume`].
+    /// # Libevent
+    /// `event_base_loopbreak`. Differs: one that comes between two loops is not forgotten.
     #[doc(alias = "event_base_loopbreak")]
     pub fn break_now(&self) {
-        let _running = self.shared.gate.break_now();
+        self.shared.break_now();
+    }
+
+    /// Polls the selector now, from inside a callback that runs for long: what has happened, and what is due, is queued
+    /// behind what is ready.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the selector fails.
+    /// # Libevent
+    /// `event_base_loopcontinue`. Differs: what is ready is not set aside, since there are no priorities between sources.
+    #[doc(alias = "event_base_loopcontinue")]
+    pub fn repoll(&mut self) -> Result<()> {
+        self.poll(Some(Duration::ZERO))?;
+        self.fire_timers();
+        Ok(())
     }
 
     /// Asks everything that lives here to close: sources are posted [`Reasons::CLOSE`], and so is what comes later.
@@ -376,11 +436,57 @@ impl<A: Affinity> Base<A> {
         self.wheel.next_deadline().map(Time::from_tick)
     }
 
+    /// Lets another loop wait for this base by its descriptor ([`AsFd`]): from now on, between two turns, it is readable
+    /// whenever a turn would find something to do: events, posts, timers that are due, work that the last turn left.
+    ///
+    /// The other loop then calls [`Base::turn`] with a timeout of zero, whether it waits for levels or for edges.
+    /// # Errors
+    /// [`Error::Reentrant`] on a base of a runtime, or inside a callback; [`Error::Io`] if the system has no timer
+    /// descriptor to give.
+    ///
+    /// ```
+    /// use std::{os::fd::AsFd, time::Duration};
+    /// use bufferevent_runtime::{Base, Pinned};
+    ///
+    /// let mut base = Base::<Pinned>::new()?;
+    /// base.nest()?;
+    /// base.after(Duration::from_millis(1), |base| base.exit());
+    /// let fd = base.as_fd(); // wait for this one to become readable, then:
+    /// base.turn(Some(Duration::ZERO))?;
+    /// # Ok::<(), bufferevent_runtime::Error>(())
+    /// ```
+    pub fn nest(&mut self) -> Result<()> {
+        if self.lane.is_none() {
+            return Err(Error::Reentrant);
+        }
+        if self.alarm.is_none() {
+            self.make_nested()?;
+        }
+        self.announce()
+    }
+
     /// Gives the selector a timer of its own, so that who waits for the selector's descriptor, and not in it, is woken
     /// when a timer of the base is due.
     pub(crate) fn make_nested(&mut self) -> Result<()> {
         self.alarm = Some(Alarm::new(&self.shared.selector)?);
         Ok(())
+    }
+
+    /// Between two turns of a nested base: makes the descriptor readable when there is something to do.
+    fn announce(&mut self) -> Result<()> {
+        self.unrelease();
+        let idle = self.lane.as_ref().is_none_or(deque::Worker::is_empty) && !self.has_confined_work();
+        if !(idle && self.prepare_release()?) {
+            self.shared.selector.wake()?;
+        }
+        Ok(())
+    }
+
+    /// Something was queued; if nobody looks at this base but through its descriptor, makes that readable.
+    fn announce_work(&self) {
+        if self.released {
+            let _ = self.shared.selector.wake();
+        }
     }
 
     /// Announces that nobody looks at this base from now on but through its selector's descriptor. False if there is
@@ -390,11 +496,22 @@ impl<A: Affinity> Base<A> {
         if self.batch_was_full {
             return Ok(false);
         }
-        if let Some(alarm) = &mut self.alarm {
-            alarm.set(self.wheel.next_deadline().map(Time::from_tick), self.shared.clock.now())?;
-        }
-        self.released = self.shared.park.park(|| !self.shared.inbox.is_empty()) == Park::Sleep;
+        self.set_alarm()?;
+        self.released = self.shared.park.park(|| self.shared.has_mail()) == Park::Sleep;
         Ok(self.released)
+    }
+
+    fn set_alarm(&mut self) -> Result<()> {
+        let deadline = self.next_deadline();
+        match &mut self.alarm {
+            Some(alarm) => Ok(alarm.set(deadline, self.shared.clock.now())?),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the announcement of [`Base::prepare_release`] stands.
+    pub(crate) fn is_released(&self) -> bool {
+        self.released
     }
 
     /// Takes the announcement of [`Base::prepare_release`] back, if it stands.
@@ -404,10 +521,38 @@ impl<A: Affinity> Base<A> {
         }
     }
 
-    fn take_lane(&mut self) -> Rc<Lane> {
-        let deque = self.lane.take().unwrap_or_else(deque::Worker::new_fifo);
-        Lane::new(self.shared.pool, deque)
+    /// What is queued here, for dumps.
+    pub(crate) fn describe(&mut self) -> String {
+        let mut text = format!(
+            "ready {} bound {} deferred {} objects {} next timer {:?}",
+            self.ready.len(),
+            self.bound.len(),
+            self.deferred.len(),
+            self.slots.len(),
+            self.next_deadline(),
+        );
+        let keys = self.slots.keys();
+        let strands = keys.into_iter().filter_map(|key| match self.slots.get_mut(key) {
+            Some(Slot::Homed(homed)) => homed.strand.describe_unless_idle(),
+            _ => None,
+        });
+        for strand in strands.take(DESCRIBED) {
+            text = text + "\n    " + &strand;
+        }
+        text
     }
+}
+
+/// Strands that a dump names for each base.
+const DESCRIBED: usize = 64;
+
+/// What may still run before the next round: of each kind, as many as were there when the round began. So a source that
+/// posts itself for ever delays the strands of the base and the deferred ones by one run, not for ever.
+#[derive(Debug, Default)]
+struct Round {
+    ready: usize,
+    bound: usize,
+    deferred: usize,
 }
 
 fn timer_of<A: Affinity>(slots: &mut Slots<A>, key: Key) -> Option<&mut Option<TimerKey>> {
@@ -433,14 +578,19 @@ impl<A: Affinity> Drop for Base<A> {
                 Some(Slot::Homed(homed)) if homed.strand.post_reasons(Reasons::CLOSE) => {
                     homed.strand.orphan()
                 }
-                _ => {}
+                Some(slot) => self.discard(slot),
+                None => {}
             }
+            self.shared.object_removed();
         }
         while !self.shared.inbox.is_empty() {
             match self.shared.inbox.pop() {
                 Some(Message::Run(strand)) => strand.orphan(),
-                Some(Message::Adopt(_, strand)) if strand.post_reasons(Reasons::CLOSE) => strand.orphan(),
-                Some(_) => {}
+                Some(Message::Adopt(_, strand)) => {
+                    self.shared.object_removed();
+                    strand.orphan();
+                }
+                Some(message) => self.discard(message),
                 // A push that began before the inbox closed is under way.
                 None => std::thread::yield_now(),
             }

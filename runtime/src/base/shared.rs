@@ -25,7 +25,7 @@ pub(crate) type BaseCall = Box<dyn FnOnce(&mut dyn Any) + Send>;
 pub(crate) enum Message {
     /// A strand's token.
     Run(Arc<dyn AnyStrand>),
-    /// A strand made elsewhere: put it into the table, then start it.
+    /// A strand made elsewhere, with its first token: put it into the table, then queue it.
     Adopt(Key, Arc<dyn AnyStrand>),
     /// Sets, or with `None` cancels, the timer of a strand.
     Arm(Key, Option<Time>),
@@ -43,6 +43,8 @@ pub(crate) struct BaseShared {
     pub(crate) index: usize,
     pub(crate) pool: PoolId,
     pub(crate) pinned: bool,
+    /// Whether strands note since when they wait.
+    pub(crate) trace: bool,
     pub(crate) selector: Arc<AnySelector>,
     pub(crate) clock: Clock,
     pub(crate) keys: Keys,
@@ -69,6 +71,7 @@ impl BaseShared {
             index,
             pool,
             pinned,
+            trace: false,
             selector: Arc::new(selector),
             clock,
             keys: Keys::default(),
@@ -109,11 +112,26 @@ impl BaseShared {
         Ok(())
     }
 
-    /// Keeps a token that may not run now because the base's gate is shut.
+    /// Keeps a token that may not run now because the base's gate is shut. It notifies: the gate may have opened since.
     pub(crate) fn hold(&self, strand: Arc<dyn AnyStrand>) {
-        if let Err(Message::Run(strand)) = self.inbox.push_unbounded(Message::Run(strand)) {
+        if let Err(Message::Run(strand)) = self.send_internal(Message::Run(strand)) {
             strand.orphan();
         }
+    }
+
+    /// Whether there are messages that may be taken out: what a sleeper asks once more before it sleeps.
+    pub(crate) fn has_mail(&self) -> bool {
+        !self.inbox.is_empty() && !self.gate.is_broken()
+    }
+
+    pub(crate) fn exit(&self) {
+        self.gate.exit();
+        self.notify();
+    }
+
+    pub(crate) fn break_now(&self) {
+        let _running = self.gate.break_now();
+        self.notify();
     }
 
     pub(crate) fn forget(&self, key: Key) {
@@ -209,27 +227,55 @@ impl<A: Affinity> BaseHandle<A> {
         self.shared.object_added();
         match self.shared.send_internal(Message::Adopt(key, any)) {
             Ok(()) => Ok(strand),
-            Err(_) => Err(Error::Closed),
+            Err(_) => {
+                self.shared.object_removed();
+                self.shared.keys.release(key);
+                Err(Error::Closed)
+            }
         }
     }
 
-    /// Ends the base's loop after what is ready now has run.
+    /// Ends the base's loop after what is ready now has run, each once: see [`Base::exit`].
     ///
     /// # Libevent
     /// `event_base_loopexit` with no delay.
     pub fn exit(&self) {
-        self.shared.gate.exit();
-        self.shared.notify();
+        self.shared.exit();
+    }
+
+    /// As [`BaseHandle::exit`], once `delay` from now has passed.
+    ///
+    /// # Errors
+    /// As [`BaseHandle::post`].
+    /// # Libevent
+    /// `event_base_loopexit` with a delay.
+    pub fn exit_after(&self, delay: Duration) -> Result<()> {
+        let deadline = self.deadline(delay);
+        self.post(move |base| {
+            base.exit_at(deadline);
+        })
     }
 
     /// Ends the base's loop now: when this returns, no callback of the base starts any more; those running on other
-    /// workers finish. What was ready stays so and runs when the base runs again.
+    /// workers finish. What was ready stays so and runs when the base runs again: see [`Base::break_now`].
     ///
     /// # Libevent
     /// `event_base_loopbreak`.
     pub fn break_now(&self) {
-        let _running = self.shared.gate.break_now();
+        self.shared.break_now();
+    }
+
+    /// Lets a base run again that rests since [`exit`](BaseHandle::exit) or [`break_now`](BaseHandle::break_now): what was
+    /// held runs now. For the bases of a runtime; one driven by hand runs again when it is turned.
+    pub fn resume(&self) {
+        self.shared.gate.resume();
         self.shared.notify();
+    }
+
+    /// Whether the base is to end its loop, or rests, since [`exit`](BaseHandle::exit) or
+    /// [`break_now`](BaseHandle::break_now).
+    pub fn is_ending(&self) -> bool {
+        self.shared.gate.is_broken() || self.shared.gate.is_exiting()
     }
 
     /// The time now on the base's clock.

@@ -3,19 +3,19 @@
 use std::{rc::Rc, sync::Arc, time::Duration};
 
 use super::{
-    Base,
+    Base, Round, alarm,
     shared::{BaseCall, Message},
 };
 use crate::{
     affinity::Affinity,
-    error::Result,
+    error::{Error, Result},
     lane::{self, Lane},
     protocol::{Park, Reasons},
     selector::{Events, Selector as _},
     slots::{Key, Slot},
     source::{After, Source as _},
     strand::{AnyStrand, Lent},
-    task::{Task, isolate},
+    task::{self, Task, isolate},
 };
 
 /// Runs until the time is looked at again.
@@ -43,60 +43,114 @@ pub enum Turned {
 impl<A: Affinity> Base<A> {
     /// Waits at most `timeout` (`None`: until something happens), then runs what is ready, once.
     ///
-    /// Only for a base driven by hand, on the thread that made it.
+    /// Only for a base driven by hand, on the thread that made it. [`Turned::Exited`] and [`Turned::Broken`] are each
+    /// reported once; after that the base can be turned again.
     /// # Errors
-    /// [`Error::Io`](crate::Error::Io) if the selector fails.
+    /// [`Error::Reentrant`] inside a callback of this base, and on a base of a runtime; [`Error::Io`] if the selector fails.
+    /// # Panics
+    /// With the panic that a source or a strand let out, at the end of the turn. That one is dropped; the base can be
+    /// turned again.
     /// # Libevent
     /// `event_base_loop(EVLOOP_ONCE)`; with a timeout of zero, `EVLOOP_NONBLOCK`.
     #[doc(alias = "event_base_loop")]
     pub fn turn(&mut self, timeout: Option<Duration>) -> Result<Turned> {
-        let lane = self.take_lane();
-        let entered = lane::enter(&lane);
-        let turned = self.turn_in(&lane, timeout);
-        drop(entered);
-        if let Ok(lane) = Rc::try_unwrap(lane) {
-            self.lane = Some(lane.deque);
-        }
-        turned
+        self.turn_while(timeout, false)
     }
 
     /// Turns until [`Base::exit`] or [`Base::break_now`] is called or nothing lives here any more.
     ///
     /// # Errors
-    /// [`Error::Io`](crate::Error::Io) if the selector fails.
+    /// As [`Base::turn`].
+    /// # Panics
+    /// As [`Base::turn`].
     /// # Libevent
     /// `event_base_dispatch`.
     #[doc(alias = "event_base_dispatch")]
     pub fn run(&mut self) -> Result<Turned> {
-        self.shared.gate.resume();
+        self.run_while(false)
+    }
+
+    /// Turns until [`Base::exit`] or [`Base::break_now`] is called, also while nothing lives here: another thread may
+    /// post.
+    ///
+    /// # Errors
+    /// As [`Base::turn`].
+    /// # Panics
+    /// As [`Base::turn`].
+    /// # Libevent
+    /// `event_base_loop(EVLOOP_NO_EXIT_ON_EMPTY)`.
+    pub fn run_until_exit(&mut self) -> Result<Turned> {
+        self.run_while(true)
+    }
+
+    fn run_while(&mut self, empty: bool) -> Result<Turned> {
         loop {
-            match self.turn(None)? {
+            match self.turn_while(None, empty)? {
                 Turned::Ran | Turned::Idle => {}
                 ended => return Ok(ended),
             }
         }
     }
 
-    fn turn_in(&mut self, lane: &Lane, timeout: Option<Duration>) -> Result<Turned> {
-        if let Some(ended) = self.ended(lane) {
-            return Ok(ended);
+    fn turn_while(&mut self, timeout: Option<Duration>, empty: bool) -> Result<Turned> {
+        let lane = Lane::new(self.shared.pool, self.lane.take().ok_or(Error::Reentrant)?);
+        self.unrelease();
+        let entered = lane::enter(&lane);
+        let turned = self.turn_in(&lane, timeout, empty);
+        drop(entered);
+        self.lane = Rc::into_inner(lane).map(|lane| lane.deque);
+        let announced = if self.alarm.is_some() { self.announce() } else { Ok(()) };
+        task::resume_escaped();
+        announced.and(turned)
+    }
+
+    fn turn_in(&mut self, lane: &Lane, timeout: Option<Duration>, empty: bool) -> Result<Turned> {
+        if self.shared.gate.is_broken() {
+            return Ok(self.report(Turned::Broken));
         }
-        let wait = if self.has_work(lane) { Some(Duration::ZERO) } else { self.wait_time(timeout) };
+        let hurry = self.has_work(lane) || self.shared.gate.is_exiting() || !empty && self.is_done();
+        let wait = if hurry { Some(Duration::ZERO) } else { self.wait_time(timeout) };
         let shared = Arc::clone(&self.shared);
         self.park(wait, || shared.gate.is_exiting() || shared.gate.is_broken())?;
-        self.begin_turn();
+        let mut ran = self.begin_turn() > 0;
         let mut runs = 0;
-        while !self.shared.gate.is_broken() && self.run_one(lane) {
+        while !self.is_interrupted() && self.run_one(lane) {
+            ran = true;
             runs += 1;
             if runs % RUNS_PER_LOOK == 0 && self.shared.clock.now().since(self.now) > POLL_EVERY {
                 break;
             }
         }
-        Ok(match self.ended(lane) {
-            Some(ended) => ended,
-            None if runs > 0 => Turned::Ran,
-            None => Turned::Idle,
+        if self.shared.gate.is_exiting() {
+            // What is ready now, and not what that posts.
+            let mut left = self.ready.len() + self.bound.len() + self.deferred.len() + lane.deque.len();
+            while left > 0 && !self.is_interrupted() && self.run_one(lane) {
+                left -= 1;
+            }
+            if !self.shared.gate.is_broken() {
+                return Ok(self.report(Turned::Exited));
+            }
+        }
+        Ok(match self.shared.gate.is_broken() {
+            true => self.report(Turned::Broken),
+            false if !empty && !self.has_work(lane) && self.is_done() => Turned::Empty,
+            false if ran => Turned::Ran,
+            false => Turned::Idle,
         })
+    }
+
+    /// Opens the gate again, now that the caller learns how the loop ended.
+    fn report(&self, ended: Turned) -> Turned {
+        self.shared.gate.resume();
+        ended
+    }
+
+    fn is_interrupted(&self) -> bool {
+        self.shared.gate.is_broken() || task::has_escaped()
+    }
+
+    fn is_done(&self) -> bool {
+        self.slots.len() == 0 && self.shared.inbox.is_empty()
     }
 
     /// Runs one of each: a confined source and a strand, so that neither kind starves the other.
@@ -113,26 +167,21 @@ impl<A: Affinity> Base<A> {
         ran
     }
 
-    fn ended(&self, lane: &Lane) -> Option<Turned> {
-        if self.shared.gate.is_broken() {
-            return Some(Turned::Broken);
-        }
-        if self.has_work(lane) {
-            return None;
-        }
-        if self.shared.gate.is_exiting() {
-            return Some(Turned::Exited);
-        }
-        (self.slots.len() == 0 && self.shared.inbox.is_empty()).then_some(Turned::Empty)
-    }
-
     fn has_work(&self, lane: &Lane) -> bool {
         self.has_confined_work() || !lane.deque.is_empty()
     }
 
-    /// Whether the root strand, or a strand bound to this base, is ready to run.
+    /// Whether the root strand, or a strand bound to this base, is ready to run, and may.
     pub(crate) fn has_confined_work(&self) -> bool {
-        !self.ready.is_empty() || self.deferred.len() > 0 || !self.bound.is_empty()
+        let queued = !self.ready.is_empty() || self.deferred.len() > 0 || !self.bound.is_empty();
+        queued && !self.shared.gate.is_broken()
+    }
+
+    /// On a base of a runtime, after a turn: one that was asked to exit rests from now on.
+    pub(crate) fn rest_if_exiting(&self) {
+        if self.shared.gate.is_exiting() && !self.shared.gate.is_broken() {
+            self.shared.break_now();
+        }
     }
 
     /// How long the selector may wait: until the next timer, and not longer than `limit`.
@@ -151,7 +200,7 @@ impl<A: Affinity> Base<A> {
             return self.poll(wait);
         }
         let shared = &self.shared;
-        let parked = shared.park.park(|| !shared.inbox.is_empty() || recheck());
+        let parked = shared.park.park(|| shared.has_mail() || recheck());
         let polled = self.poll(if parked == Park::Sleep { wait } else { Some(Duration::ZERO) });
         if parked == Park::Sleep {
             self.shared.park.woken();
@@ -188,18 +237,20 @@ impl<A: Affinity> Base<A> {
                         self.enqueue(strand);
                     }
                 }
+                _ if event.token == alarm::TOKEN => {}
                 _ => self.shared.counters.stale.add(1),
             }
         }
     }
 
-    /// The first half of a turn, after the selector: inbox and timers.
-    pub(crate) fn begin_turn(&mut self) {
+    /// The first half of a turn, after the selector: inbox and timers. Answers how many messages there were.
+    pub(crate) fn begin_turn(&mut self) -> usize {
         self.shared.counters.turns.add(1);
         self.shared.counters.deferred.set(self.deferred.len() as u64);
-        self.drain_inbox();
+        let messages = self.drain_inbox();
         self.fire_timers();
         self.deferred.begin_pass();
+        messages
     }
 
     /// Posts to what has a timer that is due.
@@ -222,12 +273,13 @@ impl<A: Affinity> Base<A> {
     }
 
     /// Takes the messages that were there when it began; later ones wait for the next turn.
-    pub(crate) fn drain_inbox(&mut self) {
-        for _ in 0..self.shared.inbox.len() {
+    pub(crate) fn drain_inbox(&mut self) -> usize {
+        let there = self.shared.inbox.len();
+        for done in 0..there {
             if self.shared.gate.is_broken() {
-                return;
+                return done;
             }
-            let Some(message) = self.shared.inbox.pop() else { return };
+            let Some(message) = self.shared.inbox.pop() else { return done };
             match message {
                 Message::Run(strand) => self.enqueue(strand),
                 Message::Adopt(key, strand) => self.adopt(key, strand),
@@ -240,6 +292,7 @@ impl<A: Affinity> Base<A> {
                 Message::Call(call) => self.call(call),
             }
         }
+        there
     }
 
     fn spawn(&mut self, call: Box<dyn FnOnce() + Send>) {
@@ -254,21 +307,36 @@ impl<A: Affinity> Base<A> {
         }
     }
 
-    /// Runs the next of the root strand: a ready source, else a strand bound to this base, else a deferred one.
+    /// Runs the next of the root strand: in each round the ready sources, then the strands bound to this base, then the
+    /// deferred sources.
     pub(crate) fn run_confined(&mut self) -> bool {
-        if let Some(key) = self.ready.pop_front() {
-            self.run_source(key, false);
-            return true;
+        loop {
+            if self.round.ready > 0 {
+                self.round.ready -= 1;
+                if let Some(key) = self.ready.pop_front() {
+                    return self.run_source(key, false);
+                }
+            } else if self.round.bound > 0 {
+                self.round.bound -= 1;
+                if let Some(strand) = self.bound.pop_front() {
+                    self.run_bound(strand);
+                    return true;
+                }
+            } else if self.round.deferred > 0 {
+                self.round.deferred -= 1;
+                if let Some(key) = self.deferred.pop() {
+                    return self.run_source(key, true);
+                }
+            } else if !self.begin_round() {
+                return false;
+            }
         }
-        if let Some(strand) = self.bound.pop_front() {
-            self.run_bound(strand);
-            return true;
-        }
-        if let Some(key) = self.deferred.pop() {
-            self.run_source(key, true);
-            return true;
-        }
-        false
+    }
+
+    fn begin_round(&mut self) -> bool {
+        let (ready, bound, deferred) = (self.ready.len(), self.bound.len(), self.deferred.due());
+        self.round = Round { ready, bound, deferred };
+        ready + bound + deferred > 0
     }
 
     fn run_bound(&mut self, strand: Arc<dyn AnyStrand>) {
@@ -278,15 +346,15 @@ impl<A: Affinity> Base<A> {
         }
     }
 
-    fn run_source(&mut self, key: Key, deferred: bool) {
-        let Some(confined) = self.slots.confined_mut(key) else { return };
+    /// False if the gate is shut.
+    fn run_source(&mut self, key: Key, deferred: bool) -> bool {
+        let Some(confined) = self.slots.confined_mut(key) else { return true };
         if deferred {
             confined.deferred = false;
         } else {
             confined.queued = false;
         }
-        // A source that is running already (the base is turned from inside a callback) runs when it is back.
-        let Some(mut source) = confined.source.take() else { return };
+        let Some(mut source) = confined.source.take() else { return true };
         let mut reasons = std::mem::replace(&mut confined.reasons, Reasons::EMPTY);
         if !deferred && confined.deferred {
             confined.reasons = reasons.intersection(Reasons::DEFERRED);
@@ -294,23 +362,34 @@ impl<A: Affinity> Base<A> {
         }
         if !self.shared.gate.enter() {
             confined.source = Some(source);
-            return self.post_to(key, reasons);
+            confined.reasons |= reasons;
+            if !std::mem::replace(&mut confined.queued, true) {
+                self.ready.push_front(key);
+            }
+            return false;
         }
         self.shared.counters.runs.add(1);
-        let after = source.run(self, key, reasons);
+        let after = task::hold_panic(|| source.run(self, key, reasons));
         self.shared.gate.leave();
-        if after == After::Remove {
-            self.remove(key);
-            return;
+        let after = after.unwrap_or_else(|| {
+            self.shared.counters.panics.add(1);
+            After::Remove
+        });
+        if after != After::Remove {
+            if let Some(confined) = self.slots.confined_mut(key) {
+                confined.source = Some(source);
+                match after {
+                    After::Idle | After::Remove => {}
+                    After::Again(left) => self.post_to(key, left),
+                    After::Defer(left) => self.defer(key, left),
+                }
+                return true;
+            }
         }
-        // It is dropped here if it was removed meanwhile.
-        let Some(confined) = self.slots.confined_mut(key) else { return };
-        confined.source = Some(source);
-        match after {
-            After::Idle | After::Remove => {}
-            After::Again(left) => self.post_to(key, left),
-            After::Defer(left) => self.defer(key, left),
-        }
+        // It is done, or was removed meanwhile.
+        self.remove(key);
+        self.discard(source);
+        true
     }
 }
 

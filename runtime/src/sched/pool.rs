@@ -1,10 +1,10 @@
 //! What the workers of one runtime share.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt::Write as _, sync::Arc, time::Duration};
 
 use bufferevent_sync::{
     CachePadded, Mutex,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     deque::{Steal, Stealer},
 };
 
@@ -26,6 +26,13 @@ pub(crate) const UNATTENDED: Duration = Duration::from_millis(1);
 
 /// So long after the last such callback somebody keeps watch.
 const WATCH_FOR: Duration = Duration::from_secs(10);
+
+/// So long somebody keeps watch when a worker that runs strands asks for it, because a first long callback is known only
+/// when it is over. A worker asks twice in that time.
+pub(crate) const WATCH_BRIEFLY: Duration = Duration::from_millis(20);
+
+/// How often an idle worker looks whether a shutdown is over.
+const SHUTDOWN_LOOK: Duration = Duration::from_millis(10);
 
 pub(crate) struct Pool {
     pub(crate) id: PoolId,
@@ -51,6 +58,9 @@ pub(crate) struct BaseSlot {
     core: Mutex<Option<Box<Base<Movable>>>>,
 }
 
+/// No base.
+const NONE: usize = usize::MAX;
+
 impl BaseSlot {
     pub(crate) fn new(core: Base<Movable>, shared: Arc<BaseShared>) -> Self {
         Self { shared, word: BaseWord::new(), core: Mutex::new(Some(Box::new(core))) }
@@ -64,6 +74,14 @@ impl BaseSlot {
         let old = self.core.lock().replace(core);
         debug_assert!(old.is_none(), "a base has one core");
     }
+
+    /// What the base holds, for a dump; only while no worker holds it.
+    fn describe(&self) -> String {
+        match self.core.try_lock().as_deref_mut() {
+            Some(Some(core)) => core.describe(),
+            _ => "held by a worker".to_owned(),
+        }
+    }
 }
 
 /// What others may do to a worker.
@@ -73,6 +91,10 @@ pub(crate) struct WorkerShared {
     pub(crate) counters: WorkerCounters,
     /// When the strand that is running began, in nanoseconds of the clock; 0: none is running.
     since: AtomicU64,
+    /// The base whose turn it is in, or `NONE`: its core lies in its slot while a strand runs.
+    turning: AtomicUsize,
+    /// Whether a thread runs the worker.
+    active: AtomicBool,
 }
 
 /// Where a worker sleeps: in the selector of its home base, in one of its own, or in the top epoll.
@@ -84,7 +106,41 @@ pub(crate) enum Seat {
 
 impl WorkerShared {
     pub(crate) fn new(stealer: Stealer<Task>, seat: Seat) -> Self {
-        Self { stealer, seat, counters: WorkerCounters::default(), since: AtomicU64::new(0) }
+        Self {
+            stealer,
+            seat,
+            counters: WorkerCounters::default(),
+            since: AtomicU64::new(0),
+            turning: AtomicUsize::new(NONE),
+            active: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn set_active(&self, active: bool) {
+        // ORDER: AcqRel, pairs with `is_idle`.
+        self.active.swap(active, Ordering::AcqRel);
+    }
+
+    /// Whether the worker sleeps, or nobody runs it. Those that wait in the top epoll are counted there.
+    fn is_idle(&self) -> bool {
+        // ORDER: Acquire, pairs with the swap in `set_active`.
+        !self.active.load(Ordering::Acquire)
+            || match &self.seat {
+                Seat::Home(base) => base.park.is_parked(),
+                Seat::Own { park, .. } => park.is_parked(),
+                Seat::Top => false,
+            }
+    }
+
+    pub(crate) fn begin_turn(&self, base: usize) {
+        // ORDER: Relaxed; tells a watcher which slot to look into, the slot's lock does the rest.
+        self.turning.store(base, Ordering::Relaxed);
+    }
+
+    /// The base to take over from this worker, if it is stuck in a strand.
+    pub(crate) fn left_alone(&self, now: Time) -> Option<usize> {
+        // ORDER: Relaxed; see `begin_turn`.
+        self.is_stuck(now).then(|| self.turning.load(Ordering::Relaxed)).filter(|&base| base != NONE)
     }
 
     pub(crate) fn begin_strand(&self, now: Time) {
@@ -98,7 +154,7 @@ impl WorkerShared {
     }
 
     /// Whether the worker has been inside one strand for longer than [`UNATTENDED`].
-    pub(crate) fn is_stuck(&self, now: Time) -> bool {
+    fn is_stuck(&self, now: Time) -> bool {
         // ORDER: Relaxed; see `begin_strand`.
         let since = self.since.load(Ordering::Relaxed);
         since != 0 && now.since(Time::from_nanos(since)) > UNATTENDED
@@ -181,20 +237,40 @@ impl Pool {
         self.shutdown_at.swap(at, Ordering::AcqRel);
     }
 
-    /// During a shutdown: stops the pool if it is over, else answers how long it may still take.
-    pub(crate) fn shutdown_left(&self, now: Time) -> Option<Duration> {
+    fn shutdown_left(&self, now: Time) -> Option<Duration> {
         // ORDER: Acquire, pairs with the swap in `begin_shutdown`.
-        let at = self.shutdown_at.load(Ordering::Acquire);
-        if at == 0 {
-            return None;
+        match self.shutdown_at.load(Ordering::Acquire) {
+            0 => None,
+            at => Some(Time::from_nanos(at).since(now)),
         }
-        let left = Time::from_nanos(at).since(now);
-        if left.is_zero()
-            || self.bases.iter().all(|base| base.shared.load() == 0 && base.shared.inbox.is_empty())
-        {
+    }
+
+    /// Stops the pool if a shutdown has used up its grace. For every worker in every round, however busy.
+    pub(crate) fn end_grace(&self, now: Time) {
+        if self.shutdown_left(now).is_some_and(|left| left.is_zero()) {
             self.stop();
         }
-        Some(left)
+    }
+
+    /// For the worker `me`, which has nothing to do: stops the pool if a shutdown is over; answers how long the worker may
+    /// sleep at most during one.
+    pub(crate) fn look_for_end(&self, me: usize) -> Option<Duration> {
+        let left = self.shutdown_left(self.clock.now())?;
+        if self.is_quiet(me) {
+            self.stop();
+        }
+        Some(left.min(SHUTDOWN_LOOK))
+    }
+
+    /// Whether no worker but `me`, which is idle, does anything, and then, whether no base owns anything.
+    fn is_quiet(&self, me: usize) -> bool {
+        let mut idle = 0;
+        for (index, worker) in self.workers.iter().enumerate() {
+            idle += usize::from(index == me || worker.is_idle());
+        }
+        idle += self.top.as_ref().map_or(0, Top::sleepers);
+        idle >= self.workers.len()
+            && self.bases.iter().all(|base| base.shared.load() == 0 && base.shared.inbox.is_empty())
     }
 
     /// Wakes one sleeping worker to take tasks; true if there was one.
@@ -229,25 +305,75 @@ impl Pool {
         None
     }
 
-    /// A strand ran for `nanos`; a long one makes somebody keep watch for a while.
-    pub(crate) fn strand_took(&self, nanos: u64, now: Time) {
-        if nanos > UNATTENDED.as_nanos() as u64 {
-            // ORDER: Relaxed; a late reader starts its watch late, nothing is published through it.
-            self.watch_until.store(now.saturating_add(WATCH_FOR).as_nanos(), Ordering::Relaxed);
+    /// Wishes for an idle worker that sleeps only briefly and looks after the bases of those that are stuck: until `until`,
+    /// unless somebody wished for longer.
+    pub(crate) fn wish_watch(&self, caller: usize, until: Time) {
+        if !self.is_shared() {
+            return;
         }
+        // ORDER: Relaxed; published by the two RMWs that follow.
+        self.watch_until.fetch_max(until.as_nanos(), Ordering::Relaxed);
+        // ORDER: AcqRel, pairs with the swap in `end_watch`: who still watched then sees the wish when it looks again.
+        if !self.watched.fetch_or(false, Ordering::AcqRel) {
+            // A worker that is about to sleep asks `wants_watch` in its recheck. loom: park::call_for_help_is_never_lost
+            self.call_for_help(caller);
+        }
+    }
+
+    /// A strand that ran for long, or runs still, makes somebody keep watch for a while.
+    pub(crate) fn saw_long_strand(&self, caller: usize, now: Time) {
+        self.wish_watch(caller, now.saturating_add(WATCH_FOR));
+    }
+
+    /// Whether a watch is wished for that nobody keeps.
+    pub(crate) fn wants_watch(&self, now: Time) -> bool {
+        // ORDER: Relaxed; the caller has made an RMW on its park word, or on `watched`, that pairs with `wish_watch`.
+        now.as_nanos() < self.watch_until.load(Ordering::Relaxed) && !self.watched.load(Ordering::Relaxed)
     }
 
     /// Becomes the one idle worker that sleeps only briefly; true until [`Pool::end_watch`].
     pub(crate) fn begin_watch(&self, now: Time) -> bool {
-        // ORDER: Relaxed; see `strand_took`.
-        self.is_shared()
-            && now.as_nanos() < self.watch_until.load(Ordering::Relaxed)
-            // ORDER: AcqRel; an election, the winner alone swaps it back. Nothing is published through it.
-            && !self.watched.swap(true, Ordering::AcqRel)
+        // ORDER: AcqRel; an election, the winner alone swaps it back.
+        self.is_shared() && self.wants_watch(now) && !self.watched.swap(true, Ordering::AcqRel)
     }
 
     pub(crate) fn end_watch(&self) {
-        // ORDER: AcqRel; see `begin_watch`.
+        // ORDER: AcqRel; see `wish_watch`.
         self.watched.swap(false, Ordering::AcqRel);
+    }
+
+    /// All words of all workers and bases, for who wonders why nothing happens.
+    pub(crate) fn dump(&self) -> String {
+        let now = self.clock.now();
+        let mut text = format!(
+            "stopping {} shutdown in {:?} watched {:?}\n",
+            self.is_stopping(),
+            self.shutdown_left(now),
+            self.watched,
+        );
+        for (index, worker) in self.workers.iter().enumerate() {
+            let idle = worker.is_idle();
+            let (queued, stuck) = (worker.stealer.len(), worker.left_alone(now));
+            let _ = writeln!(text, "worker {index}: idle {idle} queued {queued} stuck beside {stuck:?}");
+            let _ = writeln!(text, "  {:?}", worker.counters);
+        }
+        if let Some(top) = &self.top {
+            let _ = writeln!(text, "top: sleepers {}", top.sleepers());
+        }
+        for slot in &self.bases {
+            let shared = &slot.shared;
+            let _ = writeln!(
+                text,
+                "base {}: {:?} {:?} {:?} {:?} load {}",
+                shared.index,
+                slot.word,
+                shared.park,
+                shared.gate,
+                shared.inbox,
+                shared.load(),
+            );
+            let _ = writeln!(text, "  {:?}\n  {}", shared.counters, slot.describe());
+        }
+        text
     }
 }

@@ -35,12 +35,22 @@ impl Top {
         Ok(())
     }
 
-    /// Waits at most `timeout` for one base to become ready, and answers its index.
-    pub(crate) fn wait(&self, events: &mut Events, timeout: Option<Duration>) -> Result<Option<usize>> {
+    /// Waits at most `timeout` for one base to become ready, and answers its index. Does not wait if `recheck`, asked
+    /// after the sleeper has announced itself, says that there is something else to do.
+    pub(crate) fn wait(
+        &self,
+        events: &mut Events,
+        timeout: Option<Duration>,
+        recheck: impl FnOnce() -> bool,
+    ) -> Result<Option<usize>> {
         let sleeps = timeout != Some(Duration::ZERO);
+        let mut timeout = timeout;
         if sleeps {
-            // ORDER: AcqRel; counts sleepers for `call`, which is a hint: the caller's tasks stay in its own deque.
+            // ORDER: AcqRel; counts sleepers for `call`. If that came first, the recheck sees what it was made for.
             self.sleepers.fetch_add(1, Ordering::AcqRel);
+            if recheck() {
+                timeout = Some(Duration::ZERO);
+            }
         }
         let waited = self.selector.wait(events, timeout);
         if sleeps {
@@ -59,6 +69,12 @@ impl Top {
             self.wake();
         }
         called
+    }
+
+    /// Workers that wait here.
+    pub(crate) fn sleepers(&self) -> usize {
+        // ORDER: Acquire, pairs with the announcement in `wait`: what its worker did before is visible.
+        self.sleepers.load(Ordering::Acquire) as usize
     }
 
     pub(crate) fn wake(&self) {

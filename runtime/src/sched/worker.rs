@@ -8,7 +8,10 @@ use std::{collections::VecDeque, fmt, sync::Arc, time::Duration};
 
 use bufferevent_sync::deque;
 
-use super::pool::{Pool, Seat, UNATTENDED, WorkerShared};
+use super::{
+    pool::{Pool, Seat, UNATTENDED, WATCH_BRIEFLY, WorkerShared},
+    top::Top,
+};
 use crate::{
     affinity::Movable,
     base::Base,
@@ -20,7 +23,7 @@ use crate::{
     scratch::Scratch,
     selector::{Events, Selector as _},
     strand::{Lent, enqueue},
-    task::Task,
+    task::{self, Task},
 };
 
 /// Run time of a batch after which the base's selector is polled again, and of queued tasks above which a worker calls
@@ -29,6 +32,9 @@ const BATCH: Duration = Duration::from_micros(200);
 
 /// Confined runs between two looks at the clock.
 const RUNS_PER_LOOK: u32 = 16;
+
+/// Confined runs that a watcher makes on a base it has taken over, before it puts it back.
+const RUNS_PER_RESCUE: usize = 64;
 
 /// Pause before a worker looks again for its base, which a watcher has.
 const RETRY: Duration = Duration::from_micros(50);
@@ -56,13 +62,19 @@ impl Worker {
     /// Works until the runtime stops.
     ///
     /// # Errors
-    /// [`Error::Io`](crate::Error::Io) if a selector fails.
+    /// [`Error::Io`](crate::Error::Io) if a selector fails; the runtime is stopped then.
+    /// # Panics
+    /// With the panic that a source or a strand let out, after the turn it came in. The runtime is stopped then.
     pub fn run(self) -> Result<()> {
         let Self { pool, index, deque } = self;
         let lane = Lane::new(pool.id, deque);
         let entered = lane::enter(&lane);
+        pool.workers[index].set_active(true);
+        let now = pool.clock.now();
         let mut running = Running {
-            now: pool.clock.now(),
+            now,
+            awake_since: now,
+            next_wish: now,
             me: index,
             random: Random::new(index as u64 + 1),
             scratch: Scratch::default(),
@@ -72,13 +84,15 @@ impl Worker {
             pool: &pool,
         };
         let result = running.work();
-        if result.is_err() {
+        if result.is_err() || task::has_escaped() {
             pool.stop();
         }
         drop(entered);
         while let Some(task) = lane.pop() {
             task.orphan();
         }
+        pool.workers[index].set_active(false);
+        task::resume_escaped();
         result
     }
 }
@@ -95,6 +109,10 @@ struct Running<'a> {
     me: usize,
     lane: &'a Lane,
     now: Time,
+    /// When it last woke.
+    awake_since: Time,
+    /// When it wishes for a watch again if it runs a strand.
+    next_wish: Time,
     random: Random,
     scratch: Scratch,
     /// Room for one: an edge of the top epoll that is taken must be acted on.
@@ -109,7 +127,8 @@ impl Running<'_> {
     }
 
     fn work(&mut self) -> Result<()> {
-        while !self.pool.is_stopping() {
+        while !self.pool.is_stopping() && !task::has_escaped() {
+            self.pool.end_grace(self.now);
             match &self.shared().seat {
                 Seat::Home(_) => self.round_at_home()?,
                 Seat::Own { .. } => self.round_without_base()?,
@@ -129,11 +148,11 @@ impl Running<'_> {
             }
             return Ok(());
         };
-        let Some(mut base) = self.turn(base)? else { return Ok(()) };
-        if base.has_confined_work() {
-            base.poll(Some(Duration::ZERO))?;
+        let Some(mut base) = self.turn(base) else { return Ok(()) };
+        if base.has_confined_work() || !self.lane.is_empty() {
+            let polled = base.poll(Some(Duration::ZERO));
             self.pool.bases[self.me].put(base);
-            return Ok(());
+            return polled;
         }
         if let Some(task) = self.pool.steal(self.me, &mut self.random) {
             self.pool.bases[self.me].put(base);
@@ -147,22 +166,20 @@ impl Running<'_> {
         }
         let watching = self.pool.begin_watch(self.now);
         let limit = self.sleep_limit(watching);
-        self.shared().counters.parks.add(1);
-        let slept = base.park(base.wait_time(limit), || self.pool.is_stopping());
+        self.falls_asleep();
+        let slept = base.park(base.wait_time(limit), || self.has_other_duty(watching));
         self.now = base.now();
         self.pool.bases[self.me].put(base);
-        if watching {
-            self.pool.end_watch();
-            self.rescue()?;
-        }
+        self.woke(watching)?;
         slept
     }
 
-    /// Runs what `base` has; `None` if a watcher took the base over while a strand ran.
-    fn turn(&mut self, mut base: Box<Base<Movable>>) -> Result<Option<Box<Base<Movable>>>> {
+    /// Runs what `base` has, for about [`BATCH`]; then the caller polls it again. `None` if a watcher took the base over while a strand ran.
+    fn turn(&mut self, mut base: Box<Base<Movable>>) -> Option<Box<Base<Movable>>> {
+        self.shared().begin_turn(base.index());
         base.begin_turn();
         self.now = base.now();
-        let mut looked = self.now;
+        let began = self.now;
         let mut runs = 0;
         self.call_for_help();
         while !self.pool.is_stopping() {
@@ -174,22 +191,19 @@ impl Running<'_> {
             if let Some(task) = task {
                 match self.run_beside(base, task) {
                     Some(back) => base = back,
-                    None => return Ok(None),
+                    None => return None,
                 }
             }
             runs += 1;
             if runs % RUNS_PER_LOOK == 0 {
                 self.now = self.pool.clock.now();
             }
-            if self.now.since(looked) > BATCH {
-                base.poll(Some(Duration::ZERO))?;
-                base.begin_turn();
-                self.now = base.now();
-                looked = self.now;
-                self.call_for_help();
+            if self.now.since(began) > BATCH {
+                break;
             }
         }
-        Ok(Some(base))
+        base.rest_if_exiting();
+        Some(base)
     }
 
     /// Runs a task with the base in its slot, then takes the base back.
@@ -204,13 +218,35 @@ impl Running<'_> {
         slot.take()
     }
 
+    // ---- sleeping ----
+
     /// How long this worker may sleep at most, whatever the timers say.
     fn sleep_limit(&self, watching: bool) -> Option<Duration> {
         let watch = watching.then_some(UNATTENDED);
-        match (watch, self.pool.shutdown_left(self.pool.clock.now())) {
+        match (watch, self.pool.look_for_end(self.me)) {
             (Some(watch), Some(left)) => Some(watch.min(left)),
             (watch, left) => watch.or(left),
         }
+    }
+
+    /// What a sleeper asks once more after it has announced itself.
+    fn has_other_duty(&self, watching: bool) -> bool {
+        self.pool.is_stopping() || !watching && self.pool.is_shared() && self.pool.wants_watch(self.now)
+    }
+
+    fn falls_asleep(&self) {
+        let counters = &self.shared().counters;
+        counters.parks.add(1);
+        counters.busy_nanos.add(self.now.since(self.awake_since).as_nanos() as u64);
+    }
+
+    fn woke(&mut self, watching: bool) -> Result<()> {
+        self.awake_since = self.now;
+        if watching {
+            self.pool.end_watch();
+            self.rescue()?;
+        }
+        Ok(())
     }
 
     // ---- more workers than bases ----
@@ -222,20 +258,17 @@ impl Running<'_> {
         self.now = self.pool.clock.now();
         let watching = self.pool.begin_watch(self.now);
         let limit = self.sleep_limit(watching);
-        self.shared().counters.parks.add(1);
-        let slept = self.sleep_alone(limit);
+        self.falls_asleep();
+        let slept = self.sleep_alone(limit, watching);
         self.now = self.pool.clock.now();
-        if watching {
-            self.pool.end_watch();
-            self.rescue()?;
-        }
+        self.woke(watching)?;
         slept
     }
 
-    fn sleep_alone(&mut self, limit: Option<Duration>) -> Result<()> {
+    fn sleep_alone(&mut self, limit: Option<Duration>, watching: bool) -> Result<()> {
         let pool = self.pool;
         let Seat::Own { park, selector } = &pool.workers[self.me].seat else { return Ok(()) };
-        if park.park(|| pool.is_stopping()) == Park::Stay {
+        if park.park(|| self.has_other_duty(watching)) == Park::Stay {
             return Ok(());
         }
         let waited = selector.wait(&mut self.events, limit);
@@ -254,17 +287,17 @@ impl Running<'_> {
                 self.held.push_back(index);
             }
         }
-        busy |= self.run_own() || !busy && self.help();
-        if !busy {
-            self.shared().counters.parks.add(1);
+        let began = self.now;
+        while self.now.since(began) <= BATCH && self.run_own() {
+            busy = true;
         }
-        // One look after each turn, so that no base waits behind a busy one.
-        let timeout =
-            if busy || !self.held.is_empty() { Some(Duration::ZERO) } else { self.sleep_limit(false) };
-        if let Some(index) = top.wait(&mut self.events, timeout)? {
-            if self.pool.bases.get(index).is_some_and(|slot| slot.word.try_hold()) {
-                self.held.push_back(index);
-            }
+        busy |= !busy && self.help();
+        if busy || !self.held.is_empty() {
+            // One look after each turn, so that no base waits behind a busy one.
+            let ready = top.wait(&mut self.events, Some(Duration::ZERO), || false)?;
+            self.hold(ready);
+        } else {
+            self.wait_at_top(top)?;
         }
         if self.pool.is_stopping() {
             // Each worker that leaves wakes the next.
@@ -273,15 +306,38 @@ impl Running<'_> {
         Ok(())
     }
 
+    fn wait_at_top(&mut self, top: &Top) -> Result<()> {
+        self.now = self.pool.clock.now();
+        let watching = self.pool.begin_watch(self.now);
+        let limit = self.sleep_limit(watching);
+        self.falls_asleep();
+        let mut events = std::mem::replace(&mut self.events, Events::with_capacity(1));
+        let ready = top.wait(&mut events, limit, || self.has_other_duty(watching));
+        self.events = events;
+        self.now = self.pool.clock.now();
+        self.hold(ready?);
+        self.woke(watching)
+    }
+
+    fn hold(&mut self, ready: Option<usize>) {
+        if let Some(index) = ready {
+            if self.pool.bases.get(index).is_some_and(|slot| slot.word.try_hold()) {
+                self.held.push_back(index);
+            }
+        }
+    }
+
     /// One turn of a base this worker holds; false when it was let go.
     fn turn_held(&mut self, index: usize) -> Result<bool> {
         let slot = &self.pool.bases[index];
         let Some(mut base) = slot.take() else { return Ok(true) };
         base.unrelease();
-        base.poll(Some(Duration::ZERO))?;
-        let Some(mut base) = self.turn(base)? else { return Ok(true) };
-        let quiet = !base.has_confined_work() && base.prepare_release()?;
+        let polled = base.poll(Some(Duration::ZERO));
+        let Some(mut base) = self.turn(base) else { return polled.and(Ok(true)) };
+        let released = if base.has_confined_work() { Ok(false) } else { base.prepare_release() };
         slot.put(base);
+        polled?;
+        let quiet = released?;
         Ok(!quiet || slot.word.release() == Release::PollAgain)
     }
 
@@ -301,6 +357,9 @@ impl Running<'_> {
 
     fn run_stolen(&mut self, task: Task) {
         self.shared().counters.steals.add(1);
+        if let Task::Strand(strand) = &task {
+            strand.home().counters.helped.add(1);
+        }
         self.run_timed(task);
     }
 
@@ -319,15 +378,21 @@ impl Running<'_> {
             Task::Strand(strand) => Some(Arc::clone(strand)),
             Task::Call(_) => None,
         };
+        if began >= self.next_wish {
+            self.next_wish = began.saturating_add(WATCH_BRIEFLY / 2);
+            self.pool.wish_watch(self.me, began.saturating_add(WATCH_BRIEFLY));
+        }
         self.shared().begin_strand(began);
         self.run(task);
         self.shared().end_strand();
         self.now = self.pool.clock.now();
-        let took = self.now.since(began).as_nanos() as u64;
+        let took = self.now.since(began);
         if let Some(strand) = strand {
-            strand.cost().record(took);
+            strand.cost().record(took.as_nanos() as u64);
         }
-        self.pool.strand_took(took, self.now);
+        if took > UNATTENDED {
+            self.pool.saw_long_strand(self.me, self.now);
+        }
     }
 
     /// Wakes a sleeping worker if more than one batch's worth of tasks is queued here.
@@ -341,16 +406,27 @@ impl Running<'_> {
     /// Polls the bases whose workers are stuck in a callback; their strands come to this worker's deque.
     fn rescue(&mut self) -> Result<()> {
         for (index, worker) in self.pool.workers.iter().enumerate() {
-            let Seat::Home(shared) = &worker.seat else { continue };
-            if index == self.me || !worker.is_stuck(self.now) {
+            if index == self.me {
                 continue;
             }
-            let Some(mut base) = self.pool.bases[shared.index].take() else { continue };
+            let Some(left) = worker.left_alone(self.now) else { continue };
+            self.pool.saw_long_strand(self.me, self.now);
+            let slot = &self.pool.bases[left];
+            let Some(mut base) = slot.take() else { continue };
+            if base.is_released() {
+                // The worker got free, and freed the base: the top epoll tells of it.
+                slot.put(base);
+                continue;
+            }
             self.shared().counters.rescues.add(1);
             let polled = base.poll(Some(Duration::ZERO));
             base.begin_turn();
-            while base.run_confined() {}
-            self.pool.bases[shared.index].put(base);
+            for _ in 0..RUNS_PER_RESCUE {
+                if !base.run_confined() {
+                    break;
+                }
+            }
+            slot.put(base);
             polled?;
         }
         Ok(())

@@ -33,6 +33,14 @@ impl<'a, B: Body> Held<'a, B> {
         &mut self.locked.as_mut().expect("the lock is held until `unlocked` says that it was lost").0
     }
 
+    /// The body after a panic, which may have come while the lock was dropped; `None` if somebody has taken it.
+    pub(super) fn relock(&mut self) -> Option<&mut B> {
+        if self.locked.is_none() {
+            self.locked = self.strand.body.try_lock().map(|guard| (guard, enter_held()));
+        }
+        self.locked.as_mut().map(|(body, _)| &mut **body)
+    }
+
     /// Calls `f` with the lock dropped, then takes it back unless somebody holds it; `None` says that somebody does.
     /// The run must then end with [`Left::Contended`](super::Left::Contended).
     pub fn unlocked<R>(&mut self, f: impl FnOnce() -> R) -> (R, bool) {

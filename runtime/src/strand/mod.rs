@@ -14,7 +14,7 @@ use std::{any::Any, fmt, sync::Arc};
 
 use bufferevent_sync::{
     Mutex,
-    atomic::{AtomicU32, Ordering},
+    atomic::{AtomicU32, AtomicU64, Ordering},
 };
 
 pub use self::{
@@ -32,7 +32,7 @@ use crate::{
     protocol::{Finished, Posted, Reasons, StrandWord},
     scratch::Scratch,
     slots::Key,
-    task::Task,
+    task::{Task, hold_panic, isolate},
 };
 
 /// What a strand's lock protects, and what is done with it in a run.
@@ -41,6 +41,9 @@ pub trait Body: Sized + Send + 'static {
     type Outer: Send + Sync + 'static;
 
     /// Handles `reasons`. Called with the lock held; [`Held::unlocked`] drops it for the length of a call.
+    ///
+    /// The first run comes with [`Reasons::START`]. A run that panics is the last: the body is abandoned, and the panic
+    /// goes on up through the base's turn, or ends the runtime.
     fn run(held: &mut Held<'_, Self>, reasons: Reasons, lent: &mut Lent<'_>) -> Left;
 
     /// Ends the body without any callback: its base is gone.
@@ -77,6 +80,8 @@ pub struct Strand<B: Body> {
     home: Arc<BaseShared>,
     placement: Placement,
     cost: Cost,
+    /// Since when the strand waits to run, in nanoseconds of the clock; 0: it does not, or nobody keeps the time.
+    waiting: AtomicU64,
     outer: B::Outer,
     body: Mutex<B>,
 }
@@ -89,12 +94,16 @@ impl<B: Body> Strand<B> {
         outer: B::Outer,
         body: B,
     ) -> Arc<Self> {
+        let word = StrandWord::new();
+        // Its token goes with the strand to the base, which queues it: whatever is posted meanwhile joins the first run.
+        let _token = word.post(Reasons::START);
         Arc::new(Self {
-            word: StrandWord::new(),
+            word,
             key,
             home,
             placement,
             cost: Cost::default(),
+            waiting: AtomicU64::new(0),
             outer,
             body: Mutex::new(body),
         })
@@ -119,6 +128,16 @@ impl<B: Body> Strand<B> {
     pub fn arm(&self, deadline: Option<Time>) {
         // A base that is gone fires no timers.
         let _ = self.home.send_internal(Message::Arm(self.key, deadline));
+    }
+
+    /// Since when the strand waits to run; `None` if it does not, or if the runtime was not told to
+    /// [trace](crate::Builder::trace).
+    pub fn waiting_since(&self) -> Option<Time> {
+        // ORDER: Relaxed; a time for watchdogs, nothing is published through it.
+        match self.waiting.load(Ordering::Relaxed) {
+            0 => None,
+            nanos => Some(Time::from_nanos(nanos)),
+        }
     }
 
     /// Whether the calling thread is a worker of the strand's runtime, or inside a turn of its base.
@@ -151,11 +170,13 @@ impl<B: Body> Strand<B> {
 
     fn run_gated(self: &Arc<Self>, lent: &mut Lent<'_>) -> bool {
         let Some(mut reasons) = self.word.begin() else { return false };
+        self.unstamp();
         let mut guard = self.body.try_lock();
         loop {
             let Some(held) = guard.take() else {
                 // The lock is held elsewhere: park the token with its holder, then look once more, since the holder
                 // may have gone before it could see that.
+                self.stamp();
                 self.word.contend(reasons);
                 let Some(second) = self.body.try_lock() else { return false };
                 if !self.word.reclaim() {
@@ -163,12 +184,14 @@ impl<B: Body> Strand<B> {
                     return self.word.release(Reasons::EMPTY);
                 }
                 let Some(again) = self.word.begin() else { return false };
+                self.unstamp();
                 reasons = again;
                 guard = Some(second);
                 continue;
             };
             let mut held = Held::new(self, held);
-            let left = B::run(&mut held, reasons, lent);
+            let left = hold_panic(|| B::run(&mut held, reasons, lent));
+            let left = left.unwrap_or_else(|| self.panicked(&mut held));
             drop(held);
             return match left {
                 Left::Idle => self.finish(Reasons::EMPTY),
@@ -184,6 +207,33 @@ impl<B: Body> Strand<B> {
                     false
                 }
             };
+        }
+    }
+
+    /// Ends a body whose run panicked. If that was while the lock was dropped, and somebody took it, it is asked to close.
+    fn panicked(&self, held: &mut Held<'_, B>) -> Left {
+        self.home.counters.panics.add(1);
+        match held.relock() {
+            Some(body) => {
+                isolate(|| body.abandon(&self.outer));
+                Left::Dead
+            }
+            None => Left::Contended(Reasons::CLOSE),
+        }
+    }
+
+    /// Notes the time at which the strand began to wait, if the runtime keeps it.
+    fn stamp(&self) {
+        if self.home.trace {
+            // ORDER: Relaxed; see `waiting_since`.
+            self.waiting.store(self.home.clock.now().as_nanos().max(1), Ordering::Relaxed);
+        }
+    }
+
+    fn unstamp(&self) {
+        if self.home.trace {
+            // ORDER: Relaxed; see `waiting_since`.
+            self.waiting.store(0, Ordering::Relaxed);
         }
     }
 
@@ -209,12 +259,20 @@ pub(crate) trait AnyStrand: Send + Sync + Any {
     fn home(&self) -> &Arc<BaseShared>;
     fn placement(&self) -> Placement;
     fn cost(&self) -> &Cost;
-    fn describe(&self) -> String;
+    /// Notes that the strand waits from now on, if anybody keeps the time.
+    fn stamp(&self);
+    /// The strand for a dump, `None` if it has nothing to do.
+    fn describe_unless_idle(&self) -> Option<String>;
 }
 
 impl<B: Body> AnyStrand for Strand<B> {
     fn run(self: Arc<Self>, lent: &mut Lent<'_>) -> Option<Arc<dyn AnyStrand>> {
-        self.run_token(lent)
+        let token = self.run_token(lent);
+        if token.is_none() && self.word.is_dead() {
+            // The last owner of a dead strand drops the body, the user's part included.
+            isolate(|| drop(self));
+        }
+        token
     }
 
     fn post_reasons(&self, reasons: Reasons) -> bool {
@@ -234,10 +292,13 @@ impl<B: Body> AnyStrand for Strand<B> {
             }
             return;
         };
-        body.abandon(&self.outer);
-        drop(body);
+        let holding = guard::enter_held();
+        isolate(|| body.abandon(&self.outer));
+        drop((body, holding));
         self.word.kill();
         let _ = self.word.finish(Reasons::EMPTY);
+        self.unstamp();
+        isolate(|| drop(self));
     }
 
     fn home(&self) -> &Arc<BaseShared> {
@@ -252,13 +313,21 @@ impl<B: Body> AnyStrand for Strand<B> {
         &self.cost
     }
 
-    fn describe(&self) -> String {
-        format!("{:?} {:?}", self.key, self.word)
+    fn stamp(&self) {
+        self.stamp();
+    }
+
+    fn describe_unless_idle(&self) -> Option<String> {
+        let word = self.word.snapshot();
+        let waiting = self.waiting_since().map(|since| self.home.clock.now().since(since));
+        (word.is_queued() || word.is_running())
+            .then(|| format!("strand {:?} {:?} {word:?} waiting {waiting:?}", self.key, self.placement))
     }
 }
 
 /// Puts a strand's token into a queue: the calling worker's own, if it may run the strand, else its home base's inbox.
 pub(crate) fn enqueue(strand: Arc<dyn AnyStrand>) {
+    strand.stamp();
     let strand = match strand.placement() {
         Placement::Any => match lane::push(strand.home().pool, Task::Strand(strand)) {
             Ok(()) => return,
