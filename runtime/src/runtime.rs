@@ -196,12 +196,14 @@ impl Runtime {
                 return on_accept(accepted, base);
             }
             let on_accept = Arc::clone(&on_accept);
-            let posted = BaseHandle::new(Arc::clone(chosen)).post(move |base: &mut Base| {
+            let on_its_way = OnItsWay::to(Arc::clone(chosen));
+            BaseHandle::new(Arc::clone(chosen)).post(move |base: &mut Base| {
                 base.counters().accepted.add(1);
                 // The connection is closed by its drop; there is nobody to tell on this base.
                 let _ = on_accept(accepted, base);
-            });
-            Ok(posted?)
+                drop(on_its_way);
+            })?;
+            Ok(())
         })
     }
 }
@@ -242,6 +244,23 @@ impl Runtime {
             }
         }
         Ok(handles)
+    }
+}
+
+/// A connection that was placed on a base and has not arrived: it counts in the base's load, or a burst of accepts
+/// would all choose the same base.
+struct OnItsWay(Arc<BaseShared>);
+
+impl OnItsWay {
+    fn to(base: Arc<BaseShared>) -> Self {
+        base.object_added();
+        Self(base)
+    }
+}
+
+impl Drop for OnItsWay {
+    fn drop(&mut self) {
+        self.0.object_removed();
     }
 }
 

@@ -7,7 +7,10 @@ use std::{
     sync::Arc,
 };
 
-use crate::strand::{AnyStrand, Lent};
+use crate::{
+    clock::Clock,
+    strand::{AnyStrand, Lent},
+};
 
 /// One unit of work that any worker of the pool may run.
 pub(crate) enum Task {
@@ -19,11 +22,14 @@ pub(crate) enum Task {
 
 impl Task {
     /// Runs the task; `Some` goes back to the tail of a queue.
-    pub(crate) fn run(self, lent: &mut Lent<'_>) -> Option<Arc<dyn AnyStrand>> {
+    pub(crate) fn run(self, lent: &mut Lent<'_>, clock: &Clock) -> Option<Arc<dyn AnyStrand>> {
         match self {
             Self::Strand(strand) => strand.run(lent),
             Self::Call(call) => {
                 isolate(call);
+                if lent.timed {
+                    lent.now = clock.now();
+                }
                 None
             }
         }

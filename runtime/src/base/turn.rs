@@ -159,8 +159,8 @@ impl<A: Affinity> Base<A> {
         let task = lane.pop();
         let ran = confined || task.is_some();
         if let Some(task) = task {
-            let mut lent = Lent { scratch: &mut self.scratch, now: self.now };
-            if let Some(token) = task.run(&mut lent) {
+            let mut lent = Lent { scratch: &mut self.scratch, now: self.now, timed: false };
+            if let Some(token) = task.run(&mut lent, &self.shared.clock) {
                 self.enqueue(token);
             }
         }
@@ -340,7 +340,7 @@ impl<A: Affinity> Base<A> {
     }
 
     fn run_bound(&mut self, strand: Arc<dyn AnyStrand>) {
-        let mut lent = Lent { scratch: &mut self.scratch, now: self.now };
+        let mut lent = Lent { scratch: &mut self.scratch, now: self.now, timed: false };
         if let Some(token) = strand.run(&mut lent) {
             self.enqueue(token);
         }

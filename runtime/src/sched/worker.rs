@@ -30,8 +30,9 @@ use crate::{
 /// for help.
 const BATCH: Duration = Duration::from_micros(200);
 
-/// Confined runs between two looks at the clock.
-const RUNS_PER_LOOK: u32 = 16;
+/// Confined sources that run before the strands have their turn, and the other way round. A base's core goes into its
+/// slot and back once for a chunk of strands.
+const CHUNK: usize = 16;
 
 /// Confined runs that a watcher makes on a base it has taken over, before it puts it back.
 const RUNS_PER_RESCUE: usize = 64;
@@ -180,23 +181,21 @@ impl Running<'_> {
         base.begin_turn();
         self.now = base.now();
         let began = self.now;
-        let mut runs = 0;
         self.call_for_help();
         while !self.pool.is_stopping() {
-            let confined = base.run_confined();
-            let task = self.lane.pop();
-            if !confined && task.is_none() {
+            let confined = (0..CHUNK).take_while(|_| base.run_confined()).count();
+            let strands = !self.lane.deque.is_empty();
+            if confined == 0 && !strands {
                 break;
             }
-            if let Some(task) = task {
-                match self.run_beside(base, task) {
+            if confined > 0 {
+                self.now = self.pool.clock.now();
+            }
+            if strands {
+                match self.run_strands(base) {
                     Some(back) => base = back,
                     None => return None,
                 }
-            }
-            runs += 1;
-            if runs % RUNS_PER_LOOK == 0 {
-                self.now = self.pool.clock.now();
             }
             if self.now.since(began) > BATCH {
                 break;
@@ -206,15 +205,23 @@ impl Running<'_> {
         Some(base)
     }
 
-    /// Runs a task with the base in its slot, then takes the base back.
-    fn run_beside(&mut self, base: Box<Base<Movable>>, task: Task) -> Option<Box<Base<Movable>>> {
+    /// Runs a chunk of the deque. If others may need the base it lies in its slot meanwhile, and is taken back.
+    fn run_strands(&mut self, base: Box<Base<Movable>>) -> Option<Box<Base<Movable>>> {
         if !self.pool.is_shared() {
-            self.run(task);
+            (0..CHUNK).map_while(|_| self.lane.pop()).for_each(|task| self.run(task, false));
+            self.now = self.pool.clock.now();
             return Some(base);
         }
         let slot = &self.pool.bases[base.index()];
         slot.put(base);
-        self.run_timed(task);
+        let began = self.now;
+        for _ in 0..CHUNK {
+            let Some(task) = self.lane.pop() else { break };
+            self.run_timed(task);
+            if self.now.since(began) > BATCH {
+                break;
+            }
+        }
         slot.take()
     }
 
@@ -363,10 +370,12 @@ impl Running<'_> {
         self.run_timed(task);
     }
 
-    fn run(&mut self, task: Task) {
+    fn run(&mut self, task: Task, timed: bool) {
         self.shared().counters.runs.add(1);
-        let mut lent = Lent { scratch: &mut self.scratch, now: self.now };
-        if let Some(token) = task.run(&mut lent) {
+        let mut lent = Lent { scratch: &mut self.scratch, now: self.now, timed };
+        let token = task.run(&mut lent, &self.pool.clock);
+        self.now = lent.now;
+        if let Some(token) = token {
             enqueue(token);
         }
     }
@@ -374,23 +383,14 @@ impl Running<'_> {
     /// Runs a task and takes its time: for the decision to call for help, and for the watcher.
     fn run_timed(&mut self, task: Task) {
         let began = self.now;
-        let strand = match &task {
-            Task::Strand(strand) => Some(Arc::clone(strand)),
-            Task::Call(_) => None,
-        };
         if began >= self.next_wish {
             self.next_wish = began.saturating_add(WATCH_BRIEFLY / 2);
             self.pool.wish_watch(self.me, began.saturating_add(WATCH_BRIEFLY));
         }
         self.shared().begin_strand(began);
-        self.run(task);
+        self.run(task, true);
         self.shared().end_strand();
-        self.now = self.pool.clock.now();
-        let took = self.now.since(began);
-        if let Some(strand) = strand {
-            strand.cost().record(took.as_nanos() as u64);
-        }
-        if took > UNATTENDED {
+        if self.now.since(began) > UNATTENDED {
             self.pool.saw_long_strand(self.me, self.now);
         }
     }

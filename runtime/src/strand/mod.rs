@@ -57,6 +57,8 @@ pub struct Lent<'a> {
     pub scratch: &'a mut Scratch,
     /// The time of this turn.
     pub now: Time,
+    /// Whether the run's time is taken: `now` is the time of its end then.
+    pub(crate) timed: bool,
 }
 
 /// What a run of a strand leaves behind.
@@ -268,6 +270,11 @@ pub(crate) trait AnyStrand: Send + Sync + Any {
 impl<B: Body> AnyStrand for Strand<B> {
     fn run(self: Arc<Self>, lent: &mut Lent<'_>) -> Option<Arc<dyn AnyStrand>> {
         let token = self.run_token(lent);
+        if lent.timed {
+            let ended = self.home.clock.now();
+            self.cost.record(ended.since(lent.now).as_nanos() as u64);
+            lent.now = ended;
+        }
         if token.is_none() && self.word.is_dead() {
             // The last owner of a dead strand drops the body, the user's part included.
             isolate(|| drop(self));
