@@ -590,17 +590,10 @@ impl Bufferevent {
 
     pub(crate) fn connect_failed(&mut self, error: io::Error) {
         self.phase = Phase::Detached;
-        self.drop_fd();
-        self.pending.event(Event::Error { direction: None, cause: crate::event::Cause::Io(error) });
-    }
-
-    /// Closes the descriptor, or leaves it open if that was asked for (C-03, D19).
-    fn drop_fd(&mut self) {
         if self.options.contains(Options::CLOSE_ON_FREE) {
             self.socket = Socket::None;
-        } else if let Some(fd) = self.release_fd() {
-            let _stays_open = fd.into_raw_fd();
         }
+        self.pending.event(Event::Error { direction: None, cause: crate::event::Cause::Io(error) });
     }
 
     // ---- the end ----

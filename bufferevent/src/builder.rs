@@ -1,12 +1,12 @@
 //! How a bufferevent is made and started.
 
-use std::{fmt, marker::PhantomData, os::fd::IntoRawFd};
+use std::{fmt, marker::PhantomData};
 
 use bufferevent_runtime::{Base, BaseHandle, Placement, Reasons};
 use socket2::SockAddr;
 
 use crate::{
-    bufferevent::{Bufferevent, Home, Phase},
+    bufferevent::{Bufferevent, Home, Phase, Socket},
     confined::Confined,
     context::{Id, Place, Spot},
     error::{Error, Result},
@@ -15,7 +15,7 @@ use crate::{
     interest::{Direction, Interest},
     options::Options,
     shared::{Outer, Slot, Stack},
-    stream::Stream,
+    stream::{Checks, Stream},
 };
 
 /// Marks a [`Builder`] whose bufferevent will be confined to its base.
@@ -54,13 +54,13 @@ pub struct Builder<Kind = ConfinedKind, H = NoHandler> {
     kind: PhantomData<fn(Kind)>,
 }
 
-/// What is to be done with the descriptor at the start.
+/// What is to be done with the descriptor at the start. The bufferevent has it already.
 enum Begin {
     Nothing,
     /// It is connected.
-    Open(Stream),
+    Open(Checks),
     /// Its connect is under way.
-    Pending(Stream),
+    Pending(Checks),
     Connect(SockAddr),
 }
 
@@ -71,7 +71,7 @@ impl Bufferevent {
     /// `bufferevent_socket_new`. Differs: reading is on from the start.
     #[doc(alias = "bufferevent_socket_new")]
     pub fn socket(stream: impl Into<Stream>) -> Builder {
-        Builder::new(Begin::Open(stream.into()))
+        Builder::over(stream.into(), Begin::Open)
     }
 
     /// A bufferevent that connects to `address` when it is started. Reading is enabled.
@@ -88,7 +88,7 @@ impl Bufferevent {
     /// # Libevent
     /// `bufferevent_socket_connect` with no address.
     pub fn connect_pending(stream: impl Into<Stream>) -> Builder {
-        Builder::new(Begin::Pending(stream.into()))
+        Builder::over(stream.into(), Begin::Pending)
     }
 
     /// A bufferevent that has no socket yet: [`Bufferevent::set_fd`] or [`Bufferevent::connect_to`] gives it one. Reading
@@ -102,6 +102,13 @@ impl Bufferevent {
 }
 
 impl Builder {
+    fn over(stream: Stream, begin: impl FnOnce(Checks) -> Begin) -> Self {
+        let (fd, checks) = stream.into_parts();
+        let mut builder = Self::new(begin(checks));
+        builder.bufferevent.socket = Socket::Idle(fd);
+        builder
+    }
+
     fn new(begin: Begin) -> Self {
         let mut bufferevent = Bufferevent::new(Options::CLOSE_ON_FREE);
         bufferevent.enabled = Interest::BOTH;
@@ -264,35 +271,32 @@ impl<H> Builder<SharedKind, H> {
     }
 }
 
-/// Does all of a start that needs no base.
+/// Does all of a start that needs no base. Dropped by an error, the bufferevent closes its descriptor or leaves it open.
 fn prepare(
     mut bufferevent: Bufferevent<[(); 0]>,
     begin: Begin,
     error: Option<Error>,
 ) -> Result<Bufferevent<[(); 0]>> {
     let view: &mut Bufferevent = &mut bufferevent;
-    let result = match (error, begin) {
-        (Some(error), Begin::Open(stream) | Begin::Pending(stream)) => Err((error, Some(stream))),
-        (Some(error), _) => Err((error, None)),
-        (None, Begin::Nothing) => Ok(()),
-        (None, Begin::Open(stream)) => adopt(view, stream, Phase::Open),
-        (None, Begin::Pending(stream)) => adopt(view, stream, Phase::Connecting),
-        (None, Begin::Connect(address)) => view.connect_to(address).map_err(|error| (error, None)),
-    };
-    match result {
-        Ok(()) => Ok(bufferevent),
+    match (error, begin) {
+        (Some(error), _) => return Err(error),
+        (None, Begin::Nothing) => {}
+        (None, Begin::Open(checks)) => adopt(view, checks, Phase::Open)?,
+        (None, Begin::Pending(checks)) => adopt(view, checks, Phase::Connecting)?,
+        (None, Begin::Connect(address)) => view.connect_to(address)?,
+    }
+    Ok(bufferevent)
+}
+
+fn adopt(view: &mut Bufferevent, checks: Checks, phase: Phase) -> Result<()> {
+    let fd = view.take_fd().ok_or(Error::NotConnected)?;
+    match Stream::new(fd, checks).prepare() {
+        Ok(fd) => view.exchange(fd, phase).map(drop),
         Err((error, stream)) => {
-            if let Some(stream) = stream.filter(|_| !bufferevent.options.contains(Options::CLOSE_ON_FREE)) {
-                let _stays_open = std::os::fd::OwnedFd::from(stream).into_raw_fd();
-            }
+            view.socket = Socket::Idle(stream.into());
             Err(error)
         }
     }
-}
-
-fn adopt(view: &mut Bufferevent, stream: Stream, phase: Phase) -> Result<(), (Error, Option<Stream>)> {
-    let fd = stream.prepare().map_err(|(error, stream)| (error, Some(stream)))?;
-    view.exchange(fd, phase).map(drop).map_err(|error| (error, None))
 }
 
 impl<A: HandlerAffinity> Confined<A> {

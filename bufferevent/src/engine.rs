@@ -337,7 +337,10 @@ impl Bufferevent {
 
     /// The output is out: ends our side, and the whole if the peer's is ended too.
     fn half_close(&mut self) {
-        let ended = self.told.eof || self.fd().is_none_or(|fd| stream::shutdown_write(&fd).is_err());
+        // A descriptor that stays open is handed back as it is, for others to go on with (C-03, D19).
+        let ended = !self.options.contains(Options::CLOSE_ON_FREE)
+            || self.told.eof
+            || self.fd().is_none_or(|fd| stream::shutdown_write(&fd).is_err());
         if ended {
             return self.end();
         }

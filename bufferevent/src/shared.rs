@@ -119,6 +119,14 @@ impl Stack {
         }
     }
 
+    /// It is over: the handler is dropped, since it may keep a handle to this very strand.
+    fn finish(&mut self, outer: &Outer) {
+        self.slot = Slot::Locked(None);
+        let left = outer.left.lock().handler.take();
+        drop(left);
+        outer.finish(self.view().take_closed());
+    }
+
     fn panicked(&mut self) {
         self.base.counters().panics.add(1);
         self.view().abort();
@@ -194,8 +202,7 @@ impl Body for Stack {
     fn abandon(&mut self, outer: &Outer) {
         outer.mailbox.apply(self.view());
         self.view().abort();
-        self.slot = Slot::Locked(None);
-        outer.finish(self.view().take_closed());
+        self.finish(outer);
     }
 }
 
@@ -216,7 +223,7 @@ fn end(held: &mut Held<'_, Stack>, lent: &mut Lent<'_>) -> Left {
         Ended::Again => Left::Again(Reasons::USER),
         Ended::Defer => Left::Again(Reasons::DEFERRED),
         Ended::Over => {
-            strand.outer().finish(view.take_closed());
+            held.body().finish(strand.outer());
             Left::Dead
         }
     }

@@ -30,12 +30,20 @@ pub struct Stream {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Checks {
+pub(crate) struct Checks {
     is_stream: bool,
     is_nonblocking: bool,
 }
 
 impl Stream {
+    pub(crate) fn new(fd: OwnedFd, checks: Checks) -> Self {
+        Self { fd, checks }
+    }
+
+    pub(crate) fn into_parts(self) -> (OwnedFd, Checks) {
+        (self.fd, self.checks)
+    }
+
     /// Makes sure that it is a stream socket that does not block.
     pub(crate) fn prepare(self) -> Result<OwnedFd, (Error, Self)> {
         if !self.checks.is_stream && SockRef::from(&self.fd).r#type().ok() != Some(Type::STREAM) {
