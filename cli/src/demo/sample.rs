@@ -15,8 +15,8 @@ pub(super) struct Row {
     pub(super) strands: u64,
     /// Those that it stole from other workers.
     pub(super) steals: u64,
-    /// Times it called another worker for help, or another looked after its base.
-    pub(super) helps: u64,
+    /// Runs of the base's THREADSAFE connections that others stole from this worker.
+    pub(super) helped: u64,
     /// Nanoseconds the worker was awake.
     pub(super) busy_nanos: u64,
 }
@@ -42,7 +42,7 @@ impl Sample {
                 confined: counters.runs.get(),
                 strands: worker.runs.get(),
                 steals: worker.steals.get(),
-                helps: worker.calls.get() + worker.rescues.get(),
+                helped: counters.helped.get(),
                 busy_nanos: worker.busy_nanos.get(),
             }
         });
@@ -57,7 +57,7 @@ impl Sample {
             confined: now.confined.wrapping_sub(then.confined),
             strands: now.strands.wrapping_sub(then.strands),
             steals: now.steals.wrapping_sub(then.steals),
-            helps: now.helps.wrapping_sub(then.helps),
+            helped: now.helped.wrapping_sub(then.helped),
             busy_nanos: now.busy_nanos.wrapping_sub(then.busy_nanos),
         });
         Self { rows: rows.collect() }
@@ -71,7 +71,7 @@ impl Sample {
             confined: sum.confined + row.confined,
             strands: sum.strands + row.strands,
             steals: sum.steals + row.steals,
-            helps: sum.helps + row.helps,
+            helped: sum.helped + row.helped,
             busy_nanos: sum.busy_nanos + row.busy_nanos,
         })
     }

@@ -32,10 +32,11 @@ impl fmt::Display for Summary<'_> {
         writeln!(f, "  echoed     {:.0} MB/s each way", per_second(measured.bytes) / 1e6)?;
         writeln!(
             f,
-            "  latency    p50 {}, p99 {}, p99.9 {}",
+            "  latency    p50 {}, p99 {}, p99.9 {}, with {} requests under way",
             units::latency(latencies.percentile(50.0)),
             units::latency(latencies.percentile(99.0)),
-            units::latency(latencies.percentile(99.9))
+            units::latency(latencies.percentile(99.9)),
+            units::count(ended.connected as u64)
         )?;
         writeln!(f, "  checked    {} bytes", units::count(ended.totals.received))?;
         write!(f, "  {}", self.verdict())

@@ -20,8 +20,8 @@ impl fmt::Display for Bases<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "  {:>5}  {:>11}  {:>11}  {:>13}  {:>15}  {:>9}  {:>7}  {:>5}",
-            "base", "connections", "events", "confined runs", "THREADSAFE runs", "steals", "helps", "busy"
+            "  {:>5}  {:>11}  {:>11}  {:>13}  {:>15}  {:>8}  {:>8}  {:>5}",
+            "base", "connections", "events", "confined runs", "THREADSAFE runs", "steals", "helped", "busy"
         )?;
         for (index, row) in self.sample.rows.iter().enumerate() {
             self.row(f, &index.to_string(), row, 1)?;
@@ -34,14 +34,14 @@ impl Bases<'_> {
     fn row(&self, f: &mut fmt::Formatter<'_>, name: &str, row: &Row, workers: usize) -> fmt::Result {
         writeln!(
             f,
-            "  {:>5}  {:>11}  {:>11}  {:>13}  {:>15}  {:>9}  {:>7}  {:>5}",
+            "  {:>5}  {:>11}  {:>11}  {:>13}  {:>15}  {:>8}  {:>8}  {:>5}",
             name,
             units::count(row.connections),
             units::count(row.events),
             units::count(row.confined),
             units::count(row.strands),
             units::count(row.steals),
-            units::count(row.helps),
+            units::count(row.helped),
             self.share(row.busy_nanos, workers)
         )
     }
