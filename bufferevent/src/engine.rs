@@ -224,12 +224,12 @@ impl Bufferevent {
         }
         self.note_full();
         let Some(fd) = self.fd() else { return false };
-        let attempted = self.output.len().min(self.write.max_single);
+        let most = self.output.len().min(self.write.max_single);
         let front = self.output.front();
-        let sent = if front.len() >= attempted {
-            stream::transmit_one(fd, &front[..attempted])
+        let (sent, attempted) = if front.len() >= most {
+            (stream::transmit_one(fd, &front[..most]), most)
         } else {
-            stream::transmit(fd, self.output.chunks(), attempted)
+            stream::transmit(fd, self.output.chunks(), most)
         };
         match sent {
             Io::Done(n) => self.after_write(n, attempted),

@@ -133,8 +133,13 @@ pub(crate) fn transmit_one(fd: BorrowedFd<'_>, chunk: &[u8]) -> Io {
     outcome(|| send(fd, chunk, SendFlags::NOSIGNAL))
 }
 
-/// Sends at most `max` bytes of `chunks`, in one system call.
-pub(crate) fn transmit<'a>(fd: BorrowedFd<'_>, chunks: impl Iterator<Item = &'a [u8]>, max: usize) -> Io {
+/// Sends at most `max` bytes of `chunks`, in one system call, and tells how many were offered to it: fewer if they are in
+/// too many pieces.
+pub(crate) fn transmit<'a>(
+    fd: BorrowedFd<'_>,
+    chunks: impl Iterator<Item = &'a [u8]>,
+    max: usize,
+) -> (Io, usize) {
     let mut slices = [IoSlice::new(&[]); PIECES];
     let (mut used, mut left) = (0, max);
     for chunk in chunks.take(PIECES) {
@@ -146,7 +151,9 @@ pub(crate) fn transmit<'a>(fd: BorrowedFd<'_>, chunks: impl Iterator<Item = &'a 
         slices[used] = IoSlice::new(chunk);
         used += 1;
     }
-    outcome(|| sendmsg(fd, &slices[..used], &mut SendAncillaryBuffer::default(), SendFlags::NOSIGNAL))
+    let sent =
+        outcome(|| sendmsg(fd, &slices[..used], &mut SendAncillaryBuffer::default(), SendFlags::NOSIGNAL));
+    (sent, max - left)
 }
 
 /// A connect that was begun.
