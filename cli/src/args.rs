@@ -29,10 +29,11 @@ pub(crate) enum Command {
 }
 
 /// The arguments of a server.
-///
-/// SIGTERM or SIGINT ends it gracefully: what was received is answered, at most for the grace; a second one ends it at
-/// once.
 #[derive(Debug, ClapArgs)]
+#[command(
+    after_help = "SIGTERM or SIGINT ends the server with exit code 0: it accepts no more, and writes out what \
+    it owes, for the grace at most. A second signal ends it at once, with 128 and the signal's number."
+)]
 pub(crate) struct Serve {
     /// Address to listen on, such as 127.0.0.1:7000; port 0 takes a free one, which the first line of output tells
     #[arg(long, value_name = "ADDR", value_parser = address)]
@@ -62,10 +63,11 @@ pub(crate) struct Serve {
 }
 
 /// The arguments of the load generator.
-///
-/// Each connection has one request under way at a time. The exit code is 0 only if there was no error and every byte
-/// came back as it was sent.
 #[derive(Debug, ClapArgs)]
+#[command(
+    after_help = "Each connection has one request under way at a time. The exit code is 0 only if no connection \
+    failed and, in echo mode, every byte came back in its place."
+)]
 pub(crate) struct Load {
     /// Address of the server, such as 127.0.0.1:7000
     #[arg(long, value_name = "ADDR", value_parser = address)]
@@ -113,6 +115,7 @@ impl Mode {
 
 /// The arguments of the demo.
 #[derive(Debug, ClapArgs)]
+#[command(after_help = "The exit code is 0 only if every byte came back in its place.")]
 pub(crate) struct Demo {
     /// Seconds of traffic
     #[arg(long, value_name = "N", default_value = "8", value_parser = clap::value_parser!(u64).range(1..=3600))]
