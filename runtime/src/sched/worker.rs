@@ -238,7 +238,8 @@ impl Running<'_> {
 
     /// What a sleeper asks once more after it has announced itself.
     fn has_other_duty(&self, watching: bool) -> bool {
-        self.pool.is_stopping() || !watching && self.pool.is_shared() && self.pool.wants_watch(self.now)
+        let ends = self.pool.is_stopping() || task::has_escaped();
+        ends || !watching && self.pool.is_shared() && self.pool.wants_watch(self.now)
     }
 
     fn falls_asleep(&self) {
