@@ -1,0 +1,225 @@
+//! Handlers that are replaced, that start others, that stop their base.
+
+use std::sync::Arc;
+
+use bufferevent::{Bufferevent, Interest, NoHandler, Trigger, Turned};
+use bufferevent_sync::Mutex;
+
+use crate::harness::{Actor, Call, Conn, Drive, Set, each, each_by_hand, each_of, unix_pair};
+
+#[test]
+fn a_handler_replaced_in_a_callback_gets_no_more_calls() {
+    // C-07, C-22, D3: whichever callback replaces it, the next one of the same run is the new handler's
+    for first in [Call::Read, Call::Write, Call::User(1)] {
+        each(|config| {
+            let mut world = config.world();
+            let (conn, _peer) = config.start_with(
+                &mut world,
+                |builder| builder,
+                move |cx, call| {
+                    if *call == first {
+                        let heir = Actor::heir(cx.log(), 1, |_, _| {});
+                        cx.replace(heir);
+                    }
+                },
+            );
+            world
+                .with(&conn, |b| {
+                    b.trigger(Interest::BOTH, Trigger::IGNORE_WATERMARKS);
+                    b.trigger_event(1, Trigger::PLAIN);
+                    b.trigger_event(2, Trigger::PLAIN);
+                })
+                .unwrap();
+            world.until_called(&conn, Call::User(2), 1);
+            let told: Vec<_> = conn.log.entries().iter().map(|entry| (entry.call, entry.actor)).collect();
+            let order = [Call::Read, Call::Write, Call::User(1), Call::User(2)];
+            let at = order.iter().position(|call| *call == first).unwrap();
+            let expected = order.iter().enumerate().map(|(i, call)| (*call, u32::from(i > at)));
+            assert_eq!(told, expected.collect::<Vec<_>>());
+        });
+    }
+}
+
+#[test]
+fn a_handler_replaced_by_a_guard_gets_no_more_calls() {
+    // C-07, D3: no ghosts of what was due before
+    each_of(Set::is_shared, |config| {
+        let mut world = config.world();
+        let (conn, _peer) = config.start(&mut world);
+        let heir = Actor::heir(&conn.log, 1, |_, _| {});
+        {
+            let mut guard = conn.handle().lock().unwrap();
+            guard.trigger_event(1, Trigger::PLAIN);
+            match config.set {
+                Set::SharedUnlock => guard.set_unlocked_handler(heir).unwrap(),
+                _ => guard.set_handler(heir).unwrap(),
+            }
+        }
+        world.until_called(&conn, Call::User(1), 1);
+        assert_eq!(conn.log.entries()[0].actor, 1);
+    });
+}
+
+#[test]
+fn a_replaced_handler_is_dropped() {
+    // C-07
+    each(|config| {
+        let mut world = config.world();
+        let alive = Arc::new(());
+        let held = Arc::clone(&alive);
+        let (conn, _peer) = config.start_with(
+            &mut world,
+            |builder| builder,
+            move |cx, _| {
+                let _held = &held;
+                let heir = Actor::heir(cx.log(), 1, |_, _| {});
+                cx.replace(heir);
+            },
+        );
+        world.with(&conn, |b| b.trigger_event(1, Trigger::PLAIN)).unwrap();
+        world.until("the old handler to be dropped", || Arc::strong_count(&alive) == 1);
+    });
+}
+
+#[test]
+fn a_handler_is_dropped_when_its_bufferevent_has_ended() {
+    // C-33: also one that keeps a handle to its own bufferevent, and whoever else keeps one
+    each(|config| {
+        let mut world = config.world();
+        let alive = Arc::new(());
+        let (held, own) = (Arc::clone(&alive), Arc::new(Mutex::new(None::<Conn>)));
+        let mine = Arc::clone(&own);
+        let (conn, _peer) = config.start_with(
+            &mut world,
+            |builder| builder,
+            move |_, _| {
+                let _held = (&held, &mine);
+            },
+        );
+        *own.lock() = Some(conn.clone());
+        drop(own);
+        world.abort(&conn);
+        world.until_gone(&conn);
+        world.until("the handler to be dropped", || Arc::strong_count(&alive) == 1);
+        world.until_empty();
+    });
+}
+
+#[test]
+fn a_callback_starts_another_bufferevent_on_its_base() {
+    // C-01, D16: confined and with a strand, from confined and from strands
+    each_of(
+        |set| set != Set::SharedUnlock,
+        |config| {
+            for set in [Set::Confined, Set::SharedDefer] {
+                let mut world = config.world();
+                let (ours, mut other_peer) = unix_pair();
+                let made =
+                    Arc::new(Mutex::new(Some((Bufferevent::socket(ours), Actor::new(&world, |_, _| {})))));
+                let started = Arc::new(Mutex::new(None));
+                let theirs = Arc::clone(&started);
+                let (conn, _peer) = config.start_with(
+                    &mut world,
+                    |builder| builder,
+                    move |cx, _| {
+                        let (builder, actor) = made.lock().take().unwrap();
+                        *theirs.lock() = Some(cx.start(set, builder, actor).unwrap());
+                    },
+                );
+                world.with(&conn, |b| b.trigger_event(1, Trigger::PLAIN)).unwrap();
+                world.until_called(&conn, Call::User(1), 1);
+                let pinned_strand = matches!(world.drive, Drive::Pinned(_)) && config.set.is_shared();
+                let result = started.lock().take().unwrap();
+                if pinned_strand && set == Set::Confined {
+                    // A strand's context is that of a movable base.
+                    assert!(result.is_err());
+                    continue;
+                }
+                let other = result.unwrap();
+                world.send(&mut other_peer, b"hello");
+                world.until_called(&other, Call::Read, 1);
+                world.with(&other, |b| b.write(b"back").unwrap()).unwrap();
+                assert_eq!(world.receive(&mut other_peer, 4), b"back");
+            }
+        },
+    );
+}
+
+#[test]
+fn a_callback_closes_another_bufferevent() {
+    // C-33, D3
+    each(|config| {
+        let mut world = config.world();
+        let (first, mut first_peer) = config.start(&mut world);
+        let victim = first.clone();
+        let (second, _peer) =
+            config.start_with(&mut world, |builder| builder, move |cx, _| cx.close_other(&victim));
+        world.with(&second, |b| b.trigger_event(1, Trigger::PLAIN)).unwrap();
+        assert_eq!(world.receive_all(&mut first_peer), b"");
+        world.until_called(&second, Call::User(1), 1);
+        assert_eq!(first.log.calls(), []);
+        drop(first_peer);
+        world.until_gone(&first);
+    });
+}
+
+#[test]
+fn without_a_handler_data_is_still_received() {
+    // C-07: callbacks may be none at all
+    each_by_hand(|config| {
+        let mut world = config.world();
+        let (ours, mut peer) = unix_pair();
+        let builder = Bufferevent::socket(ours).handler(NoHandler);
+        match &mut world.drive {
+            Drive::Pinned(base) => {
+                builder.start(base).unwrap();
+            }
+            Drive::Movable(base) => {
+                builder.start(base).unwrap();
+            }
+            Drive::Threads { .. } => unreachable!(),
+        }
+        world.send(&mut peer, b"into the void");
+        drop(peer);
+        world.settle();
+        assert_eq!(world.objects(), 1, "it lives until it is closed");
+    });
+}
+
+#[test]
+fn a_callback_ends_the_loop_and_the_rest_runs_when_it_goes_on() {
+    // C-35 and event_base_loopbreak: no callback starts after it
+    for breaking in [false, true] {
+        each_by_hand(|config| {
+            if config.set.is_shared() {
+                return;
+            }
+            let mut world = config.world();
+            let (conn, _peer) = config.start_with(
+                &mut world,
+                |builder| builder,
+                move |cx, call| {
+                    if *call == Call::User(1) {
+                        cx.stop_base(breaking);
+                    }
+                },
+            );
+            world
+                .with(&conn, |b| {
+                    b.trigger_event(1, Trigger::PLAIN);
+                    b.trigger_event(2, Trigger::PLAIN);
+                })
+                .unwrap();
+            let ended = match &mut world.drive {
+                Drive::Pinned(base) => base.run().unwrap(),
+                Drive::Movable(base) => base.run().unwrap(),
+                Drive::Threads { .. } => unreachable!(),
+            };
+            let expected = if breaking { Turned::Broken } else { Turned::Exited };
+            assert_eq!(ended, expected);
+            if !breaking {
+                assert_eq!(conn.log.calls(), [Call::User(1), Call::User(2)]);
+            }
+        });
+    }
+}

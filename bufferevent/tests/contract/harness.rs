@@ -1,0 +1,976 @@
+//! What hides the differences: how a bufferevent is made, locked and driven, and who its peer is.
+//!
+//! A test is one body, called with every [`Config`]: a [`Kind`] of bufferevent, a [`Set`] of options, a [`Shape`] of
+//! bases and workers and a selector. The body starts bufferevents in a [`World`], whose handlers write down each
+//! callback in a [`Log`] and then run the test's script; the peer is a plain non-blocking socket of the standard
+//! library. Nothing sleeps to synchronise: [`World::until`] waits for a condition, and fails after [`LIMIT`].
+//!
+//! A new kind is one more row of [`KINDS`].
+
+use std::{
+    fmt,
+    io::{self, Read as _, Write as _},
+    net::{Shutdown, TcpListener, TcpStream},
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::net::UnixStream,
+    },
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use bufferevent::{
+    Base, BaseExt, BaseHandle, Bufferevent, Builder, Cause, Closed, Context, Direction, Error, Event, Guard,
+    Handle, Handler, Id, Interest, IntoHandler, Movable, Pinned, Place, Result, Runtime, Trigger, Turned,
+    UnlockedHandler,
+    runtime::{Clock, SelectorKind},
+};
+use bufferevent_sync::{Condvar, Mutex};
+use socket2::SockRef;
+
+/// How long a condition may take to come true. Only a failing test waits as long.
+pub(crate) const LIMIT: Duration = Duration::from_secs(20);
+
+// ---- configurations ----
+
+/// One way to run a body.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Config {
+    pub(crate) kind: Kind,
+    pub(crate) set: Set,
+    pub(crate) shape: Shape,
+    pub(crate) selector: SelectorKind,
+}
+
+/// A kind of bufferevent, over a fresh connection.
+#[derive(Clone, Copy)]
+pub(crate) struct Kind {
+    pub(crate) name: &'static str,
+    /// Makes a bufferevent that is not started, and its peer.
+    pub(crate) open: fn() -> (Builder, Peer),
+}
+
+pub(crate) const KINDS: [Kind; 2] = [
+    Kind { name: "socket over a Unix pair", open: || over(unix_pair()) },
+    Kind { name: "socket over TCP", open: || over(tcp_pair()) },
+];
+
+/// The options that say how callbacks are called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Set {
+    Confined,
+    ConfinedDefer,
+    Shared,
+    SharedDefer,
+    SharedUnlock,
+}
+
+pub(crate) const SETS: [Set; 5] =
+    [Set::Confined, Set::ConfinedDefer, Set::Shared, Set::SharedDefer, Set::SharedUnlock];
+
+impl Set {
+    pub(crate) fn is_shared(self) -> bool {
+        matches!(self, Self::Shared | Self::SharedDefer | Self::SharedUnlock)
+    }
+
+    pub(crate) fn is_deferred(self) -> bool {
+        matches!(self, Self::ConfinedDefer | Self::SharedDefer | Self::SharedUnlock)
+    }
+}
+
+/// Who drives how many bases.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// One `Base<Pinned>`, turned by the test.
+    Pinned,
+    /// One `Base<Movable>`, turned by the test.
+    Movable,
+    Threads {
+        workers: usize,
+        bases: usize,
+    },
+}
+
+const ONE: Shape = Shape::Threads { workers: 1, bases: 1 };
+const TWO: Shape = Shape::Threads { workers: 2, bases: 2 };
+const MORE_BASES: Shape = Shape::Threads { workers: 1, bases: 2 };
+
+const DRIVEN: [(Shape, SelectorKind); 11] = [
+    (Shape::Pinned, SelectorKind::Best),
+    (Shape::Pinned, SelectorKind::Portable),
+    (Shape::Pinned, SelectorKind::PortableWithoutEdges),
+    (Shape::Movable, SelectorKind::Best),
+    (ONE, SelectorKind::Best),
+    (ONE, SelectorKind::PortableWithoutEdges),
+    (TWO, SelectorKind::Best),
+    (TWO, SelectorKind::Portable),
+    (TWO, SelectorKind::PortableWithoutEdges),
+    (MORE_BASES, SelectorKind::Best),
+    (MORE_BASES, SelectorKind::Portable),
+];
+
+/// Runs `body` with every configuration.
+pub(crate) fn each(body: impl Fn(Config)) {
+    for config in configs() {
+        run(config, &body);
+    }
+}
+
+/// Runs `body` with every configuration whose option set passes.
+pub(crate) fn each_of(sets: impl Fn(Set) -> bool, body: impl Fn(Config)) {
+    for config in configs().filter(|config| sets(config.set)) {
+        run(config, &body);
+    }
+}
+
+/// Runs `body` with every configuration that the test itself drives, on its own thread.
+pub(crate) fn each_by_hand(body: impl Fn(Config)) {
+    for config in configs().filter(|config| !matches!(config.shape, Shape::Threads { .. })) {
+        run(config, &body);
+    }
+}
+
+fn configs() -> impl Iterator<Item = Config> {
+    KINDS.into_iter().flat_map(|kind| {
+        SETS.into_iter().flat_map(move |set| {
+            DRIVEN.into_iter().map(move |(shape, selector)| Config { kind, set, shape, selector })
+        })
+    })
+}
+
+fn run(config: Config, body: &impl Fn(Config)) {
+    struct Named(Config);
+    impl Drop for Named {
+        fn drop(&mut self) {
+            if thread::panicking() {
+                eprintln!("with {:?}", self.0);
+            }
+        }
+    }
+    let _named = Named(config);
+    body(config);
+}
+
+impl fmt::Debug for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+impl Config {
+    pub(crate) fn world(self) -> World {
+        self.world_with(Clock::monotonic())
+    }
+
+    pub(crate) fn world_with(self, clock: Clock) -> World {
+        World::new(self.shape, self.selector, clock)
+    }
+
+    /// Starts a bufferevent of this kind with these options; its handler only writes down.
+    pub(crate) fn start(self, world: &mut World) -> (Conn, Peer) {
+        self.start_with(world, |builder| builder, |_, _| {})
+    }
+
+    /// The same with settings, and with a script that each callback runs.
+    pub(crate) fn start_with(
+        self,
+        world: &mut World,
+        set_up: impl FnOnce(Builder) -> Builder,
+        script: impl Fn(&mut Cx<'_, '_>, &Call) + Send + Sync + 'static,
+    ) -> (Conn, Peer) {
+        let (builder, peer) = (self.kind.open)();
+        let actor = Actor::new(world, script);
+        (world.start(self.set, set_up(builder), actor).unwrap(), peer)
+    }
+}
+
+// ---- what is told ----
+
+/// One callback.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Call {
+    Read,
+    Write,
+    Connected,
+    Eof,
+    Failed(Option<Direction>),
+    Drained,
+    InputFull,
+    Closed,
+    User(u16),
+}
+
+/// A callback, and what the bufferevent looked like when it began.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entry {
+    pub(crate) call: Call,
+    pub(crate) input: usize,
+    pub(crate) output: usize,
+    pub(crate) enabled: Interest,
+    /// Which handler was called.
+    pub(crate) actor: u32,
+}
+
+/// What the callbacks of one bufferevent wrote down.
+#[derive(Clone)]
+pub(crate) struct Log {
+    synced: Arc<Mutex<Written>>,
+    signal: Arc<Signal>,
+}
+
+#[derive(Default)]
+struct Written {
+    entries: Vec<Entry>,
+    data: Vec<u8>,
+    cause: Option<io::ErrorKind>,
+    closed: Option<Closed>,
+    inside: bool,
+    overlapped: bool,
+}
+
+/// Wakes whoever waits for a condition.
+#[derive(Default)]
+struct Signal {
+    lock: Mutex<()>,
+    changed: Condvar,
+}
+
+impl Log {
+    fn new(signal: &Arc<Signal>) -> Self {
+        Self { synced: Arc::default(), signal: Arc::clone(signal) }
+    }
+
+    /// The callbacks so far.
+    pub(crate) fn calls(&self) -> Vec<Call> {
+        self.synced.lock().entries.iter().map(|entry| entry.call).collect()
+    }
+
+    pub(crate) fn entries(&self) -> Vec<Entry> {
+        self.synced.lock().entries.clone()
+    }
+
+    pub(crate) fn count(&self, call: Call) -> usize {
+        self.synced.lock().entries.iter().filter(|entry| entry.call == call).count()
+    }
+
+    /// Whether a callback is running.
+    pub(crate) fn is_inside(&self) -> bool {
+        self.synced.lock().inside
+    }
+
+    pub(crate) fn has(&self, call: Call) -> bool {
+        self.count(call) > 0
+    }
+
+    /// Bytes that scripts have put here by [`Cx::take`].
+    pub(crate) fn data(&self) -> Vec<u8> {
+        self.synced.lock().data.clone()
+    }
+
+    pub(crate) fn data_len(&self) -> usize {
+        self.synced.lock().data.len()
+    }
+
+    pub(crate) fn clear(&self) {
+        self.synced.lock().entries.clear();
+    }
+
+    /// Why the last error event came.
+    pub(crate) fn cause(&self) -> Option<io::ErrorKind> {
+        self.synced.lock().cause
+    }
+
+    /// What the `Closed` event brought, once.
+    pub(crate) fn closed(&self) -> Option<Closed> {
+        self.synced.lock().closed.take()
+    }
+}
+
+/// A handler of every kind: writes down each callback, then runs the script.
+#[derive(Clone)]
+pub(crate) struct Actor {
+    pub(crate) log: Log,
+    number: u32,
+    script: Arc<dyn Fn(&mut Cx<'_, '_>, &Call) + Send + Sync>,
+}
+
+impl Actor {
+    pub(crate) fn new(
+        world: &World,
+        script: impl Fn(&mut Cx<'_, '_>, &Call) + Send + Sync + 'static,
+    ) -> Self {
+        Self { log: Log::new(&world.signal), number: 0, script: Arc::new(script) }
+    }
+
+    /// Another handler that writes into the same log, under a number of its own.
+    pub(crate) fn heir(
+        log: &Log,
+        number: u32,
+        script: impl Fn(&mut Cx<'_, '_>, &Call) + Send + Sync + 'static,
+    ) -> Self {
+        Self { log: log.clone(), number, script: Arc::new(script) }
+    }
+
+    fn act(&mut self, mut cx: Cx<'_, '_>, call: Call) {
+        struct Inside(Log);
+        impl Drop for Inside {
+            fn drop(&mut self) {
+                self.0.synced.lock().inside = false;
+                drop(self.0.signal.lock.lock());
+                self.0.signal.changed.notify_all();
+            }
+        }
+        let entry = Entry {
+            call,
+            input: cx.input().len(),
+            output: cx.output().len(),
+            enabled: cx.enabled(),
+            actor: self.number,
+        };
+        {
+            let mut written = self.log.synced.lock();
+            written.entries.push(entry);
+            written.overlapped |= std::mem::replace(&mut written.inside, true);
+        }
+        let _inside = Inside(self.log.clone());
+        cx.log = Some(self.log.clone());
+        (self.script)(&mut cx, &call);
+    }
+
+    fn note(&self, event: Event) -> Call {
+        match event {
+            Event::Connected => Call::Connected,
+            Event::Eof => Call::Eof,
+            Event::Error { direction, cause } => {
+                if let Cause::Io(error) = cause {
+                    self.log.synced.lock().cause = Some(error.kind());
+                }
+                Call::Failed(direction)
+            }
+            Event::Drained => Call::Drained,
+            Event::InputFull => Call::InputFull,
+            Event::User(bits) => Call::User(bits),
+            Event::Closed(closed) => {
+                let before = self.log.synced.lock().closed.replace(*closed);
+                assert!(before.is_none(), "closed twice");
+                Call::Closed
+            }
+            other => panic!("an event that the harness does not know: {other:?}"),
+        }
+    }
+
+    fn unlocked(&mut self, handle: &Handle, call: Call) {
+        // Closed meanwhile by somebody else: there is nothing left to look at.
+        if let Ok(mut guard) = handle.lock() {
+            self.act(Cx::new(View::Guard(&mut guard)), call);
+        }
+    }
+}
+
+impl Handler<Pinned> for Actor {
+    fn on_read(&mut self, cx: &mut Context<'_, Pinned>) {
+        self.act(Cx::new(View::Pinned(cx)), Call::Read);
+    }
+
+    fn on_write(&mut self, cx: &mut Context<'_, Pinned>) {
+        self.act(Cx::new(View::Pinned(cx)), Call::Write);
+    }
+
+    fn on_event(&mut self, cx: &mut Context<'_, Pinned>, event: Event) {
+        let call = self.note(event);
+        self.act(Cx::new(View::Pinned(cx)), call);
+    }
+}
+
+impl Handler for Actor {
+    fn on_read(&mut self, cx: &mut Context<'_>) {
+        self.act(Cx::new(View::Movable(cx)), Call::Read);
+    }
+
+    fn on_write(&mut self, cx: &mut Context<'_>) {
+        self.act(Cx::new(View::Movable(cx)), Call::Write);
+    }
+
+    fn on_event(&mut self, cx: &mut Context<'_>, event: Event) {
+        let call = self.note(event);
+        self.act(Cx::new(View::Movable(cx)), call);
+    }
+}
+
+impl UnlockedHandler for Actor {
+    fn on_read(&mut self, bufferevent: &Handle) {
+        self.unlocked(bufferevent, Call::Read);
+    }
+
+    fn on_write(&mut self, bufferevent: &Handle) {
+        self.unlocked(bufferevent, Call::Write);
+    }
+
+    fn on_event(&mut self, bufferevent: &Handle, event: Event) {
+        let call = self.note(event);
+        self.unlocked(bufferevent, call);
+    }
+}
+
+/// A callback's view of its bufferevent, to which it derefs: a context, or a guard in an unlocked callback.
+pub(crate) struct Cx<'a, 'b> {
+    view: View<'a, 'b>,
+    log: Option<Log>,
+}
+
+enum View<'a, 'b> {
+    Pinned(&'a mut Context<'b, Pinned>),
+    Movable(&'a mut Context<'b>),
+    Guard(&'a mut Guard<'b>),
+}
+
+impl<'a, 'b> Cx<'a, 'b> {
+    fn new(view: View<'a, 'b>) -> Self {
+        Self { view, log: None }
+    }
+
+    /// The log of the handler that is running.
+    pub(crate) fn log(&self) -> &Log {
+        self.log.as_ref().unwrap()
+    }
+
+    /// Moves the input to the log.
+    pub(crate) fn take(&mut self) {
+        let bytes = self.input().to_vec();
+        self.input().drain(bytes.len()).unwrap();
+        self.log().synced.lock().data.extend(bytes);
+    }
+
+    /// Replaces the handler.
+    pub(crate) fn replace(&mut self, actor: Actor) {
+        match &mut self.view {
+            View::Pinned(cx) => cx.set_handler(actor),
+            View::Movable(cx) => cx.set_handler(actor),
+            View::Guard(guard) => guard.set_unlocked_handler(actor).unwrap(),
+        }
+    }
+
+    /// This bufferevent's own handle, where a context has one.
+    pub(crate) fn handle(&self) -> Option<Handle> {
+        match &self.view {
+            View::Movable(cx) => cx.handle(),
+            View::Pinned(_) | View::Guard(_) => None,
+        }
+    }
+
+    /// Closes another bufferevent of the same world.
+    pub(crate) fn close_other(&mut self, other: &Conn) {
+        match (&mut self.view, &other.who) {
+            (_, Who::Shared(handle)) => handle.close(),
+            (View::Pinned(cx), Who::Confined(id)) => cx.get(*id).unwrap().close(),
+            (View::Movable(cx), Who::Confined(id)) => match cx.get(*id) {
+                Ok(other) => other.close(),
+                // It lives on another base.
+                Err(_) => {
+                    let (id, base) = (*id, other.home.as_ref().unwrap());
+                    base.post(move |base| base.bufferevent(id).unwrap().close()).unwrap();
+                }
+            },
+            (View::Guard(_), Who::Confined(_)) => unreachable!("all of a test are of one set"),
+        }
+    }
+
+    /// Ends the loop of the base.
+    pub(crate) fn stop_base(&mut self, now: bool) {
+        match &mut self.view {
+            View::Pinned(cx) => stop(cx.base().unwrap(), now),
+            View::Movable(cx) => stop(cx.base().unwrap(), now),
+            View::Guard(_) => unreachable!("a guard has no base to stop"),
+        }
+    }
+
+    /// Starts another bufferevent on the base of this one, where a context can.
+    pub(crate) fn start(&mut self, set: Set, builder: Builder, actor: Actor) -> Option<Result<Conn>> {
+        match &mut self.view {
+            View::Pinned(cx) => Some(launch(set, builder, actor, *cx, None)),
+            View::Movable(cx) => {
+                let home = cx.base_handle();
+                Some(launch(set, builder, actor, *cx, Some(home)))
+            }
+            View::Guard(_) => None,
+        }
+    }
+}
+
+impl std::ops::Deref for Cx<'_, '_> {
+    type Target = Bufferevent;
+
+    fn deref(&self) -> &Bufferevent {
+        match &self.view {
+            View::Pinned(cx) => cx,
+            View::Movable(cx) => cx,
+            View::Guard(guard) => guard,
+        }
+    }
+}
+
+impl std::ops::DerefMut for Cx<'_, '_> {
+    fn deref_mut(&mut self) -> &mut Bufferevent {
+        match &mut self.view {
+            View::Pinned(cx) => cx,
+            View::Movable(cx) => cx,
+            View::Guard(guard) => guard,
+        }
+    }
+}
+
+// ---- the world ----
+
+/// Bases, and whoever drives them.
+pub(crate) struct World {
+    pub(crate) drive: Drive,
+    signal: Arc<Signal>,
+    logs: Vec<Log>,
+    next_base: usize,
+}
+
+pub(crate) enum Drive {
+    Pinned(Base<Pinned>),
+    Movable(Base<Movable>),
+    Threads { runtime: Runtime, running: Option<JoinHandle<()>> },
+}
+
+/// A started bufferevent.
+#[derive(Clone)]
+pub(crate) struct Conn {
+    pub(crate) who: Who,
+    pub(crate) log: Log,
+    /// The base that a runtime put it on.
+    home: Option<BaseHandle>,
+}
+
+#[derive(Clone)]
+pub(crate) enum Who {
+    Confined(Id),
+    Shared(Handle),
+}
+
+impl Conn {
+    /// The handle of a THREADSAFE one.
+    pub(crate) fn handle(&self) -> &Handle {
+        match &self.who {
+            Who::Shared(handle) => handle,
+            Who::Confined(_) => panic!("a confined bufferevent has no handle"),
+        }
+    }
+}
+
+/// A result that another thread brings.
+type Answer<R> = Arc<Mutex<Option<R>>>;
+
+impl World {
+    pub(crate) fn new(shape: Shape, selector: SelectorKind, clock: Clock) -> Self {
+        let by_hand = || selector.make().unwrap();
+        let drive = match shape {
+            Shape::Pinned => Drive::Pinned(Base::with_selector(by_hand(), clock).unwrap()),
+            Shape::Movable => Drive::Movable(Base::with_selector(by_hand(), clock).unwrap()),
+            Shape::Threads { workers, bases } => {
+                let builder =
+                    Runtime::builder().workers(workers).bases(bases).selector(selector).clock(clock);
+                let runtime = builder.build().unwrap();
+                let mine = runtime.clone();
+                let running = Some(thread::spawn(move || mine.run().unwrap()));
+                Drive::Threads { runtime, running }
+            }
+        };
+        Self { drive, signal: Arc::default(), logs: Vec::new(), next_base: 0 }
+    }
+
+    pub(crate) fn start(&mut self, set: Set, builder: Builder, actor: Actor) -> Result<Conn> {
+        self.logs.push(actor.log.clone());
+        match &mut self.drive {
+            Drive::Pinned(base) => launch(set, builder, actor, base, None),
+            Drive::Movable(base) => launch(set, builder, actor, base, None),
+            Drive::Threads { runtime, .. } => {
+                let bases = runtime.bases();
+                let home = bases[self.next_base % bases.len()].clone();
+                self.next_base += 1;
+                launch(set, builder, actor, &mut home.clone(), Some(home))
+            }
+        }
+    }
+
+    /// Runs `f` on the bufferevent, from outside of its callbacks.
+    pub(crate) fn with<R: Send + 'static>(
+        &mut self,
+        conn: &Conn,
+        f: impl FnOnce(&mut Bufferevent) -> R + Send + 'static,
+    ) -> Result<R> {
+        let id = match &conn.who {
+            Who::Shared(handle) => return Ok(f(&mut *handle.lock()?)),
+            Who::Confined(id) => *id,
+        };
+        match &mut self.drive {
+            Drive::Pinned(base) => base.bufferevent(id).map(f),
+            Drive::Movable(base) => base.bufferevent(id).map(f),
+            Drive::Threads { .. } => {
+                let answer = Answer::default();
+                let theirs = Arc::clone(&answer);
+                let home = conn.home.as_ref().unwrap();
+                home.post(move |base| *theirs.lock() = Some(base.bufferevent(id).map(f))).unwrap();
+                self.until("the base to answer", || answer.lock().is_some());
+                answer.lock().take().unwrap()
+            }
+        }
+    }
+
+    /// Turns, or lets the workers turn, until `condition` holds.
+    pub(crate) fn until(&mut self, what: &str, mut condition: impl FnMut() -> bool) {
+        let deadline = Instant::now() + LIMIT;
+        while !condition() {
+            assert!(Instant::now() < deadline, "waited too long for {what}; {:?}", self.transcripts());
+            self.pump();
+        }
+    }
+
+    /// Waits for `count` callbacks `call`.
+    pub(crate) fn until_called(&mut self, conn: &Conn, call: Call, count: usize) {
+        let log = conn.log.clone();
+        self.until(&format!("{call:?} {count} times"), || log.count(call) >= count && !log.is_inside());
+    }
+
+    /// Waits until the input holds `len` bytes.
+    pub(crate) fn until_input(&mut self, conn: &Conn, len: usize) {
+        self.until_that(conn, "input", move |bufferevent| bufferevent.input().len() >= len);
+    }
+
+    /// Waits until `condition` holds for the bufferevent.
+    pub(crate) fn until_that(
+        &mut self,
+        conn: &Conn,
+        what: &str,
+        condition: impl Fn(&mut Bufferevent) -> bool + Clone + Send + 'static,
+    ) {
+        let deadline = Instant::now() + LIMIT;
+        while !self.with(conn, condition.clone()).unwrap() {
+            assert!(Instant::now() < deadline, "waited too long for {what}; {:?}", self.transcripts());
+            self.pump();
+        }
+    }
+
+    fn transcripts(&self) -> Vec<Vec<Call>> {
+        self.logs.iter().map(Log::calls).collect()
+    }
+
+    /// Lets a little happen.
+    pub(crate) fn pump(&mut self) {
+        let a_while = Duration::from_millis(1);
+        match &mut self.drive {
+            Drive::Pinned(base) => drop(base.turn(Some(a_while)).unwrap()),
+            Drive::Movable(base) => drop(base.turn(Some(a_while)).unwrap()),
+            Drive::Threads { .. } => {
+                let mut locked = self.signal.lock.lock();
+                self.signal.changed.wait_for(&mut locked, a_while);
+            }
+        }
+    }
+
+    /// Waits until nothing is going on: fails if something is running again and again.
+    pub(crate) fn settle(&mut self) {
+        let deadline = Instant::now() + LIMIT;
+        let mut quiet = 0;
+        while quiet < 3 {
+            assert!(Instant::now() < deadline, "it runs and runs; {:?}", self.transcripts());
+            let before = self.runs();
+            let turned = match &mut self.drive {
+                Drive::Pinned(base) => base.turn(Some(Duration::ZERO)).unwrap(),
+                Drive::Movable(base) => base.turn(Some(Duration::ZERO)).unwrap(),
+                Drive::Threads { .. } => {
+                    self.pump();
+                    Turned::Idle
+                }
+            };
+            let idle = turned != Turned::Ran && self.runs() == before;
+            quiet = if idle { quiet + 1 } else { 0 };
+        }
+    }
+
+    fn runs(&self) -> u64 {
+        match &self.drive {
+            Drive::Pinned(base) => base.counters().runs.get(),
+            Drive::Movable(base) => base.counters().runs.get(),
+            Drive::Threads { runtime, .. } => {
+                let bases: u64 = runtime.bases().iter().map(|base| base.counters().runs.get()).sum();
+                bases + runtime.worker_counters().map(|worker| worker.runs.get()).sum::<u64>()
+            }
+        }
+    }
+
+    /// Callbacks that panicked.
+    pub(crate) fn panics(&self) -> u64 {
+        match &self.drive {
+            Drive::Pinned(base) => base.counters().panics.get(),
+            Drive::Movable(base) => base.counters().panics.get(),
+            Drive::Threads { runtime, .. } => {
+                runtime.bases().iter().map(|base| base.counters().panics.get()).sum()
+            }
+        }
+    }
+
+    /// Sends an event through the bufferevent: what was due before it has been told when this returns.
+    pub(crate) fn fence(&mut self, conn: &Conn) {
+        const FENCE: u16 = 0x4000;
+        let before = conn.log.count(Call::User(FENCE));
+        self.with(conn, |bufferevent| bufferevent.trigger_event(FENCE, Trigger::PLAIN)).unwrap();
+        self.until_called(conn, Call::User(FENCE), before + 1);
+        conn.log.synced.lock().entries.retain(|entry| entry.call != Call::User(FENCE));
+    }
+
+    /// Waits until the bufferevent is no more.
+    pub(crate) fn until_gone(&mut self, conn: &Conn) {
+        let deadline = Instant::now() + LIMIT;
+        while !matches!(self.with(conn, |_| ()), Err(Error::Closed)) {
+            assert!(Instant::now() < deadline, "not gone; {:?}", self.transcripts());
+            self.pump();
+        }
+    }
+
+    pub(crate) fn close(&mut self, conn: &Conn) {
+        match &conn.who {
+            Who::Shared(handle) => handle.close(),
+            Who::Confined(_) => self.with(conn, |bufferevent| bufferevent.close()).unwrap(),
+        }
+    }
+
+    pub(crate) fn abort(&mut self, conn: &Conn) {
+        match &conn.who {
+            Who::Shared(handle) => handle.abort(),
+            Who::Confined(_) => self.with(conn, |bufferevent| bufferevent.abort()).unwrap(),
+        }
+    }
+
+    /// Sends all of `data` from the peer.
+    pub(crate) fn send(&mut self, peer: &mut Peer, data: &[u8]) {
+        let mut left = data;
+        self.until("the peer to send", || {
+            while !left.is_empty() {
+                match peer.0.write(left) {
+                    Ok(n) => left = &left[n..],
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+                    Err(error) => panic!("the peer cannot send: {error}"),
+                }
+            }
+            true
+        });
+    }
+
+    /// Receives exactly `count` bytes at the peer.
+    pub(crate) fn receive(&mut self, peer: &mut Peer, count: usize) -> Vec<u8> {
+        let mut got = Vec::new();
+        self.until(&format!("{count} bytes at the peer"), || {
+            match peer.read_some(count - got.len(), &mut got) {
+                Ok(ended) => assert!(!ended || got.len() == count, "the end after {} bytes", got.len()),
+                Err(error) => panic!("the peer cannot receive: {error}"),
+            }
+            got.len() == count
+        });
+        got
+    }
+
+    /// Receives at the peer until the end of the stream.
+    pub(crate) fn receive_all(&mut self, peer: &mut Peer) -> Vec<u8> {
+        let mut got = Vec::new();
+        self.until("the end at the peer", || peer.read_some(usize::MAX, &mut got).unwrap());
+        got
+    }
+
+    /// Objects that live on the bases.
+    pub(crate) fn objects(&self) -> usize {
+        match &self.drive {
+            Drive::Pinned(base) => base.len(),
+            Drive::Movable(base) => base.len(),
+            Drive::Threads { runtime, .. } => runtime.bases().iter().map(BaseHandle::objects).sum(),
+        }
+    }
+
+    pub(crate) fn until_empty(&mut self) {
+        let deadline = Instant::now() + LIMIT;
+        while self.objects() > 0 {
+            assert!(
+                Instant::now() < deadline,
+                "{} objects are left; {:?}",
+                self.objects(),
+                self.transcripts()
+            );
+            self.pump();
+        }
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if let Drive::Threads { runtime, running } = &mut self.drive {
+            runtime.stop();
+            let ended = running.take().map(JoinHandle::join);
+            assert!(thread::panicking() || matches!(ended, None | Some(Ok(()))), "a worker panicked");
+        }
+        // D1, in every test.
+        let overlapped = self.logs.iter().any(|log| log.synced.lock().overlapped);
+        assert!(thread::panicking() || !overlapped, "callbacks of one bufferevent overlapped");
+    }
+}
+
+fn stop<A: bufferevent::runtime::Affinity>(base: &Base<A>, now: bool) {
+    if now { base.break_now() } else { base.exit() }
+}
+
+/// Starts a bufferevent of these options.
+pub(crate) fn launch<P: Place>(
+    set: Set,
+    builder: Builder,
+    actor: Actor,
+    place: &mut P,
+    home: Option<BaseHandle>,
+) -> Result<Conn>
+where
+    Actor: IntoHandler<P::Affinity>,
+{
+    let log = actor.log.clone();
+    let who = match set {
+        Set::Confined => Who::Confined(builder.handler(actor).start(place)?),
+        Set::ConfinedDefer => Who::Confined(builder.handler(actor).deferred().start(place)?),
+        Set::Shared => Who::Shared(builder.handler(actor).threadsafe().start(place)?),
+        Set::SharedDefer => Who::Shared(builder.handler(actor).threadsafe().deferred().start(place)?),
+        Set::SharedUnlock => Who::Shared(builder.threadsafe().unlocked(actor).start(place)?),
+    };
+    Ok(Conn { who, log, home })
+}
+
+// ---- peers ----
+
+/// The other end of a connection.
+pub(crate) struct Peer(pub(crate) Stream);
+
+/// A non-blocking stream.
+pub(crate) enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Peer {
+    pub(crate) fn tcp(stream: TcpStream) -> Self {
+        stream.set_nonblocking(true).unwrap();
+        Self(Stream::Tcp(stream))
+    }
+
+    pub(crate) fn unix(stream: UnixStream) -> Self {
+        stream.set_nonblocking(true).unwrap();
+        Self(Stream::Unix(stream))
+    }
+
+    pub(crate) fn shutdown_write(&self) {
+        match &self.0 {
+            Stream::Tcp(stream) => stream.shutdown(Shutdown::Write).unwrap(),
+            Stream::Unix(stream) => stream.shutdown(Shutdown::Write).unwrap(),
+        }
+    }
+
+    /// Ends the connection so that the other side reads an error. Over a Unix socket that takes unread data here.
+    pub(crate) fn reset(self) {
+        if let Stream::Tcp(stream) = &self.0 {
+            SockRef::from(stream).set_linger(Some(Duration::ZERO)).unwrap();
+        }
+    }
+
+    /// Whether there is something to read, the end included.
+    pub(crate) fn is_readable(&self) -> bool {
+        let mut one = [std::mem::MaybeUninit::uninit()];
+        SockRef::from(&self.as_fd()).peek(&mut one).is_ok()
+    }
+
+    /// Whether the other side has ended, or reset, the connection and nothing is left to read.
+    pub(crate) fn is_ended(&self) -> bool {
+        let mut one = [std::mem::MaybeUninit::uninit()];
+        match SockRef::from(&self.as_fd()).peek(&mut one) {
+            Ok(n) => n == 0,
+            Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+        }
+    }
+
+    /// Reads what there is, at most `max` bytes; answers whether the stream has ended.
+    pub(crate) fn read_some(&mut self, max: usize, to: &mut Vec<u8>) -> io::Result<bool> {
+        let (mut block, mut left) = ([0; 16 * 1024], max);
+        while left > 0 {
+            let most = block.len().min(left);
+            match self.0.read(&mut block[..most]) {
+                Ok(0) => return Ok(true),
+                Ok(n) => {
+                    to.extend(&block[..n]);
+                    left -= n;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(false)
+    }
+}
+
+impl AsFd for Peer {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match &self.0 {
+            Stream::Tcp(stream) => stream.as_fd(),
+            Stream::Unix(stream) => stream.as_fd(),
+        }
+    }
+}
+
+impl io::Read for Stream {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.read(to),
+            Self::Unix(stream) => stream.read(to),
+        }
+    }
+}
+
+impl io::Write for Stream {
+    fn write(&mut self, from: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.write(from),
+            Self::Unix(stream) => stream.write(from),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A connected pair over a Unix socket.
+pub(crate) fn unix_pair() -> (OwnedFd, Peer) {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    (ours.into(), Peer::unix(theirs))
+}
+
+/// A connected pair over TCP.
+pub(crate) fn tcp_pair() -> (OwnedFd, Peer) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let theirs = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (ours, _) = listener.accept().unwrap();
+    // So that a peer that does not read is soon felt.
+    SockRef::from(&theirs).set_recv_buffer_size(256 * 1024).unwrap();
+    SockRef::from(&ours).set_send_buffer_size(256 * 1024).unwrap();
+    (ours.into(), Peer::tcp(theirs))
+}
+
+fn over((ours, peer): (OwnedFd, Peer)) -> (Builder, Peer) {
+    (Bufferevent::socket(ours), peer)
+}
+
+/// Bytes that tell where they belong.
+pub(crate) fn pattern(len: usize) -> Vec<u8> {
+    // A prime, so that no block size repeats with it.
+    let first = len.min(65_521);
+    let mut bytes: Vec<u8> = (0..first).map(|i| (i % 251) as u8 ^ (i / 251) as u8).collect();
+    while bytes.len() < len {
+        bytes.extend_from_within(..bytes.len().min(len - bytes.len()));
+    }
+    bytes
+}

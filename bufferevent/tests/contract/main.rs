@@ -1,0 +1,21 @@
+//! The contract of every bufferevent: one body for each rule, run over every kind, option set, shape of runtime and
+//! selector.
+//!
+//! Row ids (C-, K-, B-, L-) are libevent's features as the project's inventory numbers them; D and a number without a
+//! dash is a rule of our own. `docs/deviations.md` says where the two differ.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod harness;
+
+mod backpressure;
+mod buffers;
+mod connecting;
+mod descriptor;
+mod ending;
+mod handlers;
+mod order;
+mod panics;
+mod socket;
+mod switches;
+mod watermarks;

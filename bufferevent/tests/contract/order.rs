@@ -1,0 +1,151 @@
+//! Which callback comes when.
+
+use bufferevent::{Interest, Trigger};
+
+use crate::harness::{Call, Set, each, each_of};
+
+#[test]
+fn callbacks_of_one_run_come_in_order_and_equal_events_as_one() {
+    // C-20, D1: read, write, then the events one by one as they happened; C-24, C-25
+    each(|config| {
+        let mut world = config.world();
+        let (conn, _peer) = config.start(&mut world);
+        world
+            .with(&conn, |bufferevent| {
+                bufferevent.trigger_event(4, Trigger::PLAIN);
+                bufferevent.trigger(Interest::BOTH, Trigger::IGNORE_WATERMARKS);
+                bufferevent.trigger_event(2, Trigger::PLAIN);
+                bufferevent.trigger_event(4, Trigger::PLAIN);
+                bufferevent.trigger(Interest::READ, Trigger::PLAIN);
+            })
+            .unwrap();
+        world.fence(&conn);
+        assert_eq!(conn.log.calls(), [Call::Read, Call::Write, Call::User(4), Call::User(2)]);
+    });
+}
+
+#[test]
+fn what_a_callback_raises_comes_after_it_in_the_same_order() {
+    // C-20, D1
+    each(|config| {
+        let mut world = config.world();
+        let (conn, _peer) = config.start_with(
+            &mut world,
+            |builder| builder,
+            |cx, call| {
+                if *call == Call::User(1) {
+                    cx.trigger_event(2, Trigger::PLAIN);
+                    cx.trigger(Interest::WRITE, Trigger::IGNORE_WATERMARKS);
+                    cx.trigger(Interest::READ, Trigger::IGNORE_WATERMARKS);
+                }
+            },
+        );
+        world.with(&conn, |bufferevent| bufferevent.trigger_event(1, Trigger::PLAIN)).unwrap();
+        world.until_called(&conn, Call::User(2), 1);
+        assert_eq!(conn.log.calls(), [Call::User(1), Call::Read, Call::Write, Call::User(2)]);
+    });
+}
+
+#[test]
+fn a_trigger_that_is_deferred_comes_behind_one_that_is_not() {
+    // C-24, D17
+    each(|config| {
+        let mut world = config.world();
+        let (conn, _peer) = config.start_with(
+            &mut world,
+            |builder| builder,
+            |cx, call| {
+                if *call == Call::User(1) {
+                    cx.trigger_event(2, Trigger::DEFER);
+                    cx.trigger_event(3, Trigger::PLAIN);
+                }
+            },
+        );
+        world.with(&conn, |bufferevent| bufferevent.trigger_event(1, Trigger::PLAIN)).unwrap();
+        world.until_called(&conn, Call::User(2), 1);
+        assert_eq!(conn.log.calls(), [Call::User(1), Call::User(3), Call::User(2)]);
+    });
+}
+
+#[test]
+fn data_comes_before_the_end_that_came_with_it() {
+    // D1, D4
+    each(|config| {
+        let mut world = config.world();
+        let (builder, mut peer) = (config.kind.open)();
+        world.send(&mut peer, b"last words");
+        peer.shutdown_write();
+        let actor = crate::harness::Actor::new(&world, |cx, _| cx.take());
+        let conn = world.start(config.set, builder, actor).unwrap();
+        world.until_called(&conn, Call::Eof, 1);
+        world.fence(&conn);
+        assert_eq!(conn.log.calls(), [Call::Read, Call::Eof]);
+        assert_eq!(conn.log.data(), b"last words");
+    });
+}
+
+#[test]
+fn an_immediate_callback_and_a_deferred_one_can_be_told_apart() {
+    // D17, C-19: data and the end of the stream are there before the first run. At once means between the two system
+    // calls, while reading is still enabled; deferred means after both, when the end has switched it off.
+    each(|config| {
+        let mut world = config.world();
+        let (builder, mut peer) = (config.kind.open)();
+        world.send(&mut peer, b"both");
+        peer.shutdown_write();
+        let actor = crate::harness::Actor::new(&world, |cx, _| cx.take());
+        let conn = world.start(config.set, builder, actor).unwrap();
+        world.until_called(&conn, Call::Eof, 1);
+        let read = conn.log.entries()[0];
+        assert_eq!(read.call, Call::Read);
+        let still_on = read.enabled.contains(Interest::READ);
+        assert_eq!(still_on, !config.set.is_deferred());
+    });
+}
+
+#[test]
+fn no_callback_runs_inside_a_call() {
+    // D17, K-10: not in a guard, not in a handle's call, not in one by id
+    each(|config| {
+        let mut world = config.world();
+        let (conn, _peer) = config.start(&mut world);
+        let log = conn.log.clone();
+        let inside = world.with(&conn, move |bufferevent| {
+            bufferevent.write(b"x").unwrap();
+            bufferevent.trigger(Interest::BOTH, Trigger::IGNORE_WATERMARKS);
+            bufferevent.trigger_event(1, Trigger::PLAIN);
+            bufferevent.enable(Interest::BOTH);
+            log.calls()
+        });
+        assert_eq!(inside.unwrap(), []);
+        world.until_called(&conn, Call::User(1), 1);
+        assert_eq!(conn.log.calls()[..2], [Call::Read, Call::Write]);
+    });
+}
+
+#[test]
+fn no_callback_runs_on_the_thread_that_holds_a_handle() {
+    // D17
+    each_of(Set::is_shared, |config| {
+        let mut world = config.world();
+        let here = std::thread::current().id();
+        let calling = std::sync::Arc::new(bufferevent_sync::atomic::AtomicBool::new(false));
+        let (seen, flag) = (calling.clone(), calling.clone());
+        let (conn, _peer) = config.start_with(
+            &mut world,
+            |builder| builder,
+            move |_, _| {
+                let inside = seen.load(bufferevent_sync::atomic::Ordering::SeqCst);
+                assert!(!inside || std::thread::current().id() != here, "inside the call");
+            },
+        );
+        flag.store(true, bufferevent_sync::atomic::Ordering::SeqCst);
+        let handle = conn.handle().clone();
+        handle.write(b"x").unwrap();
+        handle.trigger(Interest::BOTH, Trigger::IGNORE_WATERMARKS).unwrap();
+        handle.trigger_event(1, Trigger::PLAIN).unwrap();
+        flag.store(false, bufferevent_sync::atomic::Ordering::SeqCst);
+        world.until_called(&conn, Call::User(1), 1);
+        assert_eq!(world.panics(), 0);
+    });
+}
