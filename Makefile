@@ -40,7 +40,7 @@ lint-clippy:
 	$(CARGO) clippy --workspace --all-targets --keep-going -- -D warnings
 
 lint-docs:
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --keep-going
 
 test-workspace:
 	$(CARGO) test --workspace --no-fail-fast
