@@ -84,6 +84,8 @@ pub(crate) enum Phase {
     /// A connect is under way.
     Connecting,
     Open,
+    /// `close` was called while a connect is under way; the output is written out once it stands.
+    Departing,
     /// `close` was called; the output is being written out.
     Draining,
     /// Our side is ended; waiting for the peer's end.
@@ -611,6 +613,7 @@ impl Bufferevent {
         self.silence();
         match self.phase {
             Phase::Open => self.begin_drain(),
+            Phase::Connecting if !self.output.is_empty() => self.depart(),
             _ => self.end(),
         }
     }
@@ -659,7 +662,7 @@ impl Bufferevent {
 
     /// Whether `close` or `abort` was called.
     pub fn is_closing(&self) -> bool {
-        matches!(self.phase, Phase::Draining | Phase::Lingering | Phase::Ended)
+        matches!(self.phase, Phase::Departing | Phase::Draining | Phase::Lingering | Phase::Ended)
     }
 
     /// Whether it connects or is connected.

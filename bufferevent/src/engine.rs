@@ -94,7 +94,7 @@ impl Bufferevent {
     fn step_unusual(&mut self, scratch: &mut Scratch) -> bool {
         match self.phase {
             Phase::Open => false,
-            Phase::Connecting => self.step_connect(),
+            Phase::Connecting | Phase::Departing => self.step_connect(),
             Phase::Draining => self.step_drain(),
             Phase::Lingering => self.step_linger(scratch),
             Phase::Detached | Phase::Ended => false,
@@ -306,10 +306,12 @@ impl Bufferevent {
         }
         let Some(fd) = self.fd() else { return false };
         match stream::connected(fd) {
+            Some(Ok(())) if self.phase == Phase::Departing => self.begin_drain(),
             Some(Ok(())) => {
                 self.phase = Phase::Open;
                 self.pending.connected();
             }
+            Some(Err(_)) if self.phase == Phase::Departing => self.end(),
             Some(Err(error)) => self.connect_failed(error),
             None => self.ready = self.ready - Ready::WRITABLE,
         }
@@ -317,6 +319,13 @@ impl Bufferevent {
     }
 
     // ---- closing ----
+
+    /// Closes a bufferevent whose connect is under way: nothing more is told, and what was written is still sent.
+    pub(crate) fn depart(&mut self) {
+        self.phase = Phase::Departing;
+        self.enabled = Interest::WRITE;
+        self.run.timer = TimerRequest::Set(DRAIN_IDLE);
+    }
 
     pub(crate) fn begin_drain(&mut self) {
         self.phase = Phase::Draining;
@@ -378,7 +387,7 @@ impl Bufferevent {
             Phase::Draining if std::mem::take(&mut self.run.progress) => {
                 self.run.timer = TimerRequest::Set(DRAIN_IDLE);
             }
-            Phase::Draining | Phase::Lingering => self.end(),
+            Phase::Departing | Phase::Draining | Phase::Lingering => self.end(),
             _ => {}
         }
     }
@@ -403,7 +412,8 @@ impl Bufferevent {
         if self.enabled.contains(Interest::READ) || self.phase == Phase::Lingering {
             wanted |= Ready::READABLE;
         }
-        if !self.output.is_empty() || self.told.announce_writable || self.phase == Phase::Connecting {
+        let connects = matches!(self.phase, Phase::Connecting | Phase::Departing);
+        if !self.output.is_empty() || self.told.announce_writable || connects {
             wanted |= Ready::WRITABLE;
         }
         let missing = wanted - self.ready;
