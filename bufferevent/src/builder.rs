@@ -254,7 +254,7 @@ impl<H> Builder<SharedKind, H> {
     {
         let Self { bufferevent, begin, handler, placement, on_panic, error, .. } = self;
         let bufferevent = prepare(bufferevent, begin, error)?;
-        let outer = Outer::new(bufferevent.output.limit());
+        let outer = Outer::new(&bufferevent);
         let slot = handler.into_slot();
         match place.spot() {
             Spot::Base(base) => {

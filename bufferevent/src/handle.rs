@@ -72,8 +72,7 @@ impl Handle {
         }
         let mut buffer = Evbuffer::new();
         buffer.fill(data)?;
-        self.mail(Op::Write(buffer)).map_err(|(error, _)| error)?;
-        Ok(Room::Some)
+        self.mail(Op::Write(buffer)).map_err(|(error, _)| error)
     }
 
     /// Moves `data` to the output. Never waits for a callback.
@@ -90,7 +89,7 @@ impl Handle {
         match self.try_lock() {
             Ok(Some(mut guard)) => guard.write_buffer(&mut data).map_err(|error| (error, data)),
             Ok(None) => match self.mail(Op::Write(data)) {
-                Ok(()) => Ok(Room::Some),
+                Ok(room) => Ok(room),
                 Err((error, Op::Write(data))) => Err((error, data)),
                 Err((error, _)) => Err((error, Evbuffer::new())),
             },
@@ -196,15 +195,15 @@ impl Handle {
                 op.apply(&mut guard);
                 Ok(())
             }
-            None => self.mail(op).map_err(|(error, _)| error),
+            None => self.mail(op).map(drop).map_err(|(error, _)| error),
         }
     }
 
-    fn mail(&self, op: Op) -> Result<(), (Error, Op)> {
+    fn mail(&self, op: Op) -> Result<Room, (Error, Op)> {
         let outer = self.strand.outer();
-        outer.mailbox.push(op, outer.cap)?;
+        let room = outer.mailbox.push(op, outer.bounds)?;
         self.strand.post(Reasons::MAIL);
-        Ok(())
+        Ok(room)
     }
 }
 

@@ -5,7 +5,13 @@ use std::collections::VecDeque;
 use bufferevent_evbuffer::{Evbuffer, transport::Transport};
 use bufferevent_sync::Mutex;
 
-use crate::{bufferevent::Bufferevent, defaults::MAILBOX, error::Error, event::Trigger, interest::Interest};
+use crate::{
+    bufferevent::{Bufferevent, Room},
+    defaults::MAILBOX,
+    error::Error,
+    event::Trigger,
+    interest::Interest,
+};
 
 /// One operation.
 #[derive(Debug)]
@@ -30,11 +36,22 @@ struct Synced {
     ops: VecDeque<Op>,
     /// Bytes in the writes among them.
     bytes: usize,
+    /// Somebody was told that there is no room, and waits for [`Event::Drained`](crate::Event::Drained).
+    told_full: bool,
+}
+
+/// What bounds the bytes of a mailbox: the output's marks when it was started.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Bounds {
+    /// From here on a write is told [`Room::Full`].
+    pub(crate) high: Option<usize>,
+    /// Past this it is refused.
+    pub(crate) cap: Option<usize>,
 }
 
 impl Mailbox {
-    /// Appends an operation, unless the mailbox is full; `cap` bounds the bytes. Close and abort always fit.
-    pub(crate) fn push(&self, op: Op, cap: Option<usize>) -> Result<(), (Error, Op)> {
+    /// Appends an operation, unless the mailbox is full. Close and abort always fit.
+    pub(crate) fn push(&self, op: Op, bounds: Bounds) -> Result<Room, (Error, Op)> {
         let mut synced = self.synced.lock();
         let last = matches!(op, Op::Close | Op::Abort);
         if !last && synced.ops.len() >= MAILBOX {
@@ -42,21 +59,23 @@ impl Mailbox {
         }
         if let Op::Write(data) = &op {
             let queued = synced.bytes;
-            if let Some(cap) = cap.filter(|&cap| queued.saturating_add(data.len()) > cap) {
+            if let Some(cap) = bounds.cap.filter(|&cap| queued.saturating_add(data.len()) > cap) {
+                synced.told_full = true;
                 return Err((Error::OutputFull { queued, cap }, op));
             }
             synced.bytes += data.len();
         }
         synced.ops.push_back(op);
-        Ok(())
+        if bounds.high.is_none_or(|high| synced.bytes < high) {
+            return Ok(Room::Some);
+        }
+        synced.told_full = true;
+        Ok(Room::Full)
     }
 
     /// Applies what waits, in order. The caller holds the strand.
     pub(crate) fn apply(&self, bufferevent: &mut Bufferevent) {
-        let (ops, bytes) = {
-            let mut synced = self.synced.lock();
-            (std::mem::take(&mut synced.ops), std::mem::take(&mut synced.bytes))
-        };
+        let Synced { ops, bytes, told_full } = std::mem::take(&mut *self.synced.lock());
         if ops.is_empty() {
             return;
         }
@@ -65,6 +84,7 @@ impl Mailbox {
         bufferevent.output.set_limit(None);
         ops.into_iter().for_each(|op| op.apply(bufferevent));
         bufferevent.output.set_limit(cap);
+        bufferevent.told.output_full |= told_full && !bufferevent.output.is_empty();
         debug_assert!(bytes <= bufferevent.output.len() || bufferevent.is_closing());
     }
 }

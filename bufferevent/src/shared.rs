@@ -13,7 +13,7 @@ use crate::{
     handle::Handle,
     handler::{Handler, PanicPolicy, UnlockedHandler},
     interest::Direction,
-    mailbox::{Mailbox, Op},
+    mailbox::{Bounds, Mailbox, Op},
     pending::Callback,
 };
 
@@ -40,8 +40,7 @@ pub enum Slot {
 #[derive(Default)]
 pub struct Outer {
     pub(crate) mailbox: Mailbox,
-    /// The output's cap when it was started, which bounds the mailbox too.
-    pub(crate) cap: Option<usize>,
+    pub(crate) bounds: Bounds,
     pub(crate) lifecycle: Lifecycle,
     waiter: Waiter,
     left: Mutex<LeftBehind>,
@@ -56,8 +55,9 @@ struct LeftBehind {
 }
 
 impl Outer {
-    pub(crate) fn new(cap: Option<usize>) -> Self {
-        Self { cap, ..Self::default() }
+    pub(crate) fn new(bufferevent: &Bufferevent) -> Self {
+        let bounds = Bounds { high: bufferevent.write.high, cap: bufferevent.output.limit() };
+        Self { bounds, ..Self::default() }
     }
 
     /// Waits until the bufferevent has ended.
@@ -150,7 +150,7 @@ fn call_unlocked(held: &mut Held<'_, Stack>, callback: Callback) -> bool {
     if !locked {
         strand.outer().left.lock().handler = Some(handler);
         if !returned {
-            let _always_fits = strand.outer().mailbox.push(Op::Abort, None);
+            let _always_fits = strand.outer().mailbox.push(Op::Abort, Bounds::default());
         }
         return false;
     }

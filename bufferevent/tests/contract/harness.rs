@@ -131,6 +131,14 @@ pub(crate) fn each_by_hand(body: impl Fn(Config)) {
     }
 }
 
+/// Runs `body` in every world.
+pub(crate) fn each_driven(body: impl Fn(World)) {
+    for (shape, selector) in DRIVEN {
+        let config = Config { kind: KINDS[0], set: Set::Confined, shape, selector };
+        run(config, &|config| body(config.world()));
+    }
+}
+
 fn configs() -> impl Iterator<Item = Config> {
     KINDS.into_iter().flat_map(|kind| {
         SETS.into_iter().flat_map(move |set| {

@@ -10,10 +10,10 @@ use bufferevent::{
 use crate::harness::{Actor, Call, Drive, SETS, Shape, World, each, each_by_hand, launch, unix_pair};
 
 /// What the tests panic with.
-struct Meant;
+pub(crate) struct Meant;
 
 /// Keeps the output of the tests readable.
-fn hush() {
+pub(crate) fn hush() {
     static HUSHED: OnceLock<()> = OnceLock::new();
     HUSHED.get_or_init(|| {
         let before = panic::take_hook();
