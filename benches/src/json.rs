@@ -67,6 +67,13 @@ pub fn find_number(line: &str, key: &str) -> Option<f64> {
     rest[..end].trim().parse().ok()
 }
 
+/// Returns the list of numbers under `key` in the flat object `line`.
+pub fn find_numbers(line: &str, key: &str) -> Option<Vec<f64>> {
+    let field = format!("\"{key}\":[");
+    let rest = &line[line.find(&field)? + field.len()..];
+    rest[..rest.find(']')?].split(',').map(|number| number.trim().parse().ok()).collect()
+}
+
 /// Returns the list `items`, each JSON already, one a line.
 pub fn list(items: &[String]) -> String {
     format!("[{}]", items.join(",\n "))
@@ -106,6 +113,13 @@ mod tests {
         assert_eq!(find_number(&line, "p50"), Some(1.25));
         assert_eq!(find_number(&line, "errors"), Some(0.0));
         assert_eq!(find_number(&line, "p99"), None);
+    }
+
+    #[test]
+    fn numbers_written_are_found_again() {
+        let line = Object::new().count("iters", 3).numbers("times", &[1.0, 2.5]).finish();
+        assert_eq!(find_numbers(&line, "times"), Some(vec![1.0, 2.5]));
+        assert_eq!(find_numbers(&line, "iters"), None);
     }
 
     #[test]

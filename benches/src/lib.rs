@@ -1,16 +1,21 @@
 //! Yardstick, load client and comparison for the figures in `README.md`.
 //!
-//! Three programs, none of which uses a crate of ours:
+//! Programs that use no crate of ours, so that they measure from outside:
 //!
 //! * `yard`, the server everything is measured against ([`yard`]);
 //! * `drive`, a closed-loop load client that checks what comes back ([`drive`]);
 //! * `compare` and `goals`, which run servers against each other in interleaved rounds ([`compare`], [`goals`]).
+//!
+//! And what can only be measured from inside, in a process of its own: [`skew`], one hot base on two workers, and
+//! [`wake`], two threads that wake each other.
 
 pub mod compare;
 pub mod drive;
 pub mod goals;
 pub mod json;
 mod mode;
+pub mod skew;
+pub mod wake;
 pub mod yard;
 
 pub use mode::Mode;

@@ -5,13 +5,15 @@
 //! goals --bev target/release/bev --only 1,5  # some
 //! goals --self-check                         # the yardstick in place of bev: what is scatter, what is not
 //! ```
+//!
+//! Goals 14 to 19 are read from what `cargo bench` has left beside this program's folder.
 #![allow(clippy::print_stdout, reason = "a program's output")]
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 
 use benches::compare::Bench;
-use benches::goals::{KNOWN, Row, Settings, Subject, Verdict, measure};
+use benches::goals::{KNOWN, Row, Settings, Subject, Verdict, measure, needs_server};
 use benches::json;
 use clap::Parser;
 
@@ -88,7 +90,7 @@ impl Args {
             Subject::Yard
         } else {
             let bev = self.bev.clone().unwrap_or_else(|| bench.bin().join("bev"));
-            if !bev.exists() {
+            if !bev.exists() && self.only.iter().copied().any(needs_server) {
                 return Err(io::Error::new(
                     io::ErrorKind::NotFound,
                     format!("there is no {}: build it, or use --bev or --self-check", bev.display()),
@@ -110,17 +112,19 @@ impl Args {
 }
 
 fn line(row: &Row) -> String {
-    let Row { goal, what, measured, limit } = row;
+    let Row { goal, what, measured, bound } = row;
     let spread = if measured.least == measured.greatest {
         String::new()
     } else {
         format!("[{:.3} {:.3}]", measured.low, measured.high)
     };
     format!(
-        "{goal:<4} {what:<52} {:>10.3} {spread:<16} <= {limit:<8.3} {}",
+        "{goal:<4} {what:<52} {:>10.3} {spread:<18} {} {:<8.3} {}",
         measured.median,
+        bound.sign(),
+        bound.limit(),
         row.verdict().name()
     )
 }
 
-const HEAD: &str = "goal what                                                   measured [quartiles]      goal        verdict";
+const HEAD: &str = "goal what                                                   measured [quartiles]        goal        verdict";

@@ -1,7 +1,11 @@
-//! The speed goals that can be measured from outside, one row each: goal, measured, verdict.
+//! The speed goals, one row each: goal, measured, verdict.
 //!
-//! The list is what `README.md` explains; each goal's experiments are one function here. The subject is `bev`, or the
-//! yardstick in its place to see what the machine's scatter alone makes of every goal.
+//! The list is what `README.md` explains; each goal's experiments are one function. Here are those that are measured
+//! from outside: their subject is `bev`, or the yardstick in its place to see what the machine's scatter alone makes of
+//! every goal. [`inside`] has those that run in this process, [`criterion`] those that `cargo bench` measures.
+
+mod criterion;
+mod inside;
 
 use std::io;
 use std::time::Duration;
@@ -44,8 +48,17 @@ pub struct Row {
     pub what: String,
     /// What it came to.
     pub measured: Spread,
-    /// What it may be at most.
-    pub limit: f64,
+    /// What it has to be.
+    pub bound: Bound,
+}
+
+/// What a figure has to be.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Bound {
+    /// This or less.
+    AtMost(f64),
+    /// This or more.
+    AtLeast(f64),
 }
 
 /// A row's verdict.
@@ -62,7 +75,12 @@ pub enum Verdict {
 }
 
 /// The goals this module knows.
-pub const KNOWN: [u8; 9] = [1, 2, 3, 4, 5, 6, 7, 8, 9];
+pub const KNOWN: [u8; 15] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 14, 15, 16, 17, 19, 20];
+
+/// Reports whether `goal` is measured on a server of its own process.
+pub fn needs_server(goal: u8) -> bool {
+    goal <= 9
+}
 
 /// Measures `goal` and returns its rows; none for a goal this module does not know, or whose tool is missing.
 ///
@@ -78,18 +96,26 @@ pub fn measure(bench: &Bench, settings: &Settings, goal: u8) -> io::Result<Vec<R
         7 => lab.bulk(),
         8 => lab.churn(),
         9 => lab.idle_memory(),
-        _ => Ok(Vec::new()),
+        _ if matches!(settings.subject, Subject::Yard) => Ok(Vec::new()),
+        16 => Ok([inside::wake(settings)?, criterion::rows(bench, goal)?].concat()),
+        20 => inside::skew(settings),
+        _ => criterion::rows(bench, goal),
     }
 }
 
 impl Row {
     /// Judges the row.
     pub fn verdict(&self) -> Verdict {
-        match (self.measured.median <= self.limit, self.limit) {
-            (true, limit) if self.measured.high <= limit => Verdict::Pass,
-            (true, _) => Verdict::LikelyPass,
-            (false, limit) if self.measured.low <= limit => Verdict::LikelyFail,
-            (false, _) => Verdict::Fail,
+        let Spread { low, median, high, .. } = self.measured;
+        let (best, worst) = match self.bound {
+            Bound::AtMost(_) => (low, high),
+            Bound::AtLeast(_) => (high, low),
+        };
+        match (self.bound.holds(median), self.bound.holds(worst), self.bound.holds(best)) {
+            (true, true, _) => Verdict::Pass,
+            (true, false, _) => Verdict::LikelyPass,
+            (false, _, true) => Verdict::LikelyFail,
+            (false, _, false) => Verdict::Fail,
         }
     }
 
@@ -100,9 +126,34 @@ impl Row {
             .text("what", &self.what)
             .number("measured", self.measured.median)
             .numbers("quartiles", &[self.measured.low, self.measured.high])
-            .number("limit", self.limit)
+            .text("bound", self.bound.sign())
+            .number("limit", self.bound.limit())
             .text("verdict", self.verdict().name())
             .finish()
+    }
+}
+
+impl Bound {
+    /// Returns the number.
+    pub fn limit(self) -> f64 {
+        match self {
+            Self::AtMost(limit) | Self::AtLeast(limit) => limit,
+        }
+    }
+
+    /// Returns the sign that tables show before the number.
+    pub fn sign(self) -> &'static str {
+        match self {
+            Self::AtMost(_) => "<=",
+            Self::AtLeast(_) => ">=",
+        }
+    }
+
+    fn holds(self, figure: f64) -> bool {
+        match self {
+            Self::AtMost(limit) => figure <= limit,
+            Self::AtLeast(limit) => figure >= limit,
+        }
     }
 }
 
@@ -155,7 +206,7 @@ impl Lab<'_> {
             let pair = self.compare(Threads::ONE, &self.echo(count))?;
             let of = |goal, what: &str, measured, limit| {
                 let what = what.replace('#', &count.to_string());
-                Row { goal, what, measured, limit }
+                Row { goal, what, measured, bound: Bound::AtMost(limit) }
             };
             let tail = pair.subject.spread(|run| run.p99 / run.p50);
             let yards = pair.yard.spread(|run| run.p99 / run.p50).median;
@@ -267,7 +318,7 @@ impl Lab<'_> {
     }
 
     fn row(&self, what: String, measured: Spread, limit: f64) -> Row {
-        Row { goal: self.goal, what, measured, limit }
+        Row { goal: self.goal, what, measured, bound: Bound::AtMost(limit) }
     }
 }
 
@@ -310,13 +361,17 @@ mod tests {
 
     #[test]
     fn a_verdict_says_when_the_rounds_disagree() {
-        let verdict = |values: [f64; 5]| {
-            let measured = Spread::of(values);
-            Row { goal: 1, what: String::new(), measured, limit: 1.05 }.verdict()
+        let verdict = |values: [f64; 5], bound| {
+            Row { goal: 1, what: String::new(), measured: Spread::of(values), bound }.verdict()
         };
-        assert_eq!(verdict([1.0, 1.01, 1.02, 1.03, 1.2]), Verdict::Pass);
-        assert_eq!(verdict([1.0, 1.01, 1.02, 1.1, 1.2]), Verdict::LikelyPass);
-        assert_eq!(verdict([1.0, 1.01, 1.06, 1.1, 1.2]), Verdict::LikelyFail);
-        assert_eq!(verdict([1.0, 1.06, 1.07, 1.1, 1.2]), Verdict::Fail);
+        for (values, expected) in [
+            ([1.0, 1.01, 1.02, 1.03, 1.2], Verdict::Pass),
+            ([1.0, 1.01, 1.02, 1.1, 1.2], Verdict::LikelyPass),
+            ([1.0, 1.01, 1.06, 1.1, 1.2], Verdict::LikelyFail),
+            ([1.0, 1.06, 1.07, 1.1, 1.2], Verdict::Fail),
+        ] {
+            assert_eq!(verdict(values, Bound::AtMost(1.05)), expected);
+            assert_eq!(verdict(values.map(|value| -value), Bound::AtLeast(-1.05)), expected);
+        }
     }
 }
