@@ -59,9 +59,49 @@ impl fmt::Debug for Counter {
     }
 }
 
+/// A statistic with any number of writers: counting is one locked instruction.
+#[derive(Default)]
+pub struct SharedCounter {
+    value: AtomicU64,
+}
+
+impl SharedCounter {
+    /// Adds `count`, wrapping. From any thread.
+    #[inline]
+    pub fn add(&self, count: u64) {
+        // ORDER: Relaxed: the value publishes nothing.
+        self.value.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// A recent value, from any thread.
+    #[inline]
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        // ORDER: Relaxed, as in `add`.
+        self.value.load(Ordering::Relaxed)
+    }
+}
+
+impl fmt::Debug for SharedCounter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.get().fmt(f)
+    }
+}
+
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn shared_counter_loses_no_count() {
+        let counter = SharedCounter::default();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..1_000).for_each(|_| counter.add(1)));
+            }
+        });
+        assert_eq!(counter.get(), 4_000);
+    }
 
     #[test]
     fn counter_counts_and_wraps() {

@@ -45,5 +45,5 @@ pub use real::{
     Weak, Word, atomic, deque, hint, thread,
 };
 
-pub use counter::Counter;
+pub use counter::{Counter, SharedCounter};
 pub use crossbeam::utils::CachePadded;
