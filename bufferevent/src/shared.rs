@@ -150,6 +150,7 @@ fn call_unlocked(held: &mut Held<'_, Stack>, callback: Callback) -> bool {
     if !locked {
         strand.outer().left.lock().handler = Some(handler);
         if !returned {
+            handle.base().counters().panics.add(1);
             let _always_fits = strand.outer().mailbox.push(Op::Abort, Bounds::default());
         }
         return false;
@@ -190,7 +191,7 @@ impl Body for Stack {
                 if matches!(stack.slot, Slot::Locked(_)) {
                     stack.call_locked(strand, callback);
                 } else if !call_unlocked(held, callback) {
-                    return Left::Contended(Reasons::DEFERRED);
+                    return Left::Contended(Reasons::DEFERRED | Reasons::MAIL);
                 }
             } else if !stack.view().step(lent.scratch) {
                 break;

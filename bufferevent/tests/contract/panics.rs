@@ -1,13 +1,21 @@
 //! A panic in a callback.
 
-use std::{panic, sync::OnceLock, thread};
-
-use bufferevent::{
-    Bufferevent, PanicPolicy, Runtime, Trigger,
-    runtime::{Clock, SelectorKind},
+use std::{
+    panic,
+    sync::{Arc, OnceLock},
+    thread,
 };
 
-use crate::harness::{Actor, Call, Drive, SETS, Shape, World, each, each_by_hand, launch, unix_pair};
+use bufferevent::{
+    Bufferevent, Event, Handle, PanicPolicy, Runtime, Trigger, UnlockedHandler,
+    runtime::{Clock, SelectorKind},
+};
+use bufferevent_sync::{
+    Mutex,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use crate::harness::{Actor, Call, Drive, SETS, Set, Shape, World, each, each_by_hand, launch, unix_pair};
 
 /// What the tests panic with.
 pub(crate) struct Meant;
@@ -131,5 +139,48 @@ fn a_panic_in_one_callback_leaves_its_base_in_order() {
             world.until("the panic", || base.counters().panics.get() == 1);
         }
         world.fence(&conn);
+    });
+}
+
+/// An unlocked callback that panics when the gate is opened, with nothing held.
+struct Explosive {
+    gate: Arc<Mutex<()>>,
+    calls: Arc<AtomicUsize>,
+}
+
+impl UnlockedHandler for Explosive {
+    fn on_event(&mut self, _: &Handle, _: Event) {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        drop(self.gate.lock());
+        panic::panic_any(Meant);
+    }
+}
+
+#[test]
+fn a_panic_in_an_unlocked_callback_aborts_also_while_a_guard_is_held() {
+    // D16, protocol 4: the callback comes back and finds the lock taken
+    hush();
+    each(|config| {
+        let Shape::Threads { .. } = config.shape else { return };
+        if config.set != Set::SharedUnlock {
+            return;
+        }
+        let mut world = config.world();
+        let (gate, calls) = (Arc::new(Mutex::new(())), Arc::new(AtomicUsize::new(0)));
+        let (builder, mut peer) = (config.kind.open)();
+        let handler = Explosive { gate: Arc::clone(&gate), calls: Arc::clone(&calls) };
+        let Drive::Threads { runtime, .. } = &world.drive else { return };
+        let handle = builder.threadsafe().unlocked(handler).start(&mut runtime.bases()[0].clone()).unwrap();
+        let shut = gate.lock();
+        handle.trigger_event(1, Trigger::PLAIN).unwrap();
+        world.until("the callback", || calls.load(Ordering::SeqCst) == 1);
+        let guard = handle.lock().unwrap();
+        drop(shut);
+        world.settle();
+        drop(guard);
+        let mut rest = Vec::new();
+        world.until("the end at the peer", || peer.read_some(1, &mut rest).unwrap_or(true));
+        world.until("the count", || handle.base().counters().panics.get() == 1);
+        assert!(handle.is_closing());
     });
 }
