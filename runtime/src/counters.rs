@@ -1,8 +1,8 @@
 //! What a base and a worker count. Reading costs the writer nothing.
 
-use bufferevent_sync::Counter;
+use bufferevent_sync::{Counter, SharedCounter};
 
-/// What one base has done since it was made. Written by the worker that holds the base.
+/// What one base has done since it was made. Written by the worker that holds the base, but for what others add.
 #[derive(Debug, Default)]
 pub struct BaseCounters {
     /// Turns of the loop.
@@ -16,13 +16,13 @@ pub struct BaseCounters {
     /// Runs of connections, listeners and timers confined to the base.
     pub runs: Counter,
     /// Runs of strands taken from this base's worker by another.
-    pub helped: Counter,
+    pub helped: SharedCounter,
     /// Connections accepted for this base.
     pub accepted: Counter,
     /// Callbacks waiting in the deferred queue at the end of the last turn.
     pub deferred: Counter,
     /// Callbacks that panicked and were isolated.
-    pub panics: Counter,
+    pub panics: SharedCounter,
 }
 
 /// What one worker has done. Written by that worker.
