@@ -1,4 +1,5 @@
 //! A base driven by hand: turns, posts, loop control. Ports of libevent's loop tests keep their names.
+#![allow(clippy::unwrap_used, reason = "a test")]
 
 mod common;
 

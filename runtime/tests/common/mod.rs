@@ -1,5 +1,6 @@
 //! What the tests of the runtime share.
 
+#![allow(clippy::unwrap_used, reason = "for tests")]
 #![allow(dead_code, unreachable_pub, reason = "each test program uses a part of it")]
 
 use std::{

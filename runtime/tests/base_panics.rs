@@ -1,0 +1,159 @@
+//! Panics in callbacks: posts, timers, tasks and drops are isolated; what gets out of a source or a strand ends that one,
+//! goes on up when the turn is over, and leaves the base whole.
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+mod common;
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use bufferevent_runtime::{After, Base, Left, Movable, Pinned, Placement, Reasons, Runtime, Turned};
+use common::{Log, Running, Script, Signal, eventually, start, strand};
+
+const NOW: Option<Duration> = Some(Duration::ZERO);
+
+struct PanicsOnDrop;
+
+impl Drop for PanicsOnDrop {
+    fn drop(&mut self) {
+        if !thread::panicking() {
+            panic!("dropped");
+        }
+    }
+}
+
+#[test]
+fn a_post_or_timer_that_panics_is_counted_and_ends_alone() {
+    let mut base = Base::<Pinned>::new().unwrap();
+    base.handle().post(|_| panic!("post")).unwrap();
+    base.after(Duration::ZERO, |_| panic!("timer"));
+    base.every(Duration::from_millis(1), |_| panic!("every"));
+    assert_eq!(base.run().unwrap(), Turned::Empty, "the repeated timer is gone too");
+    assert_eq!(base.counters().panics.get(), 3);
+}
+
+#[test]
+fn a_source_that_panics_is_dropped_and_the_panic_comes_out_of_the_turn() {
+    let mut base = Base::<Pinned>::new().unwrap();
+    let log = Log::default();
+    let mine = log.clone();
+    let key = start(&mut base, |_, _| panic!("source"));
+    start(&mut base, move |_, _| {
+        mine.add("the next one");
+        After::Remove
+    });
+    let panic = catch_unwind(AssertUnwindSafe(|| base.turn(NOW))).unwrap_err();
+    assert_eq!(*panic.downcast_ref::<&str>().unwrap(), "source");
+    assert!(log.take().is_empty(), "the turn ended with the panic");
+    assert_eq!((base.len(), base.counters().panics.get()), (1, 1));
+    assert!(!base.remove(key));
+    assert_eq!(base.run().unwrap(), Turned::Empty);
+    assert_eq!(log.take(), ["the next one"]);
+}
+
+#[test]
+fn a_strand_that_panics_is_abandoned_and_its_word_is_free() {
+    for placement in [Placement::Any, Placement::Base] {
+        let mut base = Base::<Movable>::with_clock(bufferevent_runtime::Clock::monotonic()).unwrap();
+        let strand = base.strand(placement, (), |_| Script::new(|_, _, _| panic!("strand")));
+        catch_unwind(AssertUnwindSafe(|| base.turn(NOW))).unwrap_err();
+        assert_eq!(strand.lock().unwrap().abandoned.count(), 1);
+        strand.post(Reasons::USER);
+        assert_eq!(base.run().unwrap(), Turned::Empty, "its slot is empty, and its key is free");
+    }
+}
+
+#[test]
+fn a_strand_that_panics_outside_its_lock_while_a_guard_holds_it_is_asked_to_close() {
+    let running = Running::start(Runtime::builder().workers(1).build().unwrap());
+    let (inside, locked, closed) = (Signal::new(), Signal::new(), Signal::new());
+    let (in_run, lock_taken, close) = (Arc::clone(&inside), Arc::clone(&locked), Arc::clone(&closed));
+    let strand = strand(&running.base(0), Placement::Any, move |held, reasons, _| {
+        if reasons.contains(Reasons::CLOSE) {
+            close.raise();
+            return Left::Dead;
+        }
+        held.unlocked(|| {
+            in_run.raise();
+            lock_taken.wait();
+            panic!("outside the lock");
+        });
+        unreachable!()
+    });
+    inside.wait();
+    let guard = strand.lock().unwrap();
+    locked.raise();
+    eventually("the panic is counted", || running.base(0).counters().panics.get() == 1);
+    drop(guard);
+    // The panic stops the runtime, which then ends the strand if it had no chance to run again.
+    assert!(running.join().is_err());
+    drop(strand);
+    drop(closed);
+}
+
+#[test]
+fn a_panic_ends_the_runtime_and_comes_out_of_run() {
+    for (workers, bases) in [(1, 1), (2, 2), (2, 4), (3, 1)] {
+        for on_strand in [false, true] {
+            let running = Running::start(Runtime::builder().workers(workers).bases(bases).build().unwrap());
+            let base = running.base(bases - 1);
+            if on_strand {
+                strand(&base, Placement::Any, |_, _, _| panic!("out"));
+            } else {
+                base.post(|base| {
+                    start(base, |_, _| panic!("out"));
+                })
+                .unwrap();
+            }
+            let panic = running.join().unwrap_err();
+            assert_eq!(*panic.downcast_ref::<&str>().unwrap(), "out", "{workers} workers, {bases} bases");
+        }
+    }
+}
+
+#[test]
+fn a_spawned_task_that_panics_ends_alone() {
+    let running = Running::start(Runtime::builder().workers(2).build().unwrap());
+    let done = Signal::new();
+    for _ in 0..20 {
+        running.runtime.spawn(|| panic!("task")).unwrap();
+        let mine = Arc::clone(&done);
+        running.runtime.spawn(move || mine.raise()).unwrap();
+    }
+    done.wait_for(20);
+}
+
+#[test]
+fn a_panic_in_a_drop_is_counted_and_goes_no_further() {
+    let mut base = Base::<Pinned>::new().unwrap();
+    let handle = base.handle();
+    for _ in 0..2 {
+        let bomb = PanicsOnDrop;
+        let key = base.insert(common::FnSource(move |_: &mut Base<Pinned>, _| {
+            let _keep = &bomb;
+            After::Remove
+        }));
+        base.post_to(key, Reasons::USER);
+    }
+    assert_eq!(base.run().unwrap(), Turned::Empty);
+    assert_eq!(handle.counters().panics.get(), 2);
+    // What still lives on a base that is dropped.
+    for _ in 0..2 {
+        let bomb = PanicsOnDrop;
+        base.after(Duration::from_secs(9), move |_| drop(bomb));
+        let bomb = PanicsOnDrop;
+        base.strand(Placement::Any, (), |_| {
+            Script::new(move |_, _, _| {
+                let _keep = &bomb;
+                Left::Idle
+            })
+        });
+    }
+    let handle_of_strands = base.handle().as_movable();
+    drop(base);
+    assert_eq!(handle_of_strands.objects(), 0);
+}
