@@ -25,7 +25,7 @@ use crate::{
 pub(crate) const UNATTENDED: Duration = Duration::from_millis(1);
 
 /// So long after the last such callback somebody keeps watch.
-const WATCH_FOR: Duration = Duration::from_secs(10);
+const WATCH_FOR: Duration = Duration::from_secs(1);
 
 /// So long somebody keeps watch when a worker that runs strands asks for it, because a first long callback is known only
 /// when it is over. A worker asks twice in that time.
@@ -151,6 +151,11 @@ impl WorkerShared {
     pub(crate) fn end_strand(&self) {
         // ORDER: Relaxed; see `begin_strand`.
         self.since.store(0, Ordering::Relaxed);
+    }
+
+    fn runs_strand(&self) -> bool {
+        // ORDER: Relaxed; see `begin_strand`.
+        self.since.load(Ordering::Relaxed) != 0
     }
 
     /// Whether the worker has been inside one strand for longer than [`UNATTENDED`].
@@ -325,16 +330,20 @@ impl Pool {
         self.wish_watch(caller, now.saturating_add(WATCH_FOR));
     }
 
-    /// Whether a watch is wished for that nobody keeps.
-    pub(crate) fn wants_watch(&self, now: Time) -> bool {
+    /// For the idle worker `me`: whether a watch is wished for, or others run strands, and nobody keeps watch.
+    pub(crate) fn wants_watch(&self, me: usize, now: Time) -> bool {
         // ORDER: Relaxed; the caller has made an RMW on its park word, or on `watched`, that pairs with `wish_watch`.
-        now.as_nanos() < self.watch_until.load(Ordering::Relaxed) && !self.watched.load(Ordering::Relaxed)
+        let wished = now.as_nanos() < self.watch_until.load(Ordering::Relaxed);
+        let others =
+            || self.workers.iter().enumerate().any(|(index, other)| index != me && other.runs_strand());
+        // ORDER: Relaxed; see above.
+        !self.watched.load(Ordering::Relaxed) && (wished || others())
     }
 
     /// Becomes the one idle worker that sleeps only briefly; true until [`Pool::end_watch`].
-    pub(crate) fn begin_watch(&self, now: Time) -> bool {
+    pub(crate) fn begin_watch(&self, me: usize, now: Time) -> bool {
         // ORDER: AcqRel; an election, the winner alone swaps it back.
-        self.is_shared() && self.wants_watch(now) && !self.watched.swap(true, Ordering::AcqRel)
+        self.is_shared() && self.wants_watch(me, now) && !self.watched.swap(true, Ordering::AcqRel)
     }
 
     pub(crate) fn end_watch(&self) {

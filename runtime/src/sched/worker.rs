@@ -75,7 +75,7 @@ impl Worker {
         let mut running = Running {
             now,
             awake_since: now,
-            next_wish: now,
+            next_wish: Time::ZERO,
             me: index,
             random: Random::new(index as u64 + 1),
             scratch: Scratch::default(),
@@ -165,11 +165,11 @@ impl Running<'_> {
             }
             return Ok(());
         }
-        let watching = self.pool.begin_watch(self.now);
+        let watching = self.pool.begin_watch(self.me, self.now);
         let limit = self.sleep_limit(watching);
         self.falls_asleep();
         let slept = base.park(base.wait_time(limit), || self.has_other_duty(watching));
-        self.now = base.now();
+        self.now = self.now.max(base.now());
         self.pool.bases[self.me].put(base);
         self.woke(watching)?;
         slept
@@ -179,7 +179,7 @@ impl Running<'_> {
     fn turn(&mut self, mut base: Box<Base<Movable>>) -> Option<Box<Base<Movable>>> {
         self.shared().begin_turn(base.index());
         base.begin_turn();
-        self.now = base.now();
+        self.now = self.now.max(base.now());
         let began = self.now;
         self.call_for_help();
         while !self.pool.is_stopping() {
@@ -239,7 +239,7 @@ impl Running<'_> {
     /// What a sleeper asks once more after it has announced itself.
     fn has_other_duty(&self, watching: bool) -> bool {
         let ends = self.pool.is_stopping() || task::has_escaped();
-        ends || !watching && self.pool.is_shared() && self.pool.wants_watch(self.now)
+        ends || !watching && self.pool.is_shared() && self.pool.wants_watch(self.me, self.now)
     }
 
     fn falls_asleep(&self) {
@@ -252,6 +252,8 @@ impl Running<'_> {
         self.awake_since = self.now;
         if watching {
             self.pool.end_watch();
+            // If it finds work, somebody else is to watch.
+            self.next_wish = Time::ZERO;
             self.rescue()?;
         }
         Ok(())
@@ -264,7 +266,7 @@ impl Running<'_> {
             return Ok(());
         }
         self.now = self.pool.clock.now();
-        let watching = self.pool.begin_watch(self.now);
+        let watching = self.pool.begin_watch(self.me, self.now);
         let limit = self.sleep_limit(watching);
         self.falls_asleep();
         let slept = self.sleep_alone(limit, watching);
@@ -316,7 +318,7 @@ impl Running<'_> {
 
     fn wait_at_top(&mut self, top: &Top) -> Result<()> {
         self.now = self.pool.clock.now();
-        let watching = self.pool.begin_watch(self.now);
+        let watching = self.pool.begin_watch(self.me, self.now);
         let limit = self.sleep_limit(watching);
         self.falls_asleep();
         let mut events = std::mem::replace(&mut self.events, Events::with_capacity(1));
