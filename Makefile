@@ -5,7 +5,7 @@ SETUP := tools/setup.sh
 # rustup puts cargo here; a shell opened before it was installed does not know.
 export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 
-LINT := lint-format lint-layout lint-clippy lint-docs
+LINT := lint-format lint-layout lint-clippy lint-loom lint-docs
 TEST := test-workspace loom-quick
 
 .DEFAULT_GOAL := help
@@ -38,6 +38,9 @@ lint-layout:
 
 lint-clippy:
 	$(CARGO) clippy --workspace --all-targets --keep-going -- -D warnings
+
+lint-loom:
+	tools/loom.sh lint
 
 lint-docs:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --keep-going

@@ -12,7 +12,7 @@ export PATH
 
 # The one place that names the version is the workspace manifest.
 needed=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' Cargo.toml)
-by_hand="install rustup as https://rustup.rs says, open a new shell, then: rustup default stable"
+by_hand="type: curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh"
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 fail() { say "$*"; exit 1; }
@@ -80,7 +80,7 @@ need_rust() {
         rustup default stable >&2 || fail "rustup could not install a toolchain; type: rustup default stable"
     fi
     version=$(rust_version)
-    [ -n "$version" ] || fail "rustc does not run; $by_hand"
+    [ -n "$version" ] || fail "rustc does not run; to install Rust, $by_hand"
     if ! at_least "$version" "$needed"; then
         have rustup && fail "Rust $version is too old, $needed or newer is needed; type: rustup update stable"
         fail "Rust $version is too old, $needed or newer is needed; $by_hand"
