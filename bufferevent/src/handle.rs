@@ -82,6 +82,7 @@ impl Handle {
     /// # Libevent
     /// `bufferevent_write_buffer`.
     #[doc(alias = "bufferevent_write_buffer")]
+    #[allow(clippy::result_large_err, reason = "what is refused comes back, and that is the buffer itself")]
     pub fn write_buffer(&self, mut data: Evbuffer) -> Result<Room, (Error, Evbuffer)> {
         if let Err(error) = self.check_open() {
             return Err((error, data));
@@ -199,6 +200,7 @@ impl Handle {
         }
     }
 
+    #[allow(clippy::result_large_err, reason = "what is refused comes back, and that is the buffer itself")]
     fn mail(&self, op: Op) -> Result<Room, (Error, Op)> {
         let outer = self.strand.outer();
         let room = outer.mailbox.push(op, outer.bounds)?;

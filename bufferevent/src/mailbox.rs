@@ -51,6 +51,7 @@ pub(crate) struct Bounds {
 
 impl Mailbox {
     /// Appends an operation, unless the mailbox is full. Close and abort always fit.
+    #[allow(clippy::result_large_err, reason = "what is refused comes back, and that is the buffer itself")]
     pub(crate) fn push(&self, op: Op, bounds: Bounds) -> Result<Room, (Error, Op)> {
         let mut synced = self.synced.lock();
         let last = matches!(op, Op::Close | Op::Abort);

@@ -244,32 +244,39 @@ fn stalling() -> (Socket, SockAddr, Vec<Socket>) {
 }
 
 #[test]
-fn switches_while_connecting_only_set_flags_and_close_ends_the_attempt() {
-    // K-11, D5, D3
-    each(|config| {
-        let (_listener, address, _fillers) = stalling();
-        let mut world = config.world();
-        let actor = Actor::new(&world, |_, _| {});
-        let builder = Bufferevent::connect(address).report_close();
-        let conn = world.start(config.set, builder, actor).unwrap();
-        world.settle();
-        world
-            .with(&conn, |b| {
-                b.disable(Interest::BOTH);
-                b.enable(Interest::WRITE);
-                b.write(b"never sent").unwrap();
-                assert_eq!((b.enabled(), b.is_connected()), (Interest::WRITE, false));
-            })
-            .unwrap();
-        world.settle();
-        world.fence(&conn);
-        assert_eq!(conn.log.calls(), []);
-        world.close(&conn);
-        world.until_called(&conn, Call::Closed, 1);
-        world.until_gone(&conn);
-        assert_eq!(conn.log.calls(), [Call::Closed]);
-        assert_eq!(conn.log.closed().unwrap().unsent, 10);
-    });
+fn switches_while_connecting_only_set_flags_and_an_end_ends_the_attempt() {
+    // K-11, D5, D3: with something to send, close waits for the connection; abort does not
+    for written in [false, true] {
+        each(|config| {
+            let (_listener, address, _fillers) = stalling();
+            let mut world = config.world();
+            let actor = Actor::new(&world, |_, _| {});
+            let builder = Bufferevent::connect(address).report_close();
+            let conn = world.start(config.set, builder, actor).unwrap();
+            world.settle();
+            world
+                .with(&conn, move |b| {
+                    b.disable(Interest::BOTH);
+                    b.enable(Interest::WRITE);
+                    b.write(if written { b"never sent" } else { b"" }).unwrap();
+                    assert_eq!((b.enabled(), b.is_connected()), (Interest::WRITE, false));
+                })
+                .unwrap();
+            world.settle();
+            world.fence(&conn);
+            assert_eq!(conn.log.calls(), []);
+            world.close(&conn);
+            if written {
+                world.settle();
+                assert_eq!(conn.log.calls(), [], "D15");
+                world.abort(&conn);
+            }
+            world.until_called(&conn, Call::Closed, 1);
+            world.until_gone(&conn);
+            assert_eq!(conn.log.calls(), [Call::Closed]);
+            assert_eq!(conn.log.closed().unwrap().unsent, if written { 10 } else { 0 });
+        });
+    }
 }
 
 #[test]

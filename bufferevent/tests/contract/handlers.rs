@@ -223,3 +223,24 @@ fn a_callback_ends_the_loop_and_the_rest_runs_when_it_goes_on() {
         });
     }
 }
+
+#[test]
+fn the_base_of_a_bufferevent_is_the_one_it_was_started_on() {
+    // C-35
+    each(|config| {
+        let mut world = config.world();
+        for _ in 0..2 {
+            let seen = Arc::new(Mutex::new(None));
+            let theirs = Arc::clone(&seen);
+            let (conn, _peer) =
+                config.start_with(&mut world, |b| b, move |cx, _| *theirs.lock() = cx.base_id());
+            world.with(&conn, |b| b.trigger_event(1, Trigger::PLAIN)).unwrap();
+            world.until_called(&conn, Call::User(1), 1);
+            let expected = world.base_id(&conn);
+            assert!(seen.lock().is_none_or(|id| id == expected));
+            if config.set.is_shared() {
+                assert_eq!(conn.handle().base().id(), expected);
+            }
+        }
+    });
+}

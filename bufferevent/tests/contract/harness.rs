@@ -295,12 +295,15 @@ impl Log {
     }
 }
 
+/// What a callback does after it was written down.
+type Script = Arc<dyn Fn(&mut Cx<'_, '_>, &Call) + Send + Sync>;
+
 /// A handler of every kind: writes down each callback, then runs the script.
 #[derive(Clone)]
 pub(crate) struct Actor {
     pub(crate) log: Log,
     number: u32,
-    script: Arc<dyn Fn(&mut Cx<'_, '_>, &Call) + Send + Sync>,
+    script: Script,
 }
 
 impl Actor {
@@ -493,6 +496,15 @@ impl<'a, 'b> Cx<'a, 'b> {
         }
     }
 
+    /// The base, where a context tells it.
+    pub(crate) fn base_id(&self) -> Option<u64> {
+        match &self.view {
+            View::Pinned(cx) => Some(cx.base_handle().id()),
+            View::Movable(cx) => Some(cx.base_handle().id()),
+            View::Guard(_) => None,
+        }
+    }
+
     /// Starts another bufferevent on the base of this one, where a context can.
     pub(crate) fn start(&mut self, set: Set, builder: Builder, actor: Actor) -> Option<Result<Conn>> {
         match &mut self.view {
@@ -611,7 +623,7 @@ impl World {
         f: impl FnOnce(&mut Bufferevent) -> R + Send + 'static,
     ) -> Result<R> {
         let id = match &conn.who {
-            Who::Shared(handle) => return Ok(f(&mut *handle.lock()?)),
+            Who::Shared(handle) => return Ok(f(&mut handle.lock()?)),
             Who::Confined(id) => *id,
         };
         match &mut self.drive {
@@ -707,6 +719,15 @@ impl World {
                 let bases: u64 = runtime.bases().iter().map(|base| base.counters().runs.get()).sum();
                 bases + runtime.worker_counters().map(|worker| worker.runs.get()).sum::<u64>()
             }
+        }
+    }
+
+    /// The base that the bufferevent was started on.
+    pub(crate) fn base_id(&self, conn: &Conn) -> u64 {
+        match &self.drive {
+            Drive::Pinned(base) => base.id(),
+            Drive::Movable(base) => base.id(),
+            Drive::Threads { .. } => conn.home.as_ref().unwrap().id(),
         }
     }
 
