@@ -1,5 +1,7 @@
 //! The echo server of the crate page, over every way to run it.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::{
     io::{Read, Write},
     net::{Shutdown, TcpStream},

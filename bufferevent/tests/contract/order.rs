@@ -1,8 +1,11 @@
 //! Which callback comes when.
 
-use bufferevent::{Interest, Trigger};
+use std::{sync::Arc, time::Instant};
 
-use crate::harness::{Call, Set, each, each_of};
+use bufferevent::{Bufferevent, Interest, Placement, Runtime, Trigger, runtime::DEFERRED_PER_PASS};
+use bufferevent_sync::atomic::{AtomicUsize, Ordering};
+
+use crate::harness::{Call, Set, Shape, World, each, each_by_hand, each_of};
 
 #[test]
 fn callbacks_of_one_run_come_in_order_and_equal_events_as_one() {
@@ -148,4 +151,68 @@ fn no_callback_runs_on_the_thread_that_holds_a_handle() {
         world.until_called(&conn, Call::User(1), 1);
         assert_eq!(world.panics(), 0);
     });
+}
+
+#[test]
+fn deferred_callbacks_are_budgeted_per_pass() {
+    // C-21, D17: so that input and output go on between
+    each_by_hand(|config| {
+        if config.set != Set::ConfinedDefer {
+            return;
+        }
+        let mut world = config.world();
+        let conns: Vec<_> = (0..DEFERRED_PER_PASS + 7).map(|_| config.start(&mut world)).collect();
+        world.settle();
+        for (conn, _peer) in &conns {
+            world.with(conn, |b| b.trigger_event(1, Trigger::PLAIN)).unwrap();
+        }
+        let told = || conns.iter().filter(|(conn, _)| conn.log.has(Call::User(1))).count();
+        let mut before = 0;
+        while before < conns.len() {
+            world.pump();
+            assert!(told() - before <= DEFERRED_PER_PASS, "{before} and then {}", told());
+            before = told();
+        }
+    });
+}
+
+/// Starts two on one base of two workers; each callback is inside until the other is too, or `wait` has passed.
+fn inside_together(placement: Placement, wait: std::time::Duration) -> bool {
+    let runtime = Runtime::builder().workers(2).bases(2).build().unwrap();
+    let mine = runtime.clone();
+    let running = std::thread::spawn(move || mine.run().unwrap());
+    let (inside, most, done) = <(Arc<AtomicUsize>, Arc<AtomicUsize>, Arc<AtomicUsize>)>::default();
+    let mut idle = World::new(Shape::Pinned, Default::default(), Default::default());
+    let mut peers = Vec::new();
+    for _ in 0..2 {
+        let (ours, mut peer) = crate::harness::unix_pair();
+        let (inside, most, done) = (Arc::clone(&inside), Arc::clone(&most), Arc::clone(&done));
+        let handler = bufferevent::Callbacks::new().on_read(move |cx: &mut bufferevent::Context<'_>| {
+            let begun = Instant::now();
+            inside.fetch_add(1, Ordering::SeqCst);
+            while most.fetch_max(inside.load(Ordering::SeqCst), Ordering::SeqCst) < 2
+                && begun.elapsed() < wait
+            {
+                std::thread::yield_now();
+            }
+            inside.fetch_sub(1, Ordering::SeqCst);
+            done.fetch_add(1, Ordering::SeqCst);
+            cx.disable(Interest::READ);
+        });
+        let builder = Bufferevent::socket(ours).handler(handler).threadsafe().placement(placement);
+        builder.start(&mut runtime.bases()[0].clone()).unwrap();
+        idle.send(&mut peer, b"go");
+        peers.push(peer);
+    }
+    idle.until("both callbacks", || done.load(Ordering::SeqCst) == 2);
+    runtime.stop();
+    running.join().unwrap();
+    most.load(Ordering::SeqCst) == 2
+}
+
+#[test]
+fn callbacks_of_two_strands_of_one_base_run_at_the_same_time_unless_placed_on_it() {
+    // D18, H-04: libevent's base is serial
+    assert!(inside_together(Placement::Any, crate::harness::LIMIT));
+    assert!(!inside_together(Placement::Base, std::time::Duration::from_millis(20)));
 }
