@@ -364,7 +364,7 @@ impl Bufferevent {
         let reached = low > self.write.low && self.output.len() > self.write.low && self.output.len() <= low;
         (self.write.low, self.write.high) = (low, high);
         if reached && self.is_live() {
-            self.pending.write(Due::Io);
+            self.output_is_low();
         }
         Ok(())
     }
@@ -499,7 +499,8 @@ impl Bufferevent {
         self.exchange(fd, Phase::Open)
     }
 
-    /// Takes the descriptor away; the bufferevent stays, detached. Buffers stay.
+    /// Takes the descriptor away; the bufferevent stays, detached. Buffers stay; an end or an error of the descriptor that
+    /// is not told yet is not told any more.
     ///
     /// # Libevent
     /// `bufferevent_setfd(-1)`.
@@ -509,7 +510,11 @@ impl Bufferevent {
         }
         self.ready = Ready::NONE;
         self.told.eof = false;
-        self.release_fd()
+        let fd = self.release_fd();
+        if fd.is_some() {
+            self.pending.forget_connection();
+        }
+        fd
     }
 
     /// Begins to connect to `address`, with a socket made for it. [`Event::Connected`] or [`Event::Error`] tells how it

@@ -261,6 +261,11 @@ impl Bufferevent {
             return;
         }
         self.told.announce_writable = false;
+        self.output_is_low();
+    }
+
+    /// Makes due what is told when the output is down to its low mark.
+    pub(crate) fn output_is_low(&mut self) {
         self.pending.write(Due::Io);
         if std::mem::take(&mut self.told.output_full) {
             self.pending.event(Event::Drained);

@@ -91,6 +91,15 @@ impl Pending {
         };
     }
 
+    /// Drops what was to be told of a descriptor that is given away. How a connect failed stays.
+    pub(crate) fn forget_connection(&mut self) {
+        self.events.retain(|event| !matches!(event, Event::Eof | Event::Error { direction: Some(_), .. }));
+        self.bits &= !CONNECTED;
+        if self.events.is_empty() {
+            self.bits &= !EVENTS_QUEUED;
+        }
+    }
+
     pub(crate) fn clear(&mut self) {
         *self = Self::default();
     }

@@ -167,3 +167,31 @@ fn a_builder_whose_descriptor_was_taken_has_none_to_start_with() {
         assert!(taken.is_some() && !peer.is_ended());
     });
 }
+
+#[test]
+fn what_happened_to_the_old_descriptor_is_not_told_of_the_new() {
+    // C-38, D3, D4: the end came before the callback that exchanges it, and is due when callbacks are deferred
+    each(|config| {
+        let mut world = config.world();
+        let (builder, mut old_peer) = (config.kind.open)();
+        world.send(&mut old_peer, b"old");
+        old_peer.shutdown_write();
+        let (new, mut new_peer) = unix_pair();
+        let new = Mutex::new(Some(new));
+        let actor = Actor::new(&world, move |cx, _| {
+            cx.take();
+            if let Some(new) = new.lock().take() {
+                drop(cx.set_fd(new).unwrap());
+                cx.enable(bufferevent::Interest::READ);
+            }
+        });
+        let conn = world.start(config.set, builder, actor).unwrap();
+        world.until_called(&conn, Call::Read, 1);
+        world.send(&mut new_peer, b"new");
+        world.until("the new data", || conn.log.data_len() == 6);
+        world.fence(&conn);
+        assert_eq!(conn.log.calls(), [Call::Read, Call::Read]);
+        drop(new_peer);
+        world.until_called(&conn, Call::Eof, 1);
+    });
+}

@@ -209,6 +209,8 @@ fn raising_the_low_mark_of_the_output_takes_effect_at_once() {
             .unwrap();
         world.until_called(&conn, Call::Write, 1);
         assert!(conn.log.entries()[0].output <= full.load(Ordering::SeqCst));
+        // D8: the write was told full, and the output is down to its low mark now.
+        world.until_called(&conn, Call::Drained, 1);
         world.receive(&mut peer, 3_000_000);
     });
 }
