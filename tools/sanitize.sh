@@ -19,7 +19,9 @@ CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/$sanitizer"
 # Tests ask for more memory than there is and expect a refusal.
 TSAN_OPTIONS="suppressions=$PWD/tools/tsan.supp allocator_may_return_null=1 ${TSAN_OPTIONS:-}"
 ASAN_OPTIONS="allocator_may_return_null=1 ${ASAN_OPTIONS:-}"
-export RUSTC_BOOTSTRAP RUSTFLAGS CARGO_TARGET_DIR TSAN_OPTIONS ASAN_OPTIONS
+# Panics that tests bring about need no backtrace, and std takes it without synchronisation that the sanitizer sees.
+RUST_BACKTRACE=0
+export RUST_BACKTRACE RUSTC_BOOTSTRAP RUSTFLAGS CARGO_TARGET_DIR TSAN_OPTIONS ASAN_OPTIONS
 
 # With a target named, the flags reach the tests and not build scripts and macros.
 target=$(rustc -vV | sed -n 's/^host: //p')

@@ -1,12 +1,16 @@
 //! Monotonic time: nanoseconds since an arbitrary origin, the ticks derived from it, and a clock that tests turn by
 //! hand.
 
+use std::cell::Cell;
 use std::fmt;
 use std::ops::{Add, Sub};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bufferevent_sync::atomic::{AtomicU64, Ordering};
+use bufferevent_sync::{
+    Mutex,
+    atomic::{AtomicU64, Ordering},
+};
 
 /// A moment: nanoseconds since an arbitrary origin that all clocks of one kind share.
 ///
@@ -161,12 +165,30 @@ enum Kind {
 }
 
 /// The standard library's clock, since the first look at it: `clock_gettime` by way of the C library, which also works
-/// where the vdso cannot be read, as under valgrind.
+/// where the vdso cannot be read, as under valgrind. Each thread keeps the origin: the thread sanitizer cannot follow
+/// std's `OnceLock`.
 #[inline]
 fn monotonic_now() -> Time {
-    static ORIGIN: OnceLock<Instant> = OnceLock::new();
-    let since = Instant::now().saturating_duration_since(*ORIGIN.get_or_init(Instant::now));
+    std::thread_local! {
+        static KNOWN: Cell<Option<Instant>> = const { Cell::new(None) };
+    }
+    let origin = match KNOWN.get() {
+        Some(origin) => origin,
+        None => {
+            let origin = first_look();
+            KNOWN.set(Some(origin));
+            origin
+        }
+    };
+    let since = Instant::now().saturating_duration_since(origin);
     Time(since.as_secs().wrapping_mul(1_000_000_000).wrapping_add(u64::from(since.subsec_nanos())))
+}
+
+/// The origin that all threads share.
+#[cold]
+fn first_look() -> Instant {
+    static ORIGIN: Mutex<Option<Instant>> = Mutex::new(None);
+    *ORIGIN.lock().get_or_insert_with(Instant::now)
 }
 
 const NANOS_PER_TICK: u64 = 1_000_000;

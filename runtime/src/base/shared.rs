@@ -119,9 +119,10 @@ impl BaseShared {
         }
     }
 
-    /// Whether there are messages that may be taken out: what a sleeper asks once more before it sleeps.
+    /// Whether there are messages that may be taken out, or the base is to end its loop: what a sleeper asks once more
+    /// before it sleeps.
     pub(crate) fn has_mail(&self) -> bool {
-        !self.inbox.is_empty() && !self.gate.is_broken()
+        (!self.inbox.is_empty() || self.gate.is_exiting()) && !self.gate.is_broken()
     }
 
     pub(crate) fn exit(&self) {
