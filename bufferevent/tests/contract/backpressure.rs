@@ -103,9 +103,9 @@ fn an_echo_that_is_refused_goes_on_when_the_output_has_drained() {
                 }
             },
         );
-        let sent = pattern(200_000);
+        let sent = pattern(45_000);
         let mut back = Vec::new();
-        for piece in sent.chunks(20_000) {
+        for piece in sent.chunks(15_000) {
             world.send(&mut peer, piece);
             back.extend(world.receive(&mut peer, piece.len()));
         }

@@ -250,7 +250,7 @@ fn what_a_callback_does_through_its_own_handle_comes_right_after_it() {
 #[test]
 fn two_that_write_to_each_other_from_two_threads_always_finish() {
     // section 4, section 3.1: libevent's callbacks deadlock here (its issues 1361 and 1750)
-    const ROUNDS: usize = 300;
+    const ROUNDS: usize = 150;
     each(|config| {
         if config.shape != (Shape::Threads { workers: 2, bases: 2 }) || !config.set.is_shared() {
             return;

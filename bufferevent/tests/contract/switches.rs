@@ -82,8 +82,8 @@ fn output_that_is_written_while_the_socket_is_full_goes_out_when_it_is_not() {
         let (conn, mut peer) = config.start(&mut world);
         let mut sent = 0;
         // More than the socket takes, one guard after the other.
-        for _ in 0..60 {
-            sent += world.with(&conn, |b| b.write(&[7; 60_000]).map_or(0, |_| 60_000)).unwrap();
+        for _ in 0..20 {
+            sent += world.with(&conn, |b| b.write(&[7; 180_000]).map_or(0, |_| 180_000)).unwrap();
         }
         world.settle();
         let got = world.receive(&mut peer, sent);

@@ -140,7 +140,7 @@ fn draining_in_the_callback_resumes_reading_at_once() {
         let mut world = config.world();
         let (conn, mut peer) =
             config.start_with(&mut world, |b| b.read_watermark(30, Some(70)), |cx, _| cx.take());
-        let sent = pattern(100_000);
+        let sent = pattern(20_000);
         world.send(&mut peer, &sent);
         peer.shutdown_write();
         world.until_called(&conn, Call::Eof, 1);
