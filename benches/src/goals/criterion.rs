@@ -58,14 +58,42 @@ fn each(sample: &str) -> Option<Spread> {
     Some(Spread::of(times.iter().zip(iters).map(|(time, count)| time / count)))
 }
 
-const FIGURES: [Figure; 19] = [
-    figure(14, "deferred callback, confined", "deferred/confined/event", 25.0, "deferred/callback/boxes"),
-    figure(14, "deferred callback, THREADSAFE", "deferred/threadsafe/event", 40.0, "deferred/callback/boxes"),
+const FIGURES: [Figure; 23] = [
+    figure(
+        14,
+        "deferred by Trigger::DEFER, confined",
+        "deferred/confined/asked",
+        25.0,
+        "deferred/callback/boxes",
+    ),
+    figure(
+        14,
+        "deferred by Trigger::DEFER, THREADSAFE",
+        "deferred/threadsafe/asked",
+        40.0,
+        "deferred/callback/boxes",
+    ),
+    figure(
+        14,
+        "deferred by the option, confined",
+        "deferred/confined/event",
+        25.0,
+        "deferred/callback/boxes",
+    ),
+    figure(
+        14,
+        "deferred by the option, THREADSAFE",
+        "deferred/threadsafe/event",
+        40.0,
+        "deferred/callback/boxes",
+    ),
     figure(15, "spawn and complete, one worker", "spawn/complete/1", 60.0, "spawn/complete/deque"),
     figure(15, "spawn and complete, two workers", "spawn/complete/2", 120.0, "spawn/complete/deque"),
     figure(16, "post to a busy base", "wake/post_busy/other_thread", 300.0, "wake/post_busy/own_thread"),
-    figure(17, "arm, wheel", "timers/arm/wheel", 75.0, "timers/arm/btree"),
-    figure(17, "arm, base", "timers/arm/base", 75.0, "timers/arm/btree"),
+    figure(17, "arm for the first time, wheel", "timers/grow/wheel", 75.0, "timers/grow/btree"),
+    figure(17, "arm for the first time, base", "timers/grow/base", 75.0, "timers/grow/btree"),
+    figure(17, "arm again, wheel", "timers/arm/wheel", 75.0, "timers/arm/btree"),
+    figure(17, "arm again, base", "timers/arm/base", 75.0, "timers/arm/btree"),
     figure(17, "re-arm, wheel", "timers/rearm/wheel", 100.0, "timers/rearm/btree"),
     figure(17, "re-arm, base", "timers/rearm/base", 100.0, "timers/rearm/btree"),
     figure(
