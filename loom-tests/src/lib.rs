@@ -1,7 +1,7 @@
 //! Loom models of every protocol, and the mutants they must catch. See `README.md` for the table and the commands.
 //!
 //! Each model drives the module that ships, never a copy. Around it stand a queue, a lock, an eventfd that promise no
-//! more than the real ones. What a model checks is either an assertion, or an [`Exclusive`] that two threads touched
+//! more than the real ones. What a model checks is either an assertion, or an `Exclusive` that two threads touched
 //! without an order between them, or a thread that never wakes up.
 //!
 //! Without `--cfg loom` this crate is empty.

@@ -2,7 +2,7 @@
 //!
 //! The list is what `README.md` explains; each goal's experiments are one function. Here are those that are measured
 //! from outside: their subject is `bev`, or the yardstick in its place to see what the machine's scatter alone makes of
-//! every goal. [`inside`] has those that run in this process, [`criterion`] those that `cargo bench` measures.
+//! every goal. `inside` has those that run in this process, `criterion` those that `cargo bench` measures.
 
 mod criterion;
 mod inside;

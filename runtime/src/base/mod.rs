@@ -95,7 +95,7 @@ impl Base<Pinned> {
     /// Makes a base that is driven by hand on this thread; its handlers may be `!Send`.
     ///
     /// # Errors
-    /// [`Error::Io`](crate::Error::Io) if the system has no selector to give.
+    /// [`Error::Io`] if the system has no selector to give.
     /// # Libevent
     /// `event_base_new`.
     #[doc(alias = "event_base_new")]
@@ -108,7 +108,7 @@ impl<A: Affinity> Base<A> {
     /// Makes a base driven by hand that takes its time from `clock`.
     ///
     /// # Errors
-    /// [`Error::Io`](crate::Error::Io) if the system has no selector to give.
+    /// [`Error::Io`] if the system has no selector to give.
     pub fn with_clock(clock: Clock) -> Result<Self> {
         Self::with_selector(AnySelector::new()?, clock)
     }

@@ -211,7 +211,7 @@ impl<A: Affinity> BaseHandle<A> {
         })))
     }
 
-    /// Makes a strand homed on this base; its body is run for the first time with [`Reasons::START`].
+    /// Makes a strand homed on this base; its body is run for the first time with [`Reasons::START`](crate::Reasons::START).
     ///
     /// From any thread. The key is valid at once.
     /// # Errors

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::ops::{BitOr, BitOrAssign};
 
-/// Why a strand must run: a set, kept in bits 8..32 of its [`StrandWord`](super::StrandWord). The set is the mailbox:
+/// Why a strand must run: a set, kept in bits 8..32 of the strand's word. The set is the mailbox:
 /// posting allocates nothing, and a reason that is posted twice before the run is delivered once.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Reasons(u32);
