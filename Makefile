@@ -67,7 +67,7 @@ bench: ## The table of speed goals (about eight minutes, on an idle machine)
 	benches/run.sh
 
 bench-smoke: ## Every benchmark once, to see that it runs
-	$(CARGO) bench --package benches -- --test
+	$(CARGO) test --package benches --benches
 
 doc: ## The documentation, as HTML
 	$(CARGO) doc --workspace --no-deps
