@@ -24,12 +24,9 @@ use crate::{
 /// A callback that runs longer makes its base unattended: an idle worker polls it in its stead.
 pub(crate) const UNATTENDED: Duration = Duration::from_millis(1);
 
-/// So long after the last such callback somebody keeps watch.
-const WATCH_FOR: Duration = Duration::from_secs(1);
-
-/// So long somebody keeps watch when a worker that runs strands asks for it, because a first long callback is known only
-/// when it is over. A worker asks twice in that time.
-pub(crate) const WATCH_BRIEFLY: Duration = Duration::from_millis(20);
+/// So long at least somebody keeps watch when a worker wishes for it, and longer while others are awake. So workers that
+/// wake and sleep in quick turns do not call for it each time.
+const WATCH_BRIEFLY: Duration = Duration::from_millis(20);
 
 /// How often an idle worker looks whether a shutdown is over.
 const SHUTDOWN_LOOK: Duration = Duration::from_millis(10);
@@ -56,14 +53,25 @@ pub(crate) struct BaseSlot {
     pub(crate) shared: Arc<BaseShared>,
     pub(crate) word: BaseWord,
     core: Mutex<Option<Box<Base<Movable>>>>,
+    /// The worker that holds the base, or held it last.
+    holder: AtomicUsize,
 }
-
-/// No base.
-const NONE: usize = usize::MAX;
 
 impl BaseSlot {
     pub(crate) fn new(core: Base<Movable>, shared: Arc<BaseShared>) -> Self {
-        Self { shared, word: BaseWord::new(), core: Mutex::new(Some(Box::new(core))) }
+        // At home the numbers are the same.
+        let holder = AtomicUsize::new(shared.index);
+        Self { shared, word: BaseWord::new(), core: Mutex::new(Some(Box::new(core))), holder }
+    }
+
+    pub(crate) fn set_holder(&self, worker: usize) {
+        // ORDER: Relaxed; tells a watcher which slots to look into, the slot's lock does the rest.
+        self.holder.store(worker, Ordering::Relaxed);
+    }
+
+    pub(crate) fn holder(&self) -> usize {
+        // ORDER: Relaxed; see `set_holder`.
+        self.holder.load(Ordering::Relaxed)
     }
 
     pub(crate) fn take(&self) -> Option<Box<Base<Movable>>> {
@@ -91,8 +99,6 @@ pub(crate) struct WorkerShared {
     pub(crate) counters: WorkerCounters,
     /// When the strand that is running began, in nanoseconds of the clock; 0: none is running.
     since: AtomicU64,
-    /// The base whose turn it is in, or `NONE`: its core lies in its slot while a strand runs.
-    turning: AtomicUsize,
     /// Whether a thread runs the worker.
     active: AtomicBool,
 }
@@ -111,7 +117,6 @@ impl WorkerShared {
             seat,
             counters: WorkerCounters::default(),
             since: AtomicU64::new(0),
-            turning: AtomicUsize::new(NONE),
             active: AtomicBool::new(false),
         }
     }
@@ -132,17 +137,6 @@ impl WorkerShared {
             }
     }
 
-    pub(crate) fn begin_turn(&self, base: usize) {
-        // ORDER: Relaxed; tells a watcher which slot to look into, the slot's lock does the rest.
-        self.turning.store(base, Ordering::Relaxed);
-    }
-
-    /// The base to take over from this worker, if it is stuck in a strand.
-    pub(crate) fn left_alone(&self, now: Time) -> Option<usize> {
-        // ORDER: Relaxed; see `begin_turn`.
-        self.is_stuck(now).then(|| self.turning.load(Ordering::Relaxed)).filter(|&base| base != NONE)
-    }
-
     pub(crate) fn begin_strand(&self, now: Time) {
         // ORDER: Relaxed; a time stamp for the watcher, which only decides whether to look at the base's slot.
         self.since.store(now.as_nanos().max(1), Ordering::Relaxed);
@@ -153,13 +147,8 @@ impl WorkerShared {
         self.since.store(0, Ordering::Relaxed);
     }
 
-    fn runs_strand(&self) -> bool {
-        // ORDER: Relaxed; see `begin_strand`.
-        self.since.load(Ordering::Relaxed) != 0
-    }
-
     /// Whether the worker has been inside one strand for longer than [`UNATTENDED`].
-    fn is_stuck(&self, now: Time) -> bool {
+    pub(crate) fn is_stuck(&self, now: Time) -> bool {
         // ORDER: Relaxed; see `begin_strand`.
         let since = self.since.load(Ordering::Relaxed);
         since != 0 && now.since(Time::from_nanos(since)) > UNATTENDED
@@ -269,13 +258,18 @@ impl Pool {
 
     /// Whether no worker but `me`, which is idle, does anything, and then, whether no base owns anything.
     fn is_quiet(&self, me: usize) -> bool {
-        let mut idle = 0;
-        for (index, worker) in self.workers.iter().enumerate() {
-            idle += usize::from(index == me || worker.is_idle());
-        }
-        idle += self.top.as_ref().map_or(0, Top::sleepers);
-        idle >= self.workers.len()
+        self.others_sleep(me, false)
             && self.bases.iter().all(|base| base.shared.load() == 0 && base.shared.inbox.is_empty())
+    }
+
+    /// Whether all workers but `me` sleep, or are not run.
+    fn others_sleep(&self, me: usize, announced: bool) -> bool {
+        let mut awake =
+            self.workers.iter().enumerate().filter(|(index, other)| *index != me && !other.is_idle());
+        match &self.top {
+            Some(top) => awake.count() + usize::from(announced) <= top.sleepers(),
+            None => awake.next().is_none(),
+        }
     }
 
     /// Wakes one sleeping worker to take tasks; true if there was one.
@@ -310,40 +304,45 @@ impl Pool {
         None
     }
 
-    /// Wishes for an idle worker that sleeps only briefly and looks after the bases of those that are stuck: until `until`,
-    /// unless somebody wished for longer.
-    pub(crate) fn wish_watch(&self, caller: usize, until: Time) {
+    // ---- the watch ----
+    //
+    // While one worker is awake and another idle, one idle worker keeps watch: it sleeps for at most UNATTENDED and looks
+    // whether the awake ones are stuck. Who wakes and finds strands wishes for a watch once; if nobody keeps one it calls
+    // a sleeper. Two cases, as in `protocol::park`: the wish's RMW on `watched` comes before the watcher's `end_watch`,
+    // which then sees the caller awake when it looks whether to go on; or it comes after, finds nobody, and calls. A
+    // worker about to sleep looks once more after its RMW on the park word, which the call's RMW meets.
+
+    /// By the worker `caller`, which woke and is to run something: wishes for a watch.
+    pub(crate) fn wish_watch(&self, caller: usize, now: Time) {
         if !self.is_shared() {
             return;
         }
+        let until = |after| now.saturating_add(after).as_nanos();
         // ORDER: Relaxed; published by the two RMWs that follow.
-        self.watch_until.fetch_max(until.as_nanos(), Ordering::Relaxed);
-        // ORDER: AcqRel, pairs with the swap in `end_watch`: who still watched then sees the wish when it looks again.
+        if self.watch_until.load(Ordering::Relaxed) < until(WATCH_BRIEFLY / 2) {
+            self.watch_until.fetch_max(until(WATCH_BRIEFLY), Ordering::Relaxed);
+        }
+        // ORDER: AcqRel, pairs with the swap in `end_watch`.
         if !self.watched.fetch_or(false, Ordering::AcqRel) {
-            // A worker that is about to sleep asks `wants_watch` in its recheck. loom: park::call_for_help_is_never_lost
+            // loom: park::call_for_help_is_never_lost
             self.call_for_help(caller);
         }
     }
 
-    /// A strand that ran for long, or runs still, makes somebody keep watch for a while.
-    pub(crate) fn saw_long_strand(&self, caller: usize, now: Time) {
-        self.wish_watch(caller, now.saturating_add(WATCH_FOR));
-    }
-
-    /// For the idle worker `me`: whether a watch is wished for, or others run strands, and nobody keeps watch.
-    pub(crate) fn wants_watch(&self, me: usize, now: Time) -> bool {
+    /// For the idle worker `me`: whether a watch is wished for, or others are awake, and nobody keeps watch.
+    ///
+    /// * `announced`: whether `me` counts as a sleeper already.
+    pub(crate) fn wants_watch(&self, me: usize, now: Time, announced: bool) -> bool {
         // ORDER: Relaxed; the caller has made an RMW on its park word, or on `watched`, that pairs with `wish_watch`.
-        let wished = now.as_nanos() < self.watch_until.load(Ordering::Relaxed);
-        let others =
-            || self.workers.iter().enumerate().any(|(index, other)| index != me && other.runs_strand());
-        // ORDER: Relaxed; see above.
-        !self.watched.load(Ordering::Relaxed) && (wished || others())
+        !self.watched.load(Ordering::Relaxed)
+            && (now.as_nanos() < self.watch_until.load(Ordering::Relaxed)
+                || !self.others_sleep(me, announced))
     }
 
     /// Becomes the one idle worker that sleeps only briefly; true until [`Pool::end_watch`].
     pub(crate) fn begin_watch(&self, me: usize, now: Time) -> bool {
         // ORDER: AcqRel; an election, the winner alone swaps it back.
-        self.is_shared() && self.wants_watch(me, now) && !self.watched.swap(true, Ordering::AcqRel)
+        self.is_shared() && self.wants_watch(me, now, false) && !self.watched.swap(true, Ordering::AcqRel)
     }
 
     pub(crate) fn end_watch(&self) {
@@ -362,8 +361,8 @@ impl Pool {
         );
         for (index, worker) in self.workers.iter().enumerate() {
             let idle = worker.is_idle();
-            let (queued, stuck) = (worker.stealer.len(), worker.left_alone(now));
-            let _ = writeln!(text, "worker {index}: idle {idle} queued {queued} stuck beside {stuck:?}");
+            let (queued, stuck) = (worker.stealer.len(), worker.is_stuck(now));
+            let _ = writeln!(text, "worker {index}: idle {idle} queued {queued} stuck {stuck}");
             let _ = writeln!(text, "  {:?}", worker.counters);
         }
         if let Some(top) = &self.top {
@@ -373,8 +372,9 @@ impl Pool {
             let shared = &slot.shared;
             let _ = writeln!(
                 text,
-                "base {}: {:?} {:?} {:?} {:?} load {}",
+                "base {} of worker {}: {:?} {:?} {:?} {:?} load {}",
                 shared.index,
+                slot.holder(),
                 slot.word,
                 shared.park,
                 shared.gate,

@@ -6,10 +6,10 @@
 
 use std::{collections::VecDeque, fmt, sync::Arc, time::Duration};
 
-use bufferevent_sync::deque;
+use bufferevent_sync::{CachePadded, deque};
 
 use super::{
-    pool::{Pool, Seat, UNATTENDED, WATCH_BRIEFLY, WorkerShared},
+    pool::{Pool, Seat, UNATTENDED, WorkerShared},
     top::Top,
 };
 use crate::{
@@ -75,7 +75,7 @@ impl Worker {
         let mut running = Running {
             now,
             awake_since: now,
-            next_wish: Time::ZERO,
+            wishes: Wishes::OnStrands,
             me: index,
             random: Random::new(index as u64 + 1),
             scratch: Scratch::default(),
@@ -112,14 +112,24 @@ struct Running<'a> {
     now: Time,
     /// When it last woke.
     awake_since: Time,
-    /// When it wishes for a watch again if it runs a strand.
-    next_wish: Time,
+    wishes: Wishes,
     random: Random,
     scratch: Scratch,
     /// Room for one: an edge of the top epoll that is taken must be acted on.
     events: Events,
     /// Bases held that wait in the top epoll otherwise.
     held: VecDeque<usize>,
+}
+
+/// When the worker, now that it is awake, wishes for somebody to watch.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wishes {
+    /// It has, for this time.
+    Done,
+    /// Before it runs a strand: it may get stuck.
+    OnStrands,
+    /// Before it runs anything, since it has kept watch itself.
+    OnWork,
 }
 
 impl Running<'_> {
@@ -175,12 +185,15 @@ impl Running<'_> {
         slept
     }
 
-    /// Runs what `base` has, for about [`BATCH`]; then the caller polls it again. `None` if a watcher took the base over while a strand ran.
+    /// Runs what `base` has, for about [`BATCH`]; then the caller polls it again. `None` if a watcher took the base over
+    /// while a strand ran.
     fn turn(&mut self, mut base: Box<Base<Movable>>) -> Option<Box<Base<Movable>>> {
-        self.shared().begin_turn(base.index());
         base.begin_turn();
         self.now = self.now.max(base.now());
         let began = self.now;
+        if self.wishes == Wishes::OnWork && base.has_confined_work() {
+            self.wish_watch();
+        }
         self.call_for_help();
         while !self.pool.is_stopping() {
             let confined = (0..CHUNK).take_while(|_| base.run_confined()).count();
@@ -239,7 +252,7 @@ impl Running<'_> {
     /// What a sleeper asks once more after it has announced itself.
     fn has_other_duty(&self, watching: bool) -> bool {
         let ends = self.pool.is_stopping() || task::has_escaped();
-        ends || !watching && self.pool.is_shared() && self.pool.wants_watch(self.me, self.now)
+        ends || !watching && self.pool.is_shared() && self.pool.wants_watch(self.me, self.now, true)
     }
 
     fn falls_asleep(&self) {
@@ -250,10 +263,9 @@ impl Running<'_> {
 
     fn woke(&mut self, watching: bool) -> Result<()> {
         self.awake_since = self.now;
+        self.wishes = if watching { Wishes::OnWork } else { Wishes::OnStrands };
         if watching {
             self.pool.end_watch();
-            // If it finds work, somebody else is to watch.
-            self.next_wish = Time::ZERO;
             self.rescue()?;
         }
         Ok(())
@@ -332,6 +344,7 @@ impl Running<'_> {
     fn hold(&mut self, ready: Option<usize>) {
         if let Some(index) = ready {
             if self.pool.bases.get(index).is_some_and(|slot| slot.word.try_hold()) {
+                self.pool.bases[index].set_holder(self.me);
                 self.held.push_back(index);
             }
         }
@@ -386,16 +399,17 @@ impl Running<'_> {
     /// Runs a task and takes its time: for the decision to call for help, and for the watcher.
     fn run_timed(&mut self, task: Task) {
         let began = self.now;
-        if began >= self.next_wish {
-            self.next_wish = began.saturating_add(WATCH_BRIEFLY / 2);
-            self.pool.wish_watch(self.me, began.saturating_add(WATCH_BRIEFLY));
+        if self.wishes != Wishes::Done {
+            self.wish_watch();
         }
         self.shared().begin_strand(began);
         self.run(task, true);
         self.shared().end_strand();
-        if self.now.since(began) > UNATTENDED {
-            self.pool.saw_long_strand(self.me, self.now);
-        }
+    }
+
+    fn wish_watch(&mut self) {
+        self.wishes = Wishes::Done;
+        self.pool.wish_watch(self.me, self.now);
     }
 
     /// Wakes a sleeping worker if more than one batch's worth of tasks is queued here.
@@ -408,13 +422,12 @@ impl Running<'_> {
 
     /// Polls the bases whose workers are stuck in a callback; their strands come to this worker's deque.
     fn rescue(&mut self) -> Result<()> {
-        for (index, worker) in self.pool.workers.iter().enumerate() {
-            if index == self.me {
+        for slot in &self.pool.bases {
+            let holder = slot.holder();
+            let stuck = |worker: &CachePadded<WorkerShared>| worker.is_stuck(self.now);
+            if holder == self.me || !self.pool.workers.get(holder).is_some_and(stuck) {
                 continue;
             }
-            let Some(left) = worker.left_alone(self.now) else { continue };
-            self.pool.saw_long_strand(self.me, self.now);
-            let slot = &self.pool.bases[left];
             let Some(mut base) = slot.take() else { continue };
             if base.is_released() {
                 // The worker got free, and freed the base: the top epoll tells of it.
