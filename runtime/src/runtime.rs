@@ -106,7 +106,8 @@ impl Runtime {
         result.unwrap_or_else(|panic| resume_unwind(panic))
     }
 
-    /// Stops all workers after the callback each is in. What lives on the bases stays until the runtime is dropped.
+    /// Stops all workers after the callback each is in. The last worker to end drops the bases with all that lives there;
+    /// if none ever ran, the last handle of the runtime does.
     pub fn stop(&self) {
         self.inner.pool.stop();
     }
@@ -124,7 +125,8 @@ impl Runtime {
             base.resume();
             result = result.and(base.post(Base::close_all));
         }
-        result
+        // It may be over already: the bases that were told owned all there was.
+        if self.inner.pool.is_stopping() { Ok(()) } else { result }
     }
 
     /// All words of all workers and bases, and the strands that have something to do, as far as that can be seen from

@@ -176,7 +176,7 @@ fn some_workers_may_be_lent_and_the_rest_run() {
 }
 
 #[test]
-fn what_lives_on_the_bases_is_dropped_with_the_runtime() {
+fn what_lives_on_the_bases_is_dropped_with_the_last_worker() {
     struct Dropped(Arc<Signal>);
     impl Drop for Dropped {
         fn drop(&mut self) {
@@ -189,9 +189,11 @@ fn what_lives_on_the_bases_is_dropped_with_the_runtime() {
         let mut strands = Vec::new();
         for base in running.runtime.bases() {
             let (in_timer, in_post) = (Dropped(Arc::clone(&dropped)), Dropped(Arc::clone(&dropped)));
+            // It keeps the runtime, and the runtime it.
+            let runtime = running.runtime.clone();
             let mine = Arc::clone(&started);
             base.post(move |base| {
-                base.after(Duration::from_secs(1_000), move |_| drop(in_timer));
+                base.after(Duration::from_secs(1_000), move |_| drop((in_timer, runtime)));
                 mine.raise();
             })
             .unwrap();
@@ -203,7 +205,7 @@ fn what_lives_on_the_bases_is_dropped_with_the_runtime() {
             strands.last().unwrap().post(Reasons::USER);
         }
         running.runtime.stop();
-        let handles = running.runtime.bases();
+        let (handles, _kept) = (running.runtime.bases(), running.runtime.clone());
         running.join().unwrap().unwrap();
         assert_eq!(dropped.count(), 2 * shape.1 as u64);
         for strand in strands {

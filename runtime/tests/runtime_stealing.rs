@@ -206,10 +206,14 @@ fn a_call_for_help_wakes_a_sleeper_once_the_costs_are_known() {
             })
         })
         .collect();
+    let strands = Arc::new(strands);
     eventually("a worker calls for help", || {
         let before = ran.count();
-        strands.iter().for_each(|strand| strand.post(Reasons::USER));
-        ran.wait_for(before + 1);
+        eventually("both sleep", || running.runtime.dump().matches("idle true").count() == 2);
+        // All at once, on the worker itself.
+        let all = Arc::clone(&strands);
+        running.base(0).post(move |_| all.iter().for_each(|strand| strand.post(Reasons::USER))).unwrap();
+        ran.wait_for(before + 8);
         total(&running, |worker| worker.calls.get()) > 0
     });
 }

@@ -337,6 +337,8 @@ fn stress(workers: usize, bases: usize) {
         runtime.worker_counters().map(|worker| worker.steals.get()).sum::<u64>(),
     );
     assert_eq!(count(&world.made), count(&world.ended), "each strand ended once");
+    // A strand keeps the world, and the world it.
+    world.strands.iter().for_each(|slot| drop(slot.lock().take()));
     for base in runtime.bases() {
         assert_eq!((base.objects(), base.counters().panics.get()), (0, 0));
     }

@@ -41,6 +41,8 @@ pub(crate) struct Pool {
     /// Whether idle workers take work from others at all.
     pub(crate) stealing: bool,
     stopping: AtomicBool,
+    /// Workers that threads run.
+    active: AtomicUsize,
     /// When a shutdown ends at the latest, in nanoseconds of the clock; 0: none was begun.
     shutdown_at: AtomicU64,
     /// Until when somebody keeps watch, in nanoseconds of the clock.
@@ -121,14 +123,9 @@ impl WorkerShared {
         }
     }
 
-    pub(crate) fn set_active(&self, active: bool) {
-        // ORDER: AcqRel, pairs with `is_idle`.
-        self.active.swap(active, Ordering::AcqRel);
-    }
-
     /// Whether the worker sleeps, or nobody runs it. Those that wait in the top epoll are counted there.
     fn is_idle(&self) -> bool {
-        // ORDER: Acquire, pairs with the swap in `set_active`.
+        // ORDER: Acquire, pairs with the swaps in `enter` and `leave`.
         !self.active.load(Ordering::Acquire)
             || match &self.seat {
                 Seat::Home(base) => base.park.is_parked(),
@@ -196,6 +193,7 @@ impl Pool {
             top,
             stealing,
             stopping: AtomicBool::new(false),
+            active: AtomicUsize::new(0),
             shutdown_at: AtomicU64::new(0),
             watch_until: AtomicU64::new(0),
             watched: AtomicBool::new(false),
@@ -216,6 +214,23 @@ impl Pool {
         }
         if let Some(top) = &self.top {
             top.wake();
+        }
+    }
+
+    /// The thread of worker `index` begins.
+    pub(crate) fn enter(&self, index: usize) {
+        // ORDER: AcqRel, both; see `leave` and `is_idle`.
+        self.active.fetch_add(1, Ordering::AcqRel);
+        self.workers[index].active.swap(true, Ordering::AcqRel);
+    }
+
+    /// The thread of worker `index` ends, after a stop. The last one drops the bases: what lives on them may own a handle
+    /// of the runtime, and would keep itself alive.
+    pub(crate) fn leave(&self, index: usize) {
+        // ORDER: AcqRel, both; the last to leave sees what the others did to the bases.
+        self.workers[index].active.swap(false, Ordering::AcqRel);
+        if self.active.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.bases.iter().for_each(|base| drop(base.take()));
         }
     }
 

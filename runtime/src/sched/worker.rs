@@ -70,7 +70,7 @@ impl Worker {
         let Self { pool, index, deque } = self;
         let lane = Lane::new(pool.id, deque);
         let entered = lane::enter(&lane);
-        pool.workers[index].set_active(true);
+        pool.enter(index);
         let now = pool.clock.now();
         let mut running = Running {
             now,
@@ -92,7 +92,7 @@ impl Worker {
         while let Some(task) = lane.pop() {
             task.orphan();
         }
-        pool.workers[index].set_active(false);
+        pool.leave(index);
         task::resume_escaped();
         result
     }
