@@ -742,6 +742,15 @@ impl World {
         }
     }
 
+    pub(crate) fn until_panics(&mut self, count: u64) {
+        let deadline = Instant::now() + LIMIT;
+        while self.panics() < count {
+            assert!(Instant::now() < deadline, "{} panics", self.panics());
+            self.pump();
+        }
+        assert_eq!(self.panics(), count);
+    }
+
     /// Sends an event through the bufferevent: what was due before it has been told when this returns.
     pub(crate) fn fence(&mut self, conn: &Conn) {
         const FENCE: u16 = 0x4000;

@@ -150,7 +150,7 @@ fn an_accept_callback_that_fails_or_panics_closes_that_connection_only() {
             let refused = Peer::tcp(TcpStream::connect(listener.address()).unwrap());
             world.until("it to be closed", || refused.is_ended());
         }
-        assert_eq!(world.panics(), 1);
+        world.until_panics(1);
         let taken = Peer::tcp(TcpStream::connect(listener.address()).unwrap());
         world.until("the third", || kept.lock().len() == 1);
         assert!(!taken.is_ended());

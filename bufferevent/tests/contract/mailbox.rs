@@ -162,11 +162,8 @@ fn a_mailbox_that_is_full_refuses_and_gives_back() {
             let refused = handle.write_buffer(Evbuffer::from(vec![2; 401]));
             assert!(matches!(refused, Err((Error::OutputFull { .. }, data)) if data.len() == 401));
             handle.write(&[3; 400]).unwrap();
-            let mut taken = 2;
-            while handle.enable(Interest::READ).is_ok() {
-                taken += 1;
-            }
-            assert_eq!(taken, MAILBOX);
+            let taken = (0..2 * MAILBOX).take_while(|_| handle.enable(Interest::READ).is_ok()).count();
+            assert_eq!(taken + 2, MAILBOX);
             assert!(matches!(handle.enable(Interest::READ), Err(Error::MailboxFull { limit: MAILBOX })));
             assert!(matches!(handle.write(b""), Err(Error::MailboxFull { .. })));
             drop(shut);
@@ -175,7 +172,7 @@ fn a_mailbox_that_is_full_refuses_and_gives_back() {
             let shut = gate.lock();
             conn.log.clear();
             enter(&mut world, &conn);
-            while handle.enable(Interest::READ).is_ok() {}
+            assert!((0..2 * MAILBOX).any(|_| handle.enable(Interest::READ).is_err()));
             handle.close();
             drop(shut);
             assert_eq!(world.receive_all(&mut peer), b"");
