@@ -23,7 +23,8 @@ use crate::{
 ///
 /// [`Handle::lock`] gives every operation, several as one, and waits for a callback that runs. The operations of the
 /// handle itself never wait: if the bufferevent is busy they go to its mailbox and are applied, in order, before its
-/// next callback and before anybody else gets the lock.
+/// next callback and before anybody else gets the lock. The marks and the cap of the output bound the mailbox by
+/// itself, so that output and mailbox together hold twice the cap at most.
 /// # Libevent
 /// `struct bufferevent *` with `BEV_OPT_THREADSAFE`.
 #[derive(Clone)]
