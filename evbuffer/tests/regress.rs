@@ -44,7 +44,7 @@ fn pieces(buffer: &Evbuffer) -> Vec<usize> {
     buffer.chunks().map(<[u8]>::len).collect()
 }
 
-/// B-04, B-05, B-06, B-07, B-09, B-11, B-13, B-18.
+/// B-01, B-03, B-04, B-05, B-06, B-07, B-09, B-11, B-13, B-18.
 #[test]
 fn regress_evbuffer_evbuffer() {
     let zeros = [0; 512];

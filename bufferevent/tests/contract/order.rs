@@ -89,7 +89,7 @@ fn data_comes_before_the_end_that_came_with_it() {
 
 #[test]
 fn an_immediate_callback_and_a_deferred_one_can_be_told_apart() {
-    // D17, C-19: data and the end of the stream are there before the first run. At once means between the two system
+    // D17, C-05, C-19: data and the end of the stream are there before the first run. At once means between the two system
     // calls, while reading is still enabled; deferred means after both, when the end has switched it off.
     each(|config| {
         let mut world = config.world();

@@ -169,7 +169,7 @@ fn fails_to_write(config: Config, world: &mut World) -> Conn {
 
 #[test]
 fn a_write_error_keeps_the_data() {
-    // K-07, C-27, 2.12: WRITE is off, what is written later waits too
+    // K-07, C-23, C-27, 2.12: WRITE is off, what is written later waits too
     each(|config| {
         let mut world = config.world();
         let conn = fails_to_write(config, &mut world);
