@@ -3,7 +3,7 @@
 #   benches/run.sh --only 1,5 --rounds 20
 #   benches/run.sh --self-check
 # Goals 14 to 19 are read from the results of `cargo bench`, which runs first unless goals are named.
-# A full run takes about half an hour, half of it to build the benches; nothing else should run meanwhile.
+# A full run takes about half an hour, most of it to build; nothing else should run meanwhile.
 set -eu
 cd "$(dirname "$0")/.."
 cargo build --release --package benches --bins
@@ -13,6 +13,6 @@ case " $* " in
 esac
 case " $* " in
     *" --self-check "* | *" --only"*) ;;
-    *) cargo bench --package benches --benches -- --quiet --warm-up-time 1 --measurement-time 3 ;;
+    *) cargo bench --package benches --benches -- --quiet --warm-up-time 0.3 --measurement-time 1 ;;
 esac
 exec "${CARGO_TARGET_DIR:-target}/release/goals" "$@"
