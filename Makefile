@@ -60,7 +60,7 @@ tsan: ## The test suites under the thread sanitizer
 asan: ## The test suites under the address and leak sanitizers
 	tools/sanitize.sh address
 
-stress: ## The stress tests, 60 seconds each (BEV_STRESS_SECONDS)
+stress: ## The stress tests, for about a minute (BEV_STRESS_SECONDS)
 	tools/stress.sh
 
 bench: ## The table of speed goals (about eight minutes, on an idle machine)

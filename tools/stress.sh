@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs every test program whose name has "stress" in it, in release mode, each of its tests for BEV_STRESS_SECONDS (60).
+# Runs every test program whose name has "stress" in it, in release mode, for about BEV_STRESS_SECONDS (60).
 set -eu
 
 cd "$(dirname "$0")/.."
