@@ -80,8 +80,9 @@ fn talk(address: std::net::SocketAddr, seed: u8) {
         thread::scope(|scope| {
             let mut writer = stream.try_clone().unwrap();
             let sent = &sent;
-            scope.spawn(move || writer.write_all(sent).unwrap());
+            let written = scope.spawn(move || writer.write_all(sent).unwrap());
             stream.read_exact(&mut back).unwrap();
+            written.join().unwrap();
         });
         assert_eq!(back, sent);
     }
