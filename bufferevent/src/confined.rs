@@ -54,11 +54,9 @@ impl<A: HandlerAffinity> Confined<A> {
 impl<A: HandlerAffinity> Source<A> for Confined<A> {
     fn run(&mut self, base: &mut Base<A>, key: Key, reasons: Reasons) -> After {
         self.view().begin_run(reasons);
-        loop {
+        while !base.is_broken() && self.view().advance(base.scratch()) {
             if let Some(callback) = self.view().next_callback() {
                 self.call(base, callback);
-            } else if base.is_broken() || !self.view().step(base.scratch()) {
-                break;
             }
         }
         let ended = self.view().end_run(base.scratch());

@@ -45,9 +45,16 @@ impl Bufferevent {
         self.ready |= Ready::from_bits(reasons.readiness());
         self.run.reads = READS_PER_RUN;
         self.run.writes = 1;
-        let deferred = reasons.contains(Reasons::DEFERRED);
-        self.run.deliver = deferred || !self.options.contains(Options::DEFER_CALLBACKS);
-        if deferred {
+        self.run.deliver = !self.options.contains(Options::DEFER_CALLBACKS);
+        if reasons.intersects(Reasons::DEFERRED | Reasons::CLOSE | Reasons::TIMER) {
+            self.begin_unusual_run(reasons);
+        }
+    }
+
+    #[cold]
+    fn begin_unusual_run(&mut self, reasons: Reasons) {
+        if reasons.contains(Reasons::DEFERRED) {
+            self.run.deliver = true;
             if let Some(later) = self.later.take() {
                 self.pending.merge(*later);
             }
@@ -60,53 +67,60 @@ impl Bufferevent {
         }
     }
 
-    /// Whether [`Bufferevent::next_callback`] may have one: a cheap look before the mailbox is emptied.
+    /// Goes on, a system call at a time, until a callback is due. False: the run is over.
+    pub(crate) fn advance(&mut self, scratch: &mut Scratch) -> bool {
+        while !self.has_callback() {
+            if !self.step(scratch) {
+                return false;
+            }
+        }
+        true
+    }
+
     #[inline]
-    pub(crate) fn has_callback(&self) -> bool {
+    fn has_callback(&self) -> bool {
         self.run.deliver && !self.pending.is_empty()
     }
 
-    /// The next callback to deliver, if this run delivers.
+    /// The callback that is due, unless the buffers no longer justify it.
     #[inline]
     pub(crate) fn next_callback(&mut self) -> Option<Callback> {
-        if !self.has_callback() {
-            return None;
-        }
         let (input, output) = (self.input.len(), self.output.len());
         let (read_low, write_low) = (self.read.low, self.write.low);
         self.pending.next(|asked| input >= read_low && (asked || input > 0), || output <= write_low)
     }
 
-    /// Does the next system call, if there is one to do. False: the run is over.
-    #[inline]
-    pub(crate) fn step(&mut self, scratch: &mut Scratch) -> bool {
-        match self.phase {
-            Phase::Open => {
-                let go = self.ready.bits() & self.enabled.bits();
-                go & Ready::READABLE.bits() != 0 && self.step_read(scratch)
-                    || go & Ready::WRITABLE.bits() != 0 && self.run.writes > 0 && self.step_write()
-            }
-            _ => self.step_unusual(scratch),
+    /// Does the next system call, if there is one to do. False: there is none.
+    #[inline(always)]
+    fn step(&mut self, scratch: &mut Scratch) -> bool {
+        if self.phase != Phase::Open {
+            return self.step_unusual(scratch);
         }
+        let go = self.ready.bits() & self.enabled.bits();
+        go & Ready::READABLE.bits() != 0 && self.step_read(scratch)
+            || go & Ready::WRITABLE.bits() != 0 && self.step_write()
     }
 
     #[cold]
     fn step_unusual(&mut self, scratch: &mut Scratch) -> bool {
         match self.phase {
-            Phase::Open => false,
             Phase::Connecting | Phase::Departing => self.step_connect(),
             Phase::Draining => self.step_drain(),
             Phase::Lingering => self.step_linger(scratch),
-            Phase::Detached | Phase::Ended => false,
+            Phase::Open | Phase::Detached | Phase::Ended => false,
         }
     }
 
     /// Ends the run: gives blocks back, and says what is left to do.
+    #[inline(always)]
     pub(crate) fn end_run(&mut self, scratch: &mut Scratch) -> Ended {
         self.give_back(scratch);
         self.rearm();
         if !self.pending.is_empty() || self.later.is_some() {
             return Ended::Defer;
+        }
+        if self.phase == Phase::Open && self.ready.bits() & self.enabled.bits() == 0 {
+            return Ended::Idle;
         }
         if self.phase == Phase::Ended {
             return Ended::Over;
@@ -135,6 +149,7 @@ impl Bufferevent {
             && self.read_budget() > 0
     }
 
+    #[inline(always)]
     fn step_read(&mut self, scratch: &mut Scratch) -> bool {
         let budget = self.read_budget();
         if budget == 0 {
@@ -161,6 +176,7 @@ impl Bufferevent {
     /// Moves what was read from the worker's block to the input.
     ///
     /// Into an empty input the block itself goes; if little of it is used when the run ends, that is copied then.
+    #[inline]
     fn keep(&mut self, scratch: &mut Scratch, n: usize) {
         if n < KEEP_BLOCK && !self.input.is_empty() {
             let filled = self.input.fill(&scratch.block()[..n]);
@@ -171,6 +187,7 @@ impl Bufferevent {
         }
     }
 
+    #[inline]
     fn after_read(&mut self, n: usize, budget: usize) {
         if n == budget {
             self.run.reads = 0;
@@ -212,6 +229,7 @@ impl Bufferevent {
             && (!self.output.is_empty() || self.told.announce_writable)
     }
 
+    #[inline(always)]
     fn step_write(&mut self) -> bool {
         if self.run.writes == 0 || !self.may_write() {
             return false;
@@ -251,6 +269,7 @@ impl Bufferevent {
         }
     }
 
+    #[inline(always)]
     fn after_write(&mut self, n: usize, attempted: usize) {
         self.output.consume(n);
         self.run.progress = true;
@@ -400,19 +419,26 @@ impl Bufferevent {
     // ---- the end of a run ----
 
     /// Drained blocks go back to the worker; an empty buffer keeps no memory.
+    #[inline]
     fn give_back(&mut self, scratch: &mut Scratch) {
         let mut pool = |block| scratch.give(block);
         self.input.settle(&mut pool);
         self.output.settle(&mut pool);
-        self.note_full();
+        if !self.output.is_empty() {
+            self.note_full();
+        }
     }
 
     /// Where the system knows no edges, waits anew for what is not ready.
+    #[inline]
     pub(crate) fn rearm(&mut self) {
-        let (Socket::Registered(registered), Some(home)) = (&self.socket, &self.home) else { return };
-        if !home.selector.needs_rearm() {
-            return;
+        if self.home.as_ref().is_some_and(|home| home.selector.needs_rearm()) {
+            self.wait_anew();
         }
+    }
+
+    fn wait_anew(&mut self) {
+        let (Socket::Registered(registered), Some(home)) = (&self.socket, &self.home) else { return };
         let mut wanted = Ready::NONE;
         if self.enabled.contains(Interest::READ) || self.phase == Phase::Lingering {
             wanted |= Ready::READABLE;

@@ -114,7 +114,27 @@ impl Pending {
     ///
     /// * `readable(asked)` tells whether the input meets the low mark, where an empty one does only if `asked`;
     /// * `writable()` tells whether the output is down to the low mark.
+    #[inline]
     pub(crate) fn next(
+        &mut self,
+        readable: impl Fn(bool) -> bool,
+        writable: impl Fn() -> bool,
+    ) -> Option<Callback> {
+        // Nearly always there is one, and input or output made it due.
+        match self.bits {
+            READ => self.take_if(readable(false), Callback::Read),
+            WRITE => self.take_if(writable(), Callback::Write),
+            _ => self.next_of_several(readable, writable),
+        }
+    }
+
+    fn take_if(&mut self, justified: bool, callback: Callback) -> Option<Callback> {
+        self.bits = 0;
+        justified.then_some(callback)
+    }
+
+    #[inline(never)]
+    fn next_of_several(
         &mut self,
         readable: impl Fn(bool) -> bool,
         writable: impl Fn() -> bool,
@@ -133,7 +153,6 @@ impl Pending {
         if self.bits == 0 { None } else { self.next_event() }
     }
 
-    #[cold]
     fn next_event(&mut self) -> Option<Callback> {
         let event = self.events.pop_front();
         if self.events.is_empty() {

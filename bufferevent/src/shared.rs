@@ -181,20 +181,16 @@ impl Body for Stack {
             outer.mailbox.apply(held.body().view());
         }
         held.body().view().begin_run(reasons);
-        loop {
+        while !strand.is_broken() && held.body().view().advance(lent.scratch) {
             let stack = held.body();
-            if stack.view().has_callback() {
-                if strand.take(Reasons::MAIL).contains(Reasons::MAIL) {
-                    outer.mailbox.apply(stack.view());
-                }
-                let Some(callback) = stack.view().next_callback() else { continue };
-                if matches!(stack.slot, Slot::Locked(_)) {
-                    stack.call_locked(strand, callback);
-                } else if !call_unlocked(held, callback) {
-                    return Left::Contended(Reasons::DEFERRED | Reasons::MAIL);
-                }
-            } else if !stack.view().step(lent.scratch) {
-                break;
+            if strand.take(Reasons::MAIL).contains(Reasons::MAIL) {
+                outer.mailbox.apply(stack.view());
+            }
+            let Some(callback) = stack.view().next_callback() else { continue };
+            if matches!(stack.slot, Slot::Locked(_)) {
+                stack.call_locked(strand, callback);
+            } else if !call_unlocked(held, callback) {
+                return Left::Contended(Reasons::DEFERRED | Reasons::MAIL);
             }
         }
         end(held, lent)

@@ -104,6 +104,7 @@ pub(crate) enum Io {
     Failed(io::Error),
 }
 
+#[inline]
 fn outcome(call: impl Fn() -> rustix::io::Result<usize>) -> Io {
     loop {
         return match call() {
@@ -116,6 +117,7 @@ fn outcome(call: impl Fn() -> rustix::io::Result<usize>) -> Io {
 }
 
 /// Reads once into `block`.
+#[inline]
 pub(crate) fn receive(fd: BorrowedFd<'_>, block: &mut [u8]) -> Io {
     loop {
         return match recv(fd, &mut *block, RecvFlags::empty()) {

@@ -1,26 +1,37 @@
 //! The signals that end a server.
 
-use std::{io, process, thread, time::Duration};
+use std::{os::unix::net::UnixStream, sync::Arc, time::Duration};
 
-use bufferevent::Runtime;
+use bufferevent::{Bufferevent, Callbacks, Runtime};
 use signal_hook::{
     consts::{SIGINT, SIGTERM},
-    iterator::Signals,
+    flag, low_level,
 };
+
+use crate::failure::Failure;
 
 /// From now on the first SIGTERM or SIGINT shuts `runtime` down within `grace`, and a second one ends the process at
 /// once, with 128 and its number as the exit code.
-pub(crate) fn end_gracefully(runtime: Runtime, grace: Duration) -> io::Result<()> {
-    let mut signals = Signals::new([SIGTERM, SIGINT])?;
-    let wait = move || {
-        let mut signals = signals.forever();
-        if signals.next().is_some() && runtime.shutdown(grace).is_err() {
-            runtime.stop();
+///
+/// A signal writes to a socket that a bufferevent reads: no thread waits for it.
+pub(crate) fn end_gracefully(runtime: &Runtime, grace: Duration) -> Result<(), Failure> {
+    let (told, ours) = UnixStream::pair()?;
+    #[expect(clippy::disallowed_types, reason = "signal-hook takes this one, and no model runs here")]
+    let ending = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    for signal in [SIGTERM, SIGINT] {
+        // In this order: the first signal finds the flag unset, and sets it.
+        flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&ending))?;
+        flag::register(signal, Arc::clone(&ending))?;
+        low_level::pipe::register(signal, told.try_clone()?)?;
+    }
+    let ended = runtime.clone();
+    let handler = Callbacks::new().on_read(move |cx| {
+        cx.abort();
+        if ended.shutdown(grace).is_err() {
+            ended.stop();
         }
-        if let Some(signal) = signals.next() {
-            process::exit(128 + signal);
-        }
-    };
-    thread::Builder::new().name("bev-signals".to_owned()).spawn(wait)?;
+    });
+    let mut bases = runtime.bases();
+    Bufferevent::socket(ours).handler(handler).start(&mut bases[0])?;
     Ok(())
 }

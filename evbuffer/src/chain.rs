@@ -160,6 +160,7 @@ impl Evbuffer {
         }
     }
 
+    #[inline]
     pub(crate) fn retire_storage(&mut self, storage: Box<[u8]>) {
         if storage.len() > self.spare.len() && storage.len() <= MAX_KEPT {
             self.spare = storage;

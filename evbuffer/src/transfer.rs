@@ -98,10 +98,15 @@ impl Evbuffer {
     #[inline]
     fn pack_for(&mut self, target: &Evbuffer) {
         if self.frozen.is_settled() && !target.frozen.is_settled() {
-            let mut freed = Box::default();
-            self.pack(&mut |storage| freed = storage);
-            self.retire_storage(freed);
+            self.pack_and_retire();
         }
+    }
+
+    #[cold]
+    fn pack_and_retire(&mut self) {
+        let mut freed = Box::default();
+        self.pack(&mut |storage| freed = storage);
+        self.retire_storage(freed);
     }
 
     /// Moves the first `n <= len` bytes.
@@ -129,7 +134,9 @@ impl Evbuffer {
         self.pack_for(target);
         if target.len == 0 {
             mem::swap(&mut self.head, &mut target.head);
-            mem::swap(&mut self.rest, &mut target.rest);
+            if self.rest.capacity() > 0 || target.rest.capacity() > 0 {
+                mem::swap(&mut self.rest, &mut target.rest);
+            }
             target.len = mem::take(&mut self.len);
             return;
         }

@@ -42,9 +42,17 @@ impl Lane {
         Rc::new(Self { pool, deque, queued_nanos: Cell::new(0) })
     }
 
-    fn push(&self, task: Task) {
-        self.queued_nanos.set(self.queued_nanos.get() + task.estimated_nanos());
+    /// Queues a task that is likely to run for `nanos`.
+    pub(crate) fn push(&self, task: Task, nanos: u64) {
+        self.queued_nanos.set(self.queued_nanos.get() + nanos);
         self.deque.push(task);
+    }
+
+    /// Queues a closure.
+    pub(crate) fn push_call(&self, call: Box<dyn FnOnce() + Send>) {
+        let task = Task::Call(call);
+        let nanos = task.estimated_nanos();
+        self.push(task, nanos);
     }
 
     /// The oldest task.
@@ -86,20 +94,7 @@ impl Drop for Entered {
     }
 }
 
-/// Pushes onto the current lane if it is of this pool.
-pub(crate) fn push(pool: PoolId, task: Task) -> Result<(), Task> {
-    CURRENT.with(|current| match &*current.borrow() {
-        Some(lane) if lane.pool == pool => {
-            lane.push(task);
-            Ok(())
-        }
-        _ => Err(task),
-    })
-}
-
-/// Tasks on the current lane, if it is of this pool.
-pub(crate) fn len(pool: PoolId) -> Option<usize> {
-    CURRENT.with(|current| {
-        current.borrow().as_ref().filter(|lane| lane.pool == pool).map(|lane| lane.deque.len())
-    })
+/// The current lane, if it is of this pool.
+pub(crate) fn current(pool: PoolId) -> Option<Rc<Lane>> {
+    CURRENT.with_borrow(|current| current.as_ref().filter(|lane| lane.pool == pool).cloned())
 }

@@ -26,7 +26,6 @@ use crate::{
     listener::{Accepted, BoxError, Listener, ListenerHandle},
     placement::{Random, choose},
     sched::{Worker, pool::Pool},
-    task::Task,
 };
 
 /// N event bases on M threads. A cheap handle: clones name the same runtime, and any thread may use them.
@@ -151,15 +150,12 @@ impl Runtime {
     /// # Errors
     /// [`Error::InboxFull`] if the queue holds its limit, [`Error::Closed`] if the runtime is gone.
     pub fn spawn(&self, f: impl FnOnce() + Send + 'static) -> Result<()> {
-        let id = self.inner.pool.id;
-        match lane::len(id) {
-            Some(queued) if queued >= lane::TASKS => return Err(Error::InboxFull { limit: lane::TASKS }),
-            Some(_) => {
-                let pushed = lane::push(id, Task::Call(Box::new(f)));
-                debug_assert!(pushed.is_ok(), "the lane that was there a line above");
-                return Ok(());
+        if let Some(lane) = lane::current(self.inner.pool.id) {
+            if lane.deque.len() >= lane::TASKS {
+                return Err(Error::InboxFull { limit: lane::TASKS });
             }
-            None => {}
+            lane.push_call(Box::new(f));
+            return Ok(());
         }
         // ORDER: Relaxed; spreads tasks over bases, nothing is published through it.
         let next = self.inner.next.fetch_add(1, Ordering::Relaxed);

@@ -29,7 +29,7 @@ pub(crate) fn run<S: Service>(
     let listener = runtime
         .listen(serve.listen.as_str(), move |connection, base| start(make(), how, connection, base))
         .map_err(|error| Failure::of(format_args!("cannot listen on {}", serve.listen), error))?;
-    signals::end_gracefully(runtime.clone(), serve.grace)?;
+    signals::end_gracefully(&runtime, serve.grace)?;
     if let Some(address) = listener.local_addr() {
         writeln!(io::stdout(), "listening on {address}")?;
     }

@@ -31,14 +31,14 @@ use crate::{
     clock::{Clock, Time},
     counters::BaseCounters,
     error::{Error, Result},
-    lane::PoolId,
+    lane::{self, Lane, PoolId},
     placement::Placement,
     protocol::{Park, Reasons},
     scratch::Scratch,
     selector::{AnySelector, Events, Selector as _},
     slots::{Confined, Homed, Key, Slot, Slots},
-    strand::{AnyStrand, Body, Strand, enqueue},
-    task::isolate,
+    strand::{AnyStrand, Body, Strand, send_home},
+    task::{Task, isolate},
     timer::{TimerKey, Wheel},
     timers::{ExitTimer, TimerId},
 };
@@ -291,13 +291,19 @@ impl<A: Affinity> Base<A> {
 
     /// Puts a token where it may run: the base's own queue or the worker's deque.
     fn enqueue(&mut self, strand: Arc<dyn AnyStrand>) {
-        match strand.placement() {
-            Placement::Base => {
-                strand.stamp();
+        self.enqueue_on(lane::current(self.shared.pool).as_deref(), strand);
+    }
+
+    /// As [`Base::enqueue`], with the worker's lane at hand.
+    fn enqueue_on(&mut self, lane: Option<&Lane>, strand: Arc<dyn AnyStrand>) {
+        let queueing = strand.queueing();
+        match (queueing.placement, lane) {
+            (Placement::Base, _) => {
                 self.bound.push_back(strand);
                 self.announce_work();
             }
-            Placement::Any => enqueue(strand),
+            (Placement::Any, Some(lane)) => lane.push(Task::Strand(strand), queueing.nanos),
+            (Placement::Any, None) => send_home(strand),
         }
     }
 

@@ -15,7 +15,7 @@ use crate::{
     slots::{Key, Slot},
     source::{After, Source as _},
     strand::{AnyStrand, Lent},
-    task::{self, Task, isolate},
+    task::{self, isolate},
 };
 
 /// Runs until the time is looked at again.
@@ -221,8 +221,9 @@ impl<A: Affinity> Base<A> {
     }
 
     fn deliver(&mut self, events: &Events) {
+        self.shared.counters.events.add(events.len() as u64);
+        let lane = lane::current(self.shared.pool);
         for event in events.iter() {
-            self.shared.counters.events.add(1);
             let (key, reasons) = (Key::from_token(event.token), Reasons::of_readiness(event.ready.bits()));
             match self.slots.get_mut(key) {
                 Some(Slot::Confined(confined)) => {
@@ -234,7 +235,7 @@ impl<A: Affinity> Base<A> {
                 Some(Slot::Homed(homed)) => {
                     if homed.strand.post_reasons(reasons) {
                         let strand = Arc::clone(&homed.strand);
-                        self.enqueue(strand);
+                        self.enqueue_on(lane.as_deref(), strand);
                     }
                 }
                 _ if event.token == alarm::TOKEN => {}
@@ -296,8 +297,9 @@ impl<A: Affinity> Base<A> {
     }
 
     fn spawn(&mut self, call: Box<dyn FnOnce() + Send>) {
-        if let Err(Task::Call(call)) = lane::push(self.shared.pool, Task::Call(call)) {
-            isolate(call);
+        match lane::current(self.shared.pool) {
+            Some(lane) => lane.push_call(call),
+            None => drop(isolate(call)),
         }
     }
 
@@ -377,7 +379,7 @@ impl<A: Affinity> Base<A> {
         });
         if after != After::Remove {
             if let Some(confined) = self.slots.confined_mut(key) {
-                confined.source = Some(source);
+                confined.source.get_or_insert(source);
                 match after {
                     After::Idle | After::Remove => {}
                     After::Again(left) => self.post_to(key, left),

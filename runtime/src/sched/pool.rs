@@ -287,6 +287,15 @@ impl Pool {
         }
     }
 
+    /// Whether a worker other than `me` seems to sleep, so that new events found here could wake it to help.
+    pub(crate) fn has_sleeper(&self, me: usize) -> bool {
+        self.is_shared()
+            && match &self.top {
+                Some(top) => top.sleepers() > 0,
+                None => self.workers.iter().enumerate().any(|(index, other)| index != me && other.is_idle()),
+            }
+    }
+
     /// Wakes one sleeping worker to take tasks; true if there was one.
     pub(crate) fn call_for_help(&self, caller: usize) -> bool {
         let count = self.workers.len();

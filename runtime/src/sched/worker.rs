@@ -30,6 +30,10 @@ use crate::{
 /// for help.
 const BATCH: Duration = Duration::from_micros(200);
 
+/// The same while no other worker sleeps. An early poll is for those who could help: what it finds queues at the tail,
+/// so here it would only wait in another queue, at the price of a system call.
+const LONG_BATCH: Duration = Duration::from_millis(1);
+
 /// Confined sources that run before the strands have their turn, and the other way round. A base's core goes into its
 /// slot and back once for a chunk of strands.
 const CHUNK: usize = 16;
@@ -185,7 +189,7 @@ impl Running<'_> {
         slept
     }
 
-    /// Runs what `base` has, for about [`BATCH`]; then the caller polls it again. `None` if a watcher took the base over
+    /// Runs what `base` has, for about [`BATCH`] while another worker sleeps, else for [`LONG_BATCH`]; then the caller polls it again. `None` if a watcher took the base over
     /// while a strand ran.
     fn turn(&mut self, mut base: Box<Base<Movable>>) -> Option<Box<Base<Movable>>> {
         base.begin_turn();
@@ -210,7 +214,8 @@ impl Running<'_> {
                     None => return None,
                 }
             }
-            if self.now.since(began) > BATCH {
+            let ran = self.now.since(began);
+            if ran > BATCH && (ran > LONG_BATCH || self.pool.has_sleeper(self.me)) {
                 break;
             }
         }

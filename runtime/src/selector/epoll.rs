@@ -134,10 +134,18 @@ fn event(raw: &epoll::Event) -> Event {
     let (flags, data) = (raw.flags, raw.data);
     let ready = Ready::READABLE.when(flags.contains(EventFlags::IN))
         | Ready::WRITABLE.when(flags.contains(EventFlags::OUT))
-        | (Ready::HANGUP | Ready::READABLE).when(flags.contains(EventFlags::RDHUP))
-        | (Ready::HANGUP | Ready::BOTH).when(flags.contains(EventFlags::HUP))
-        | (Ready::ERROR | Ready::BOTH).when(flags.contains(EventFlags::ERR));
+        | match flags.intersects(EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR) {
+            true => ended(flags),
+            false => Ready::NONE,
+        };
     Event { token: Token(data.u64()), ready }
+}
+
+#[cold]
+fn ended(flags: EventFlags) -> Ready {
+    (Ready::HANGUP | Ready::READABLE).when(flags.contains(EventFlags::RDHUP))
+        | (Ready::HANGUP | Ready::BOTH).when(flags.contains(EventFlags::HUP))
+        | (Ready::ERROR | Ready::BOTH).when(flags.contains(EventFlags::ERR))
 }
 
 /// How one wait ended.

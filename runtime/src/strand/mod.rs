@@ -142,9 +142,14 @@ impl<B: Body> Strand<B> {
         }
     }
 
+    /// Whether the base was [broken](BaseHandle::break_now): no further callback starts.
+    pub fn is_broken(&self) -> bool {
+        self.home.gate.is_broken()
+    }
+
     /// Whether the calling thread is a worker of the strand's runtime, or inside a turn of its base.
     pub fn is_on_worker(&self) -> bool {
-        lane::len(self.home.pool).is_some()
+        lane::current(self.home.pool).is_some()
     }
 
     /// Posts `reasons`; the strand runs soon, on any worker its placement allows.
@@ -259,10 +264,9 @@ pub(crate) trait AnyStrand: Send + Sync + Any {
     /// Ends the strand without callbacks because its base is gone.
     fn orphan(self: Arc<Self>);
     fn home(&self) -> &Arc<BaseShared>;
-    fn placement(&self) -> Placement;
     fn cost(&self) -> &Cost;
-    /// Notes that the strand waits from now on, if anybody keeps the time.
-    fn stamp(&self);
+    /// Says where its token belongs, and notes that it waits from now on if anybody keeps the time.
+    fn queueing(&self) -> Queueing;
     /// The strand for a dump, `None` if it has nothing to do.
     fn describe_unless_idle(&self) -> Option<String>;
 }
@@ -312,16 +316,13 @@ impl<B: Body> AnyStrand for Strand<B> {
         &self.home
     }
 
-    fn placement(&self) -> Placement {
-        self.placement
-    }
-
     fn cost(&self) -> &Cost {
         &self.cost
     }
 
-    fn stamp(&self) {
+    fn queueing(&self) -> Queueing {
         self.stamp();
+        Queueing { placement: self.placement, nanos: self.cost.nanos() }
     }
 
     fn describe_unless_idle(&self) -> Option<String> {
@@ -332,17 +333,24 @@ impl<B: Body> AnyStrand for Strand<B> {
     }
 }
 
+/// What a queue must know of a strand.
+pub(crate) struct Queueing {
+    pub(crate) placement: Placement,
+    /// How long it is likely to run.
+    pub(crate) nanos: u64,
+}
+
 /// Puts a strand's token into a queue: the calling worker's own, if it may run the strand, else its home base's inbox.
 pub(crate) fn enqueue(strand: Arc<dyn AnyStrand>) {
-    strand.stamp();
-    let strand = match strand.placement() {
-        Placement::Any => match lane::push(strand.home().pool, Task::Strand(strand)) {
-            Ok(()) => return,
-            Err(Task::Strand(strand)) => strand,
-            Err(Task::Call(_)) => return,
-        },
-        Placement::Base => strand,
-    };
+    let queueing = strand.queueing();
+    match (queueing.placement, lane::current(strand.home().pool)) {
+        (Placement::Any, Some(lane)) => lane.push(Task::Strand(strand), queueing.nanos),
+        _ => send_home(strand),
+    }
+}
+
+/// Sends a strand's token to its base.
+pub(crate) fn send_home(strand: Arc<dyn AnyStrand>) {
     let home = Arc::clone(strand.home());
     if let Err(Message::Run(strand)) = home.send_internal(Message::Run(strand)) {
         strand.orphan();
