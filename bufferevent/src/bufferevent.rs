@@ -45,7 +45,6 @@ pub struct Bufferevent<Unsized: ?Sized = [()]> {
     pub(crate) pending: Pending,
     /// Callbacks that were asked for from the deferred queue although this bufferevent does not defer.
     pub(crate) later: Option<Box<Pending>>,
-    pub(crate) closed: Option<Box<Closed>>,
     pub(crate) options: Options,
     pub(crate) enabled: Interest,
     pub(crate) ready: Ready,
@@ -105,6 +104,8 @@ pub(crate) struct Told {
     pub(crate) announce_writable: bool,
     /// A `Closed` event was asked for.
     pub(crate) report_close: bool,
+    /// What is left of it.
+    pub(crate) outcome: bool,
 }
 
 /// The run that is going on.
@@ -156,7 +157,6 @@ impl Bufferevent<[(); 0]> {
             home: None,
             pending: Pending::default(),
             later: None,
-            closed: None,
             options,
             enabled: Interest::WRITE,
             ready: Ready::NONE,
@@ -591,10 +591,6 @@ impl Bufferevent {
         }
     }
 
-    pub(crate) fn take_closed(&mut self) -> Option<Closed> {
-        self.closed.take().map(|closed| *closed)
-    }
-
     pub(crate) fn connect_failed(&mut self, error: io::Error) {
         self.phase = Phase::Detached;
         if self.options.contains(Options::CLOSE_ON_FREE) {
@@ -641,28 +637,36 @@ impl Bufferevent {
         }
     }
 
+    /// Ends it. The buffers stay, for [`Bufferevent::outcome`] to tell of them, and go with their owner: what they hold
+    /// may be the user's, and panic when it is dropped.
     pub(crate) fn end(&mut self) {
-        if self.phase == Phase::Ended {
+        if self.has_ended() {
             return;
         }
         self.phase = Phase::Ended;
         self.enabled = Interest::NONE;
-        let unsent = self.output.len();
-        self.output = Evbuffer::new();
+        if self.options.contains(Options::CLOSE_ON_FREE) {
+            self.socket = Socket::None;
+        } else if let Some(fd) = self.release_fd() {
+            self.socket = Socket::Idle(fd);
+        }
+        if self.told.report_close {
+            self.pending.closed();
+        }
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.phase == Phase::Ended
+    }
+
+    /// What is left of one that has ended; `None` if that has been told.
+    pub(crate) fn outcome(&mut self) -> Option<Closed> {
+        if std::mem::replace(&mut self.told.outcome, true) {
+            return None;
+        }
         let mut unread = std::mem::take(&mut self.input);
         unread.unfreeze(End::Back);
-        let fd = if self.options.contains(Options::CLOSE_ON_FREE) {
-            self.socket = Socket::None;
-            None
-        } else {
-            self.release_fd()
-        };
-        let closed = Box::new(Closed { unsent, unread, fd });
-        if self.told.report_close {
-            self.pending.event(Event::Closed(closed));
-        } else {
-            self.closed = Some(closed);
-        }
+        Some(Closed { unsent: self.output.len(), unread, fd: self.release_fd() })
     }
 
     /// Whether `close` or `abort` was called.
@@ -701,7 +705,7 @@ impl<Unsized: ?Sized> Drop for Bufferevent<Unsized> {
         let left = match std::mem::replace(&mut self.socket, Socket::None) {
             Socket::Idle(fd) => Some(fd),
             Socket::Registered(registered) => Some(registered.into_source()),
-            Socket::None => self.closed.as_mut().and_then(|closed| closed.fd.take()),
+            Socket::None => None,
         };
         if let Some(fd) = left {
             let _stays_open = fd.into_raw_fd();

@@ -8,7 +8,7 @@ use crate::{
     bufferevent::{Bufferevent, TimerRequest},
     context::{Context, Spot},
     engine::Ended,
-    handler::{Handler as _, HandlerAffinity, PanicPolicy},
+    handler::{Handler as _, HandlerAffinity, PanicPolicy, put_back},
     pending::Callback,
 };
 
@@ -43,7 +43,7 @@ impl<A: HandlerAffinity> Confined<A> {
             Callback::Write => handler.on_write(&mut context),
             Callback::Event(event) => handler.on_event(&mut context, event),
         });
-        self.handler.get_or_insert(handler);
+        put_back(base.counters(), &mut self.handler, handler);
         if !returned {
             base.counters().panics.add(1);
             self.view().abort();

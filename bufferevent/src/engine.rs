@@ -85,9 +85,21 @@ impl Bufferevent {
     /// The callback that is due, unless the buffers no longer justify it.
     #[inline]
     pub(crate) fn next_callback(&mut self) -> Option<Callback> {
+        if self.has_ended() {
+            return self.last_callback();
+        }
         let (input, output) = (self.input.len(), self.output.len());
         let (read_low, write_low) = (self.read.low, self.write.low);
         self.pending.next(|asked| input >= read_low && (asked || input > 0), || output <= write_low)
+    }
+
+    /// [`Event::Closed`], if it was asked for.
+    #[cold]
+    fn last_callback(&mut self) -> Option<Callback> {
+        let asked = !self.pending.is_empty();
+        self.pending.clear();
+        let closed = if asked { self.outcome() } else { None };
+        closed.map(|closed| Callback::Event(Event::Closed(Box::new(closed))))
     }
 
     /// Does the next system call, if there is one to do. False: there is none.

@@ -13,7 +13,7 @@ use crate::{
     bufferevent::{Bufferevent, Room},
     error::{Error, Result},
     event::{Closed, Trigger},
-    handler::{Handler, UnlockedHandler},
+    handler::{Handler, UnlockedHandler, discard},
     interest::Interest,
     mailbox::Op,
     shared::{Slot, Stack},
@@ -161,10 +161,12 @@ impl Handle {
     /// [`Error::Closed`] if another caller, or a `Closed` event, got what was left.
     pub fn close_and_wait(&self) -> Result<Closed> {
         self.close();
-        if self.strand.is_on_worker() || bufferevent_runtime::holds_strand() {
+        let outer = self.strand.outer();
+        let waits = !outer.lifecycle.is_finished();
+        if waits && (self.strand.is_on_worker() || bufferevent_runtime::holds_strand()) {
             return Err(Error::WouldDeadlock);
         }
-        self.strand.outer().wait().ok_or(Error::Closed)
+        outer.wait().ok_or(Error::Closed)
     }
 
     /// Whether a close was asked for, or it has ended by itself.
@@ -248,10 +250,9 @@ impl<'a> Guard<'a> {
     /// `bufferevent_setcb`.
     #[doc(alias = "bufferevent_setcb")]
     pub fn set_handler(&mut self, handler: impl Handler + Send + 'static) -> Result<()> {
-        match &mut self.locked.slot {
-            Slot::Locked(slot) => *slot = Some(Box::new(handler)),
-            Slot::Unlocked(_) => return Err(Error::WrongHandler),
-        }
+        let Slot::Locked(slot) = &mut self.locked.slot else { return Err(Error::WrongHandler) };
+        let old = slot.replace(Box::new(handler));
+        discard(self.locked.counters(), old);
         Ok(())
     }
 
@@ -260,10 +261,9 @@ impl<'a> Guard<'a> {
     /// # Errors
     /// [`Error::WrongHandler`] if it has not.
     pub fn set_unlocked_handler(&mut self, handler: impl UnlockedHandler + 'static) -> Result<()> {
-        match &mut self.locked.slot {
-            Slot::Unlocked(slot) => *slot = Some(Box::new(handler)),
-            Slot::Locked(_) => return Err(Error::WrongHandler),
-        }
+        let Slot::Unlocked(slot) = &mut self.locked.slot else { return Err(Error::WrongHandler) };
+        let old = slot.replace(Box::new(handler));
+        discard(self.locked.counters(), old);
         Ok(())
     }
 }

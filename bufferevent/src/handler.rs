@@ -1,8 +1,12 @@
 //! Who is told: handlers, and closures as handlers.
 
-use std::{fmt, marker::PhantomData};
+use std::{
+    fmt,
+    marker::PhantomData,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+};
 
-use bufferevent_runtime::{Affinity, Base, BaseHandle, Movable, Pinned};
+use bufferevent_runtime::{Affinity, Base, BaseCounters, BaseHandle, Movable, Pinned};
 
 use crate::{
     confined::Confined,
@@ -264,6 +268,9 @@ impl<A: HandlerAffinity, R: DataCall<A>, W: DataCall<A>, E: EventCall<A>> Handle
 }
 
 /// What becomes of a panic in a callback.
+///
+/// A panic in a drop, of a handler or of memory that a buffer refers to, is isolated whatever the policy: it is counted
+/// among the base's panics, and the bufferevent goes on to do what it was doing, or to end.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PanicPolicy {
@@ -279,13 +286,33 @@ pub enum PanicPolicy {
 impl PanicPolicy {
     /// Runs `call`; false if it panicked and that is to be isolated.
     pub(crate) fn guard(self, call: impl FnOnce()) -> bool {
-        match std::panic::catch_unwind(std::panic::AssertUnwindSafe(call)) {
+        match catch_unwind(AssertUnwindSafe(call)) {
             Ok(()) => true,
             Err(panic) => match self {
                 Self::Isolate => false,
-                Self::Propagate => std::panic::resume_unwind(panic),
+                Self::Propagate => resume_unwind(panic),
                 Self::Abort => std::process::abort(),
             },
         }
+    }
+}
+
+/// Runs code of the user's that is no callback; a panic in there is counted and goes no further.
+pub(crate) fn isolate(counters: &BaseCounters, call: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(call)).is_err() {
+        counters.panics.add(1);
+    }
+}
+
+/// Drops something of the user's.
+pub(crate) fn discard<T>(counters: &BaseCounters, garbage: T) {
+    isolate(counters, || drop(garbage));
+}
+
+/// Puts a handler back after its callback; one that was replaced meanwhile is dropped.
+pub(crate) fn put_back<H: ?Sized>(counters: &BaseCounters, slot: &mut Option<Box<H>>, handler: Box<H>) {
+    match slot {
+        None => *slot = Some(handler),
+        Some(_) => discard(counters, handler),
     }
 }

@@ -30,6 +30,9 @@ const WRITE_FORCED: u8 = 32;
 /// `events` is not empty.
 const EVENTS_QUEUED: u8 = 64;
 
+/// It has ended, and that is to be told: nothing else is due then.
+const CLOSED: u8 = 128;
+
 /// Events that wait at most; more than the kinds there are, so only distinct user events can reach it.
 const EVENTS: usize = 32;
 
@@ -60,6 +63,10 @@ impl Pending {
 
     pub(crate) fn write(&mut self, due: Due) {
         self.bits |= if due == Due::Forced { WRITE | WRITE_FORCED } else { WRITE };
+    }
+
+    pub(crate) fn closed(&mut self) {
+        self.bits = CLOSED;
     }
 
     pub(crate) fn connected(&mut self) {

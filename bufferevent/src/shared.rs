@@ -2,7 +2,9 @@
 
 use std::{fmt, sync::Arc};
 
-use bufferevent_runtime::{BaseHandle, Body, Held, Left, Lent, Lifecycle, Reasons, Strand, Waiter};
+use bufferevent_runtime::{
+    BaseCounters, BaseHandle, Body, Held, Left, Lent, Lifecycle, Reasons, Strand, Waiter,
+};
 use bufferevent_sync::Mutex;
 
 use crate::{
@@ -11,7 +13,7 @@ use crate::{
     engine::Ended,
     event::Closed,
     handle::Handle,
-    handler::{Handler, PanicPolicy, UnlockedHandler},
+    handler::{Handler, PanicPolicy, UnlockedHandler, discard, put_back},
     interest::Direction,
     mailbox::{Bounds, Mailbox, Op},
     pending::Callback,
@@ -91,6 +93,10 @@ impl Stack {
         &mut self.bufferevent
     }
 
+    pub(crate) fn counters(&self) -> &BaseCounters {
+        self.base.counters()
+    }
+
     pub(crate) fn look(&self) -> &Bufferevent {
         &self.bufferevent
     }
@@ -113,18 +119,30 @@ impl Stack {
             Callback::Write => handler.on_write(&mut context),
             Callback::Event(event) => handler.on_event(&mut context, event),
         });
-        slot.get_or_insert(handler);
+        put_back(base.counters(), slot, handler);
         if !returned {
             self.panicked();
         }
     }
 
+    /// Takes the handler of an unlocked callback back that found the strand in the hands of a guard.
+    fn take_back(&mut self, outer: &Outer) {
+        let Slot::Unlocked(slot) = &mut self.slot else { return };
+        let left = outer.left.lock().handler.take();
+        if let Some(handler) = left {
+            put_back(self.base.counters(), slot, handler);
+        }
+    }
+
     /// It is over: the handler is dropped, since it may keep a handle to this very strand.
     fn finish(&mut self, outer: &Outer) {
-        self.slot = Slot::Locked(None);
-        let left = outer.left.lock().handler.take();
-        drop(left);
-        outer.finish(self.view().take_closed());
+        self.take_back(outer);
+        let closed = self.view().outcome();
+        let output = std::mem::take(&mut self.view().output);
+        let handler = std::mem::replace(&mut self.slot, Slot::Locked(None));
+        discard(self.base.counters(), output);
+        discard(self.base.counters(), handler);
+        outer.finish(closed);
     }
 
     fn panicked(&mut self) {
@@ -148,6 +166,7 @@ fn call_unlocked(held: &mut Held<'_, Stack>, callback: Callback) -> bool {
         })
     });
     if !locked {
+        // Nothing is there: this run has taken what an earlier one left.
         strand.outer().left.lock().handler = Some(handler);
         if !returned {
             handle.base().counters().panics.add(1);
@@ -157,7 +176,7 @@ fn call_unlocked(held: &mut Held<'_, Stack>, callback: Callback) -> bool {
     }
     let stack = held.body();
     if let Slot::Unlocked(slot) = &mut stack.slot {
-        slot.get_or_insert(handler);
+        put_back(stack.base.counters(), slot, handler);
     }
     if !returned {
         stack.panicked();
@@ -174,9 +193,7 @@ impl Body for Stack {
         if reasons.contains(Reasons::START) {
             held.body().start(strand);
         }
-        if let Slot::Unlocked(slot @ None) = &mut held.body().slot {
-            *slot = outer.left.lock().handler.take();
-        }
+        held.body().take_back(outer);
         if reasons.contains(Reasons::MAIL) {
             outer.mailbox.apply(held.body().view());
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bufferevent::{Bufferevent, Interest, NoHandler, Trigger, Turned};
+use bufferevent::{Bufferevent, Event, Handle, Interest, NoHandler, Trigger, Turned, UnlockedHandler};
 use bufferevent_sync::Mutex;
 
 use crate::harness::{Actor, Call, Conn, Drive, Set, each, each_by_hand, each_of, unix_pair};
@@ -79,6 +79,50 @@ fn a_replaced_handler_is_dropped() {
         world.with(&conn, |b| b.trigger_event(1, Trigger::PLAIN)).unwrap();
         world.until("the old handler to be dropped", || Arc::strong_count(&alive) == 1);
     });
+}
+
+/// An unlocked handler that is inside until the gate is opened.
+struct Lingering {
+    alive: Arc<()>,
+    gate: Arc<Mutex<()>>,
+}
+
+impl UnlockedHandler for Lingering {
+    fn on_event(&mut self, _: &Handle, _: Event) {
+        let _inside = Arc::clone(&self.alive);
+        drop(self.gate.lock());
+    }
+}
+
+#[test]
+fn a_handler_that_a_guard_replaced_while_it_ran_unlocked_is_dropped_when_it_comes_back() {
+    // C-07, D3, protocol 4: its callback comes back while the guard is still there
+    each_of(
+        |set| set == Set::SharedUnlock,
+        |config| {
+            let mut world = config.world();
+            let Drive::Threads { runtime, .. } = &world.drive else { return };
+            let (alive, gate) = <(Arc<()>, Arc<Mutex<()>>)>::default();
+            let handler = Lingering { alive: Arc::clone(&alive), gate: Arc::clone(&gate) };
+            let (builder, _peer) = (config.kind.open)();
+            let handle =
+                builder.threadsafe().unlocked(handler).start(&mut runtime.bases()[0].clone()).unwrap();
+            let shut = gate.lock();
+            handle.trigger_event(1, Trigger::PLAIN).unwrap();
+            world.until("the callback", || Arc::strong_count(&alive) == 3);
+            let heir = Actor::new(&world, |_, _| {});
+            let log = heir.log.clone();
+            let mut guard = handle.lock().unwrap();
+            drop(shut);
+            world.until("it to come back", || Arc::strong_count(&alive) == 2);
+            world.settle();
+            guard.set_unlocked_handler(heir).unwrap();
+            drop(guard);
+            world.until("the old handler to be dropped", || Arc::strong_count(&alive) == 1);
+            handle.trigger_event(2, Trigger::PLAIN).unwrap();
+            world.until("the other handler", || log.has(Call::User(2)));
+        },
+    );
 }
 
 #[test]

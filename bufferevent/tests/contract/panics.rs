@@ -7,15 +7,18 @@ use std::{
 };
 
 use bufferevent::{
-    Bufferevent, Event, Handle, PanicPolicy, Runtime, Trigger, UnlockedHandler,
+    Bufferevent, Event, Handle, Interest, PanicPolicy, Runtime, Trigger, UnlockedHandler,
     runtime::{Clock, SelectorKind},
 };
 use bufferevent_sync::{
     Mutex,
     atomic::{AtomicUsize, Ordering},
 };
+use bytes::Bytes;
 
-use crate::harness::{Actor, Call, Drive, SETS, Set, Shape, World, each, each_by_hand, launch, unix_pair};
+use crate::harness::{
+    Actor, Call, Drive, SETS, Set, Shape, World, each, each_by_hand, each_of, launch, unix_pair,
+};
 
 /// What the tests panic with.
 pub(crate) struct Meant;
@@ -182,5 +185,132 @@ fn a_panic_in_an_unlocked_callback_aborts_also_while_a_guard_is_held() {
         world.until("the end at the peer", || peer.read_some(1, &mut rest).unwrap_or(true));
         world.until("the count", || handle.base().counters().panics.get() == 1);
         assert!(handle.is_closing());
+    });
+}
+
+/// Panics when it is dropped, as a handler may, or the memory that a buffer refers to.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        if !thread::panicking() {
+            panic::panic_any(Meant);
+        }
+    }
+}
+
+impl AsRef<[u8]> for Bomb {
+    fn as_ref(&self) -> &[u8] {
+        b"bomb"
+    }
+}
+
+/// A handler that holds a bomb, and drops it when `User(1)` replaces it.
+fn armed(world: &World) -> Actor {
+    let bomb = Bomb;
+    Actor::new(world, move |cx, call| {
+        let _held = &bomb;
+        if *call == Call::User(1) {
+            let heir = Actor::heir(cx.log(), 1, |_, _| {});
+            cx.replace(heir);
+        }
+    })
+}
+
+#[test]
+fn a_panic_in_the_drop_of_a_handler_is_counted_and_goes_no_further() {
+    // D16: one that a callback has replaced, and one whose bufferevent has ended
+    hush();
+    each(|config| {
+        let mut world = config.world();
+        let (builder, mut peer) = (config.kind.open)();
+        let actor = armed(&world);
+        let replaced = world.start(config.set, builder, actor).unwrap();
+        world.with(&replaced, |b| b.trigger_event(1, Trigger::PLAIN)).unwrap();
+        world.until_panics(1);
+        world.send(&mut peer, b"alive");
+        world.until_called(&replaced, Call::Read, 1);
+
+        let (builder, _peer) = (config.kind.open)();
+        let actor = armed(&world);
+        let ended = world.start(config.set, builder, actor).unwrap();
+        world.abort(&ended);
+        world.until_panics(2);
+        world.until_gone(&ended);
+        if let (Set::Shared | Set::SharedDefer | Set::SharedUnlock, Shape::Threads { .. }) =
+            (config.set, config.shape)
+        {
+            assert!(ended.handle().close_and_wait().is_ok());
+        }
+        world.fence(&replaced);
+    });
+}
+
+#[test]
+fn a_panic_in_the_drop_of_a_handler_goes_not_up_through_the_guard_that_replaced_it() {
+    // D16, C-07
+    hush();
+    each_of(Set::is_shared, |config| {
+        let mut world = config.world();
+        let (builder, _peer) = (config.kind.open)();
+        let (actor, heir) = (armed(&world), Actor::new(&world, |_, _| {}));
+        let log = heir.log.clone();
+        let conn = world.start(config.set, builder, actor).unwrap();
+        world.settle();
+        let mut guard = conn.handle().lock().unwrap();
+        match config.set {
+            Set::SharedUnlock => guard.set_unlocked_handler(heir).unwrap(),
+            _ => guard.set_handler(heir).unwrap(),
+        }
+        drop(guard);
+        assert_eq!(world.panics(), 1);
+        conn.handle().trigger_event(2, Trigger::PLAIN).unwrap();
+        world.until("the other handler", || log.has(Call::User(2)));
+    });
+}
+
+#[test]
+fn a_panic_in_a_drop_keeps_nobody_in_close_and_wait() {
+    // D3, D16: the base is gone, and the handler and the output of what lived there panic when they are dropped
+    hush();
+    each_of(Set::is_shared, |config| {
+        let mut world = config.world();
+        let (builder, _peer) = (config.kind.open)();
+        let builder = builder.enable(Interest::NONE).close_on_free(false).configure(|b| {
+            b.output().add_bytes(Bytes::from_owner(Bomb)).unwrap();
+        });
+        let actor = armed(&world);
+        let conn = world.start(config.set, builder, actor).unwrap();
+        let base = conn.handle().base();
+        drop(world);
+        assert!(conn.handle().is_closing());
+        let closed = conn.handle().close_and_wait().unwrap();
+        assert_eq!((closed.unsent, closed.fd.is_some(), base.counters().panics.get()), (4, true, 2));
+    });
+}
+
+#[test]
+fn a_panic_in_the_drop_of_what_was_not_sent_ends_its_own_connection_only() {
+    // D16
+    hush();
+    each(|config| {
+        let mut world = config.world();
+        let (conn, _peer) = config.start_with(
+            &mut world,
+            |b| {
+                b.enable(Interest::NONE).report_close().configure(|b| {
+                    b.output().add_bytes(Bytes::from_owner(Bomb)).unwrap();
+                })
+            },
+            |_, _| {},
+        );
+        let (other, mut peer) = config.start(&mut world);
+        world.abort(&conn);
+        world.until_called(&conn, Call::Closed, 1);
+        world.until_gone(&conn);
+        assert_eq!(conn.log.closed().unwrap().unsent, 4);
+        world.until_panics(1);
+        world.send(&mut peer, b"alive");
+        world.until_called(&other, Call::Read, 1);
     });
 }
