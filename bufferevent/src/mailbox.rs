@@ -33,6 +33,23 @@ pub(crate) struct Mailbox {
 
 #[derive(Debug, Default)]
 struct Synced {
+    takes: Takes,
+    mail: Mail,
+}
+
+/// What goes in: less and less, so that no more than one close and one abort ever wait.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Takes {
+    #[default]
+    All,
+    /// There was a close.
+    Abort,
+    /// There was an abort, or the bufferevent has ended.
+    Nothing,
+}
+
+#[derive(Debug, Default)]
+struct Mail {
     ops: VecDeque<Op>,
     /// Bytes in the writes among them.
     bytes: usize,
@@ -50,33 +67,61 @@ pub(crate) struct Bounds {
 }
 
 impl Mailbox {
-    /// Appends an operation, unless the mailbox is full. Close and abort always fit.
+    /// Appends an operation, unless the mailbox is full or closed. Close and abort always fit.
     #[allow(clippy::result_large_err, reason = "what is refused comes back, and that is the buffer itself")]
     pub(crate) fn push(&self, op: Op, bounds: Bounds) -> Result<Room, (Error, Op)> {
-        let mut synced = self.synced.lock();
-        let last = matches!(op, Op::Close | Op::Abort);
-        if !last && synced.ops.len() >= MAILBOX {
+        let Synced { takes, mail } = &mut *self.synced.lock();
+        let then = match (&op, *takes) {
+            (Op::Abort, Takes::All | Takes::Abort) => Takes::Nothing,
+            (Op::Close, Takes::All) => Takes::Abort,
+            (_, Takes::All) => Takes::All,
+            (_, Takes::Abort | Takes::Nothing) => return Err((Error::Closed, op)),
+        };
+        if then == Takes::All && mail.ops.len() >= MAILBOX {
             return Err((Error::MailboxFull { limit: MAILBOX }, op));
         }
         if let Op::Write(data) = &op {
-            let queued = synced.bytes;
+            let queued = mail.bytes;
             if let Some(cap) = bounds.cap.filter(|&cap| queued.saturating_add(data.len()) > cap) {
-                synced.told_full = true;
+                mail.told_full = true;
                 return Err((Error::OutputFull { queued, cap }, op));
             }
-            synced.bytes += data.len();
+            mail.bytes += data.len();
         }
-        synced.ops.push_back(op);
-        if bounds.high.is_none_or(|high| synced.bytes < high) {
+        mail.ops.push_back(op);
+        *takes = then;
+        if bounds.high.is_none_or(|high| mail.bytes < high) {
             return Ok(Room::Some);
         }
-        synced.told_full = true;
+        mail.told_full = true;
         Ok(Room::Full)
     }
 
-    /// Applies what waits, in order. The caller holds the strand.
+    /// Applies what waits, in order, and closes the mailbox of one that has ended. The caller holds the strand.
     pub(crate) fn apply(&self, bufferevent: &mut Bufferevent) {
-        let Synced { ops, bytes, told_full } = std::mem::take(&mut *self.synced.lock());
+        let mail = std::mem::take(&mut self.synced.lock().mail);
+        mail.apply(bufferevent);
+        if bufferevent.has_ended() {
+            self.close(bufferevent);
+        }
+    }
+
+    /// Applies what waits, for the last time. The caller holds the strand.
+    ///
+    /// Under the mailbox's lock, so that a write that races with the end is either among what is left, or refused.
+    pub(crate) fn close(&self, bufferevent: &mut Bufferevent) {
+        let mail = {
+            let mut synced = self.synced.lock();
+            synced.takes = Takes::Nothing;
+            std::mem::take(&mut synced.mail)
+        };
+        mail.apply(bufferevent);
+    }
+}
+
+impl Mail {
+    fn apply(self, bufferevent: &mut Bufferevent) {
+        let Self { ops, bytes, told_full } = self;
         if ops.is_empty() {
             return;
         }
@@ -86,7 +131,7 @@ impl Mailbox {
         ops.into_iter().for_each(|op| op.apply(bufferevent));
         bufferevent.output.set_limit(cap);
         bufferevent.told.output_full |= told_full && !bufferevent.output.is_empty();
-        debug_assert!(bytes <= bufferevent.output.len() || bufferevent.is_closing());
+        debug_assert!(bytes <= bufferevent.output.len());
     }
 }
 
@@ -94,12 +139,11 @@ impl Op {
     pub(crate) fn apply(self, bufferevent: &mut Bufferevent) {
         match self {
             Op::Write(mut data) => {
-                if !bufferevent.is_closing() {
-                    let all = data.len();
-                    let moved = data.pass_on(&mut bufferevent.output, all);
-                    debug_assert!(moved.is_ok(), "its limit is off while the mailbox is applied");
-                    let _ = bufferevent.room();
-                }
+                // Also when it is closing: it was accepted before. What cannot be sent any more is told as unsent.
+                let all = data.len();
+                let moved = data.pass_on(&mut bufferevent.output, all);
+                debug_assert!(moved.is_ok(), "its limit is off while the mailbox is applied");
+                let _ = bufferevent.room();
             }
             Op::Enable(directions) => bufferevent.enable(directions),
             Op::Disable(directions) => bufferevent.disable(directions),
@@ -108,5 +152,39 @@ impl Op {
             Op::Close => bufferevent.close(),
             Op::Abort => bufferevent.abort(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waiting(mailbox: &Mailbox) -> usize {
+        mailbox.synced.lock().mail.ops.len()
+    }
+
+    fn is_refused(mailbox: &Mailbox, op: Op) -> bool {
+        matches!(mailbox.push(op, Bounds::default()), Err((Error::Closed, _)))
+    }
+
+    #[test]
+    fn one_close_and_one_abort_wait_at_most_and_nothing_behind_them() {
+        let mailbox = Mailbox::default();
+        mailbox.push(Op::Close, Bounds::default()).unwrap();
+        assert!(is_refused(&mailbox, Op::Close) && is_refused(&mailbox, Op::Enable(Interest::BOTH)));
+        mailbox.push(Op::Abort, Bounds::default()).unwrap();
+        assert!([Op::Abort, Op::Close].into_iter().all(|op| is_refused(&mailbox, op)));
+        let refused = mailbox.push(Op::Write(Evbuffer::from(b"back".to_vec())), Bounds::default());
+        assert!(matches!(refused, Err((Error::Closed, Op::Write(data))) if data.to_vec() == b"back"));
+        assert_eq!(waiting(&mailbox), 2);
+    }
+
+    #[test]
+    fn one_close_and_one_abort_always_fit() {
+        let mailbox = Mailbox::default();
+        while mailbox.push(Op::Enable(Interest::READ), Bounds::default()).is_ok() {}
+        mailbox.push(Op::Close, Bounds::default()).unwrap();
+        mailbox.push(Op::Abort, Bounds::default()).unwrap();
+        assert_eq!(waiting(&mailbox), MAILBOX + 2);
     }
 }

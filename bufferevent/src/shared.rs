@@ -109,6 +109,13 @@ impl Stack {
         }
     }
 
+    /// Applies what was mailed since the run began. One that has ended must not miss any: its outcome is told next.
+    fn collect_mail(&mut self, strand: &Strand<Self>) {
+        if strand.take(Reasons::MAIL).contains(Reasons::MAIL) || self.look().has_ended() {
+            strand.outer().mailbox.apply(self.view());
+        }
+    }
+
     fn call_locked(&mut self, strand: &Arc<Strand<Self>>, callback: Callback) {
         let Self { bufferevent, slot: Slot::Locked(slot), base, on_panic } = self else { return };
         let Some(mut handler) = slot.take() else { return };
@@ -137,6 +144,7 @@ impl Stack {
     /// It is over: the handler is dropped, since it may keep a handle to this very strand.
     fn finish(&mut self, outer: &Outer) {
         self.take_back(outer);
+        outer.mailbox.close(self.view());
         let closed = self.view().outcome();
         let output = std::mem::take(&mut self.view().output);
         let handler = std::mem::replace(&mut self.slot, Slot::Locked(None));
@@ -170,7 +178,8 @@ fn call_unlocked(held: &mut Held<'_, Stack>, callback: Callback) -> bool {
         strand.outer().left.lock().handler = Some(handler);
         if !returned {
             handle.base().counters().panics.add(1);
-            let _always_fits = strand.outer().mailbox.push(Op::Abort, Bounds::default());
+            // It is refused only if another waits there.
+            let _ = strand.outer().mailbox.push(Op::Abort, Bounds::default());
         }
         return false;
     }
@@ -200,14 +209,16 @@ impl Body for Stack {
         held.body().view().begin_run(reasons);
         while !strand.is_broken() && held.body().view().advance(lent.scratch) {
             let stack = held.body();
-            if strand.take(Reasons::MAIL).contains(Reasons::MAIL) {
-                outer.mailbox.apply(stack.view());
-            }
+            stack.collect_mail(strand);
             let Some(callback) = stack.view().next_callback() else { continue };
             if matches!(stack.slot, Slot::Locked(_)) {
                 stack.call_locked(strand, callback);
             } else if !call_unlocked(held, callback) {
                 return Left::Contended(Reasons::DEFERRED | Reasons::MAIL);
+            }
+            // What was accepted while the callback ran is to be sent before our side is ended.
+            if held.body().look().is_closing() {
+                held.body().collect_mail(strand);
             }
         }
         end(held, lent)
@@ -227,13 +238,11 @@ fn end(held: &mut Held<'_, Stack>, lent: &mut Lent<'_>) -> Left {
     if let TimerRequest::Set(after) = view.take_timer() {
         strand.arm(Some(lent.now.saturating_add(after)));
     }
+    if view.is_closing() {
+        let _first = strand.outer().lifecycle.request_close();
+    }
     match ended {
-        Ended::Idle => {
-            if view.is_closing() {
-                let _first = strand.outer().lifecycle.request_close();
-            }
-            Left::Idle
-        }
+        Ended::Idle => Left::Idle,
         Ended::Again => Left::Again(Reasons::USER),
         Ended::Defer => Left::Again(Reasons::DEFERRED),
         Ended::Over => {

@@ -147,6 +147,98 @@ fn a_close_that_comes_while_a_callback_runs_is_the_last_of_it() {
 }
 
 #[test]
+fn what_was_accepted_while_a_callback_closes_is_sent_or_told_as_unsent() {
+    // section 4, D15: an accepted byte is never lost in silence
+    for abort in [false, true] {
+        each_busy(
+            |_| true,
+            |config| {
+                let mut world = config.world();
+                let gate = Arc::new(Mutex::new(()));
+                let theirs = Arc::clone(&gate);
+                let (conn, mut peer) = config.start_with(
+                    &mut world,
+                    |b| b.report_close(),
+                    move |cx, call| {
+                        if *call == Call::User(1) {
+                            drop(theirs.lock());
+                            if abort { cx.abort() } else { cx.close() }
+                        }
+                    },
+                );
+                let shut = gate.lock();
+                enter(&mut world, &conn);
+                let handle = conn.handle();
+                handle.write(b"fare").unwrap();
+                handle.write_buffer(Evbuffer::from(b"well".to_vec())).unwrap();
+                handle.trigger_event(2, Trigger::PLAIN).unwrap();
+                drop(shut);
+                let expected: &[u8] = if abort { b"" } else { b"farewell" };
+                assert_eq!(world.receive_all(&mut peer), expected);
+                drop(peer);
+                world.until_called(&conn, Call::Closed, 1);
+                assert_eq!(conn.log.closed().unwrap().unsent, 8 - expected.len());
+                assert_eq!(conn.log.calls(), [Call::User(1), Call::Closed]);
+            },
+        );
+    }
+}
+
+#[test]
+fn a_write_that_races_with_the_end_is_counted_or_refused() {
+    // section 4, D15, D16: nothing is sent, so all that was accepted must be told as unsent
+    for report in [false, true] {
+        each_busy(
+            |_| true,
+            |config| {
+                let mut world = config.world();
+                let (conn, _peer) = config.start_with(
+                    &mut world,
+                    |b| {
+                        let b = b.enable(Interest::READ).caps(None, None);
+                        if report { b.report_close() } else { b }
+                    },
+                    |cx, call| {
+                        if *call == Call::User(1) {
+                            cx.abort();
+                        }
+                    },
+                );
+                let accepted = Arc::new(AtomicUsize::new(0));
+                let writers: Vec<_> = (0..2)
+                    .map(|_| {
+                        let (handle, accepted) = (conn.handle().clone(), Arc::clone(&accepted));
+                        thread::spawn(move || {
+                            loop {
+                                match handle.write(b"x") {
+                                    Ok(_) => drop(accepted.fetch_add(1, Ordering::Relaxed)),
+                                    Err(Error::MailboxFull { .. }) => thread::yield_now(),
+                                    Err(Error::Closed) => break,
+                                    Err(error) => panic!("{error}"),
+                                }
+                            }
+                        })
+                    })
+                    .collect();
+                world.until("some writes", || accepted.load(Ordering::Relaxed) > 100);
+                let handle = conn.handle().clone();
+                while matches!(handle.trigger_event(1, Trigger::PLAIN), Err(Error::MailboxFull { .. })) {
+                    thread::yield_now();
+                }
+                writers.into_iter().for_each(|writer| writer.join().unwrap());
+                let closed = if report {
+                    world.until_called(&conn, Call::Closed, 1);
+                    conn.log.closed().unwrap()
+                } else {
+                    handle.close_and_wait().unwrap()
+                };
+                assert_eq!(closed.unsent, accepted.load(Ordering::Relaxed));
+            },
+        );
+    }
+}
+
+#[test]
 fn a_mailbox_that_is_full_refuses_and_gives_back() {
     // D8, D16: bounded in bytes by the output's cap, and in operations
     each_busy(
