@@ -34,6 +34,11 @@ impl EventFd {
         }
         *ready = false;
     }
+
+    /// `epoll_wait` with timeout 0, by one of several who wait in the same epoll: it takes the edge if it is there.
+    pub fn look(&self) {
+        *self.ready.lock() = false;
+    }
 }
 
 /// One edge-triggered entry of a top epoll: several events before the next look are one edge.

@@ -164,6 +164,25 @@ fn exit_is_seen_with_its_reason() {
     });
 }
 
+/// A worker lets its base rest at the end of a turn while somebody takes the exit back.
+#[test]
+fn resume_ends_every_rest() {
+    model(Bounds::EXHAUSTIVE, || {
+        let base = Arc::new(Base::default());
+        base.gate.exit();
+        let worker = {
+            let base = Arc::clone(&base);
+            thread::spawn(move || base.gate.rest())
+        };
+        base.gate.resume();
+        worker.join().expect("no panic");
+        assert!(base.gate.enter(), "at rest for an exit that was taken back");
+        base.gate.exit();
+        base.gate.rest();
+        assert!(!base.gate.enter());
+    });
+}
+
 #[test]
 fn mutants_die() {
     assert_mutants_die(&[
@@ -184,5 +203,6 @@ fn mutants_die() {
         ("gate_exit:acquire", "exit_is_seen_with_its_reason"),
         ("gate_is_exiting:relaxed", "exit_is_seen_with_its_reason"),
         ("gate_is_broken:relaxed", "exit_is_seen_with_its_reason"),
+        ("gate_rest:torn", "resume_ends_every_rest"),
     ]);
 }

@@ -12,7 +12,6 @@ use crate::{
     protocol::ParkWord,
     runtime::Runtime,
     sched::{
-        Worker,
         pool::{BaseSlot, Pool, Seat, WorkerShared},
         top::Top,
     },
@@ -147,10 +146,8 @@ impl Builder {
             shared.push(WorkerShared::new(deque.stealer(), self.seat(index, &slots, top.is_some())?));
             own.push(deque);
         }
-        let pool = Arc::new(Pool::new(id, self.clock, slots, shared, top, self.stealing));
-        let own = own.into_iter().enumerate();
-        let workers = own.map(|(index, deque)| Worker::new(Arc::clone(&pool), index, deque)).collect();
-        Ok(Runtime::new(pool, workers, self.thread_name))
+        let pool = Arc::new(Pool::new(id, self.clock, slots, shared, own, top, self.stealing));
+        Ok(Runtime::new(pool, self.thread_name))
     }
 
     fn base(&self, index: usize, id: PoolId, top: Option<&mut Top>) -> Result<BaseSlot> {

@@ -17,7 +17,7 @@ pub struct BaseCounters {
     pub runs: Counter,
     /// Runs of strands taken from this base's worker by another.
     pub helped: SharedCounter,
-    /// Connections accepted for this base.
+    /// Connections accepted that live, or lived, on this base.
     pub accepted: Counter,
     /// Callbacks waiting in the deferred queue at the end of the last turn.
     pub deferred: Counter,

@@ -39,7 +39,7 @@ pub enum Error {
     },
     /// The setting needs a selector that this system, or the chosen one, does not have.
     Unsupported(&'static str),
-    /// The calling thread already holds a strand: taking another could deadlock.
+    /// The calling thread holds a strand, or is what runs the base: what it would wait for could never come.
     WouldDeadlock,
     /// The base is being run already: a callback tried to turn the base that runs it. Nothing was done.
     Reentrant,
@@ -64,7 +64,7 @@ impl fmt::Display for Error {
             Self::NoWorkerLeft { workers } => write!(f, "all {workers} workers of the runtime are taken"),
             Self::Unsupported(what) => write!(f, "not supported here: {what}"),
             Self::WouldDeadlock => {
-                f.write_str("this thread already holds a strand; taking another could deadlock")
+                f.write_str("waiting here could last for ever: this thread holds a strand, or runs the base")
             }
             Self::Reentrant => f.write_str("the base is being run already; a callback cannot turn it"),
             Self::WrongAffinity => f.write_str("the base is of the other affinity (pinned or movable)"),

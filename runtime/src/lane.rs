@@ -77,24 +77,37 @@ impl Lane {
 pub(crate) const TASKS: usize = 1 << 20;
 
 std::thread_local! {
-    static CURRENT: RefCell<Option<Rc<Lane>>> = const { RefCell::new(None) };
+    /// The lanes the thread is in, the innermost last: a callback may turn a base of its own.
+    static ENTERED: RefCell<Vec<Rc<Lane>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A number for the calling thread that no other living thread has; not 0.
+pub(crate) fn thread() -> usize {
+    std::thread_local! {
+        static PLACE: u8 = const { 0 };
+    }
+    PLACE.try_with(|place| std::ptr::from_ref(place).addr()).unwrap_or(usize::MAX)
 }
 
 /// Makes `lane` the thread's current one until the guard drops.
 pub(crate) fn enter(lane: &Rc<Lane>) -> Entered {
-    Entered(CURRENT.with(|current| current.replace(Some(Rc::clone(lane)))))
+    ENTERED.with_borrow_mut(|entered| entered.push(Rc::clone(lane)));
+    Entered(())
 }
 
-/// Restores the lane that was current before.
-pub(crate) struct Entered(Option<Rc<Lane>>);
+/// Leaves the lane that was entered last.
+pub(crate) struct Entered(());
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        CURRENT.with(|current| current.replace(self.0.take()));
+        drop(ENTERED.with_borrow_mut(Vec::pop));
     }
 }
 
-/// The current lane, if it is of this pool.
+/// The lane of this pool that the thread is in. `None` also while the thread ends and its locals are gone.
 pub(crate) fn current(pool: PoolId) -> Option<Rc<Lane>> {
-    CURRENT.with_borrow(|current| current.as_ref().filter(|lane| lane.pool == pool).cloned())
+    let find = |entered: &RefCell<Vec<Rc<Lane>>>| {
+        entered.borrow().iter().rev().find(|lane| lane.pool == pool).map(Rc::clone)
+    };
+    ENTERED.try_with(find).ok().flatten()
 }

@@ -208,17 +208,24 @@ impl Listener {
         E: FnMut(BoxError, &mut Base<A>) + 'static,
         Accepting<F, E>: IntoSource<A>,
     {
-        let (accepting, handle) = self.register(base.handle(), on_accept, on_error)?;
+        let (accepting, handle) = self.register(base.handle(), on_accept, on_error, Counts::Accepts)?;
         base.insert_boxed(handle.key, accepting.into_source());
         Ok(handle)
     }
 
     /// Puts the listener on a base of another thread.
-    pub(crate) fn start_from<F>(self, base: BaseHandle, on_accept: F) -> Result<ListenerHandle>
+    pub(crate) fn start_from<F, E>(
+        self,
+        base: BaseHandle,
+        on_accept: F,
+        on_error: E,
+        counts: Counts,
+    ) -> Result<ListenerHandle>
     where
         F: FnMut(Accepted, &mut Base) -> Result<(), BoxError> + Send + 'static,
+        E: FnMut(BoxError, &mut Base) + Send + 'static,
     {
-        let (accepting, handle) = self.register(base, on_accept, ignore as fn(BoxError, &mut Base))?;
+        let (accepting, handle) = self.register(base, on_accept, on_error, counts)?;
         let key = handle.key;
         let posted = handle.base.post(move |base| {
             base.insert_boxed(key, accepting.into_source());
@@ -239,6 +246,7 @@ impl Listener {
         base: BaseHandle<A>,
         on_accept: F,
         on_error: E,
+        counts: Counts,
     ) -> Result<(Accepting<F, E>, ListenerHandle<A>)> {
         let address = self.local_addr().ok();
         let enabled = Arc::new(AtomicBool::new(!self.disabled));
@@ -251,7 +259,7 @@ impl Listener {
             }
         };
         let accepting =
-            Accepting { socket, enabled: Arc::clone(&enabled), on_accept, on_error, spare: spare() };
+            Accepting { socket, enabled: Arc::clone(&enabled), on_accept, on_error, counts, spare: spare() };
         Ok((accepting, ListenerHandle { key, enabled, address, base }))
     }
 }
@@ -354,12 +362,20 @@ impl<A: Affinity> fmt::Debug for ListenerHandle<A> {
     }
 }
 
+/// Which base counts a connection: the one that accepts it, or the one it is handed to, which does that itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Counts {
+    Accepts,
+    OnArrival,
+}
+
 /// A listener as its base owns it.
 pub struct Accepting<F, E> {
     socket: Registered<OwnedFd>,
     enabled: Arc<AtomicBool>,
     on_accept: F,
     on_error: E,
+    counts: Counts,
     /// Given up for a moment when there is no other descriptor left, to turn a peer away.
     spare: Option<OwnedFd>,
 }
@@ -418,7 +434,9 @@ impl<F, E> Accepting<F, E> {
         F: FnMut(Accepted, &mut Base<A>) -> Result<(), BoxError>,
         E: FnMut(BoxError, &mut Base<A>),
     {
-        base.counters().accepted.add(1);
+        if self.counts == Counts::Accepts {
+            base.counters().accepted.add(1);
+        }
         let mut answer = Ok(());
         if !isolate(|| answer = (self.on_accept)(Accepted { fd }, base)) {
             base.counters().panics.add(1);

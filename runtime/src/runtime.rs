@@ -9,10 +9,7 @@ use std::{
     time::Duration,
 };
 
-use bufferevent_sync::{
-    Mutex,
-    atomic::{AtomicUsize, Ordering},
-};
+use bufferevent_sync::atomic::{AtomicUsize, Ordering};
 
 use crate::{
     base::{
@@ -23,7 +20,7 @@ use crate::{
     counters::WorkerCounters,
     error::{Error, Result},
     lane,
-    listener::{Accepted, BoxError, Listener, ListenerHandle},
+    listener::{Accepted, BoxError, Counts, Listener, ListenerHandle},
     placement::{Random, choose},
     sched::{Worker, pool::Pool},
 };
@@ -46,7 +43,6 @@ pub struct Runtime {
 
 struct Inner {
     pool: Arc<Pool>,
-    workers: Mutex<Vec<Option<Worker>>>,
     bases: Vec<Arc<BaseShared>>,
     /// Which base gets the next task spawned from outside.
     next: AtomicUsize,
@@ -59,21 +55,20 @@ impl Runtime {
         Builder::default()
     }
 
-    pub(crate) fn new(pool: Arc<Pool>, workers: Vec<Worker>, thread_name: String) -> Self {
+    pub(crate) fn new(pool: Arc<Pool>, thread_name: String) -> Self {
         let bases = pool.bases.iter().map(|base| Arc::clone(&base.shared)).collect();
-        let workers = Mutex::new(workers.into_iter().map(Some).collect());
-        Self { inner: Arc::new(Inner { pool, workers, bases, next: AtomicUsize::new(0), thread_name }) }
+        Self { inner: Arc::new(Inner { pool, bases, next: AtomicUsize::new(0), thread_name }) }
     }
 
-    /// Takes one worker, to be run on a thread of the caller's own.
+    /// Takes one worker, to be run on a thread of the caller's own. Until it is, its base lies still; dropped, it goes
+    /// back.
     ///
     /// # Errors
     /// [`Error::NoWorkerLeft`] when all have been taken.
     pub fn worker(&self) -> Result<Worker> {
-        let mut workers = self.inner.workers.lock();
-        let count = workers.len();
-        let free = workers.iter_mut().find(|worker| worker.is_some());
-        free.and_then(Option::take).ok_or(Error::NoWorkerLeft { workers: count })
+        let pool = &self.inner.pool;
+        let (index, deque) = pool.take_free().ok_or(Error::NoWorkerLeft { workers: pool.workers.len() })?;
+        Ok(Worker::new(Arc::clone(pool), index, deque))
     }
 
     /// Runs all workers that were not taken, one of them on this thread, until the runtime stops.
@@ -184,25 +179,50 @@ impl Runtime {
     where
         F: Fn(Accepted, &mut Base) -> Result<(), BoxError> + Send + Sync + 'static,
     {
+        self.listen_with(listener, on_accept, |_, _| {})
+    }
+
+    /// As [`Runtime::listen_on`]; `on_error` is told of accepts that failed, such as for want of descriptors, and of the
+    /// errors that `on_accept` answered, on the base where that was.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the selector does not take the socket.
+    /// # Libevent
+    /// `evconnlistener_set_error_cb`.
+    #[doc(alias = "evconnlistener_set_error_cb")]
+    pub fn listen_with<F, E>(&self, listener: Listener, on_accept: F, on_error: E) -> Result<ListenerHandle>
+    where
+        F: Fn(Accepted, &mut Base) -> Result<(), BoxError> + Send + Sync + 'static,
+        E: Fn(BoxError, &mut Base) + Send + Sync + 'static,
+    {
         let bases = self.inner.bases.clone();
-        let on_accept = Arc::new(on_accept);
+        let (on_accept, on_error) = (Arc::new(on_accept), Arc::new(on_error));
         let mut random = Random::new(bases.len() as u64);
         let first = BaseHandle::new(Arc::clone(&bases[0]));
-        listener.start_from(first, move |accepted, base| {
+        let told = Arc::clone(&on_error);
+        let hand_on = move |accepted, base: &mut Base| {
             let chosen = choose(&bases, &mut random);
             if chosen.index == base.index() {
+                base.counters().accepted.add(1);
                 return on_accept(accepted, base);
             }
-            let on_accept = Arc::clone(&on_accept);
+            let (on_accept, on_error) = (Arc::clone(&on_accept), Arc::clone(&on_error));
             let on_its_way = OnItsWay::to(Arc::clone(chosen));
             BaseHandle::new(Arc::clone(chosen)).post(move |base: &mut Base| {
                 base.counters().accepted.add(1);
-                // The connection is closed by its drop; there is nobody to tell on this base.
-                let _ = on_accept(accepted, base);
+                if let Err(error) = on_accept(accepted, base) {
+                    on_error(error, base);
+                }
                 drop(on_its_way);
             })?;
             Ok(())
-        })
+        };
+        listener.start_from(
+            first,
+            hand_on,
+            move |error, base: &mut Base| told(error, base),
+            Counts::OnArrival,
+        )
     }
 }
 
@@ -233,7 +253,8 @@ impl Runtime {
         let mut handles = Vec::<ListenerHandle>::with_capacity(listeners.len());
         for (listener, base) in listeners.into_iter().zip(self.bases()) {
             let on_accept = Arc::clone(&on_accept);
-            match listener.start_from(base, move |accepted, base: &mut Base| on_accept(accepted, base)) {
+            let accept = move |accepted, base: &mut Base| on_accept(accepted, base);
+            match listener.start_from(base, accept, |_, _| {}, Counts::Accepts) {
                 Ok(handle) => handles.push(handle),
                 Err(error) => {
                     handles.iter().for_each(|handle| drop(handle.close()));

@@ -62,9 +62,11 @@ pub(crate) fn isolate(call: impl FnOnce()) -> bool {
     catch_unwind(AssertUnwindSafe(call)).is_ok()
 }
 
+type Panic = Box<dyn Any + Send>;
+
 std::thread_local! {
     /// The first panic that got out of a source or a strand in the turn of this thread.
-    static ESCAPED: RefCell<Option<Box<dyn Any + Send>>> = const { RefCell::new(None) };
+    static ESCAPED: RefCell<Option<Panic>> = const { RefCell::new(None) };
 }
 
 /// Runs a source or a strand. `None` if it panicked: the caller puts its own house in order, and the panic goes on up
@@ -81,6 +83,11 @@ pub(crate) fn hold_panic<R>(call: impl FnOnce() -> R) -> Option<R> {
     }
 }
 
+/// Replaces the panic that waits to go on. For a turn inside a callback, whose panics are its own.
+pub(crate) fn set_escaped(panic: Option<Panic>) -> Option<Panic> {
+    ESCAPED.with(|escaped| escaped.replace(panic))
+}
+
 /// Whether a panic waits to go on.
 pub(crate) fn has_escaped() -> bool {
     ESCAPED.with(|escaped| escaped.borrow().is_some())
@@ -88,7 +95,7 @@ pub(crate) fn has_escaped() -> bool {
 
 /// Lets the panic that [`hold_panic`] held go on up, if there is one.
 pub(crate) fn resume_escaped() {
-    if let Some(panic) = ESCAPED.with(|escaped| escaped.borrow_mut().take()) {
+    if let Some(panic) = set_escaped(None) {
         resume_unwind(panic);
     }
 }

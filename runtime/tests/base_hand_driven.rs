@@ -6,9 +6,11 @@ mod common;
 use std::{cell::Cell, os::unix::net::UnixStream, rc::Rc, sync::Arc, thread, time::Duration};
 
 use bufferevent_runtime::{
-    After, Base, Clock, DEFERRED_PER_PASS, Error, Left, Pinned, Placement, Reasons, Registered, Turned,
+    After, Base, Clock, DEFERRED_PER_PASS, Error, Left, Movable, Pinned, Placement, Reasons, Registered,
+    Strand, Turned,
 };
-use common::{Log, Script, start};
+use bufferevent_sync::atomic::{AtomicUsize, Ordering};
+use common::{Log, Script, Signal, start};
 
 const NOW: Option<Duration> = Some(Duration::ZERO);
 
@@ -503,4 +505,86 @@ fn keys_are_given_back_and_foreign_ones_do_no_harm() {
     base.arm(unused, base.now());
     base.disarm(unused);
     assert_eq!(base.turn(NOW).unwrap(), Turned::Idle);
+}
+
+#[test]
+fn the_thread_that_runs_a_strand_is_known_in_turns_inside_turns_and_between_them() {
+    // Who waits for a strand there would wait for itself.
+    let mut outer = Base::<Pinned>::new().unwrap();
+    let strand = outer.strand(Placement::Any, (), |_| Script::idle());
+    let seen = Arc::new(AtomicUsize::new(0));
+    let (mine, inside) = (Arc::clone(&seen), Arc::clone(&strand));
+    outer.after(Duration::ZERO, move |_| {
+        let mut inner = Base::<Pinned>::new().unwrap();
+        let (mine, inside) = (Arc::clone(&mine), Arc::clone(&inside));
+        inner.after(Duration::ZERO, move |_| {
+            mine.fetch_add(usize::from(inside.is_on_worker()), Ordering::SeqCst);
+        });
+        inner.run().unwrap();
+    });
+    while outer.next_deadline().is_some() {
+        outer.turn(None).unwrap();
+    }
+    assert_eq!(seen.load(Ordering::SeqCst), 1);
+    assert!(strand.is_on_worker(), "between two turns too");
+    let elsewhere = Arc::clone(&strand);
+    assert!(!thread::spawn(move || elsewhere.is_on_worker()).join().unwrap());
+}
+
+#[test]
+fn a_thread_that_ends_may_post_from_the_drop_of_a_thread_local() {
+    struct Posts(Arc<Strand<Script>>);
+    impl Drop for Posts {
+        fn drop(&mut self) {
+            self.0.post(Reasons::USER);
+        }
+    }
+    std::thread_local! {
+        static LAST: std::cell::RefCell<Option<Posts>> = const { std::cell::RefCell::new(None) };
+    }
+    let mut base = Base::<Movable>::with_clock(Clock::monotonic()).unwrap();
+    let posted = Signal::new();
+    let mine = Arc::clone(&posted);
+    let strand = base.strand(Placement::Any, (), |_| {
+        Script::new(move |_, reasons, _| {
+            if reasons.contains(Reasons::USER) {
+                mine.raise();
+            }
+            Left::Idle
+        })
+    });
+    thread::spawn(move || {
+        LAST.with_borrow_mut(|last| *last = Some(Posts(Arc::clone(&strand))));
+        // Touches the runtime's own thread-locals after that one, so that they go first.
+        strand.post(Reasons::GUARD);
+    })
+    .join()
+    .unwrap();
+    base.turn(Some(Duration::ZERO)).unwrap();
+    base.turn(Some(Duration::ZERO)).unwrap();
+    assert_eq!(posted.count(), 1);
+}
+
+#[test]
+fn a_timer_that_is_set_again_and_again_is_one_message() {
+    let mut base = Base::<Movable>::with_clock(Clock::monotonic()).unwrap();
+    let fired = Signal::new();
+    let mine = Arc::clone(&fired);
+    let strand = base.strand(Placement::Any, (), |_| {
+        Script::new(move |_, reasons, _| {
+            if reasons.contains(Reasons::TIMER) {
+                mine.raise();
+            }
+            Left::Idle
+        })
+    });
+    let far = base.deadline(Duration::from_secs(3_600));
+    (0..100_000).for_each(|_| strand.arm(Some(far)));
+    strand.arm(Some(base.deadline(Duration::from_millis(1))));
+    base.handle().post(|_| {}).expect("the inbox is not full of them");
+    base.turn(Some(Duration::ZERO)).unwrap();
+    while fired.count() == 0 {
+        base.turn(Some(Duration::from_secs(20))).unwrap();
+    }
+    assert_eq!(fired.count(), 1, "the last deadline counts");
 }

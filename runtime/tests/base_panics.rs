@@ -157,3 +157,40 @@ fn a_panic_in_a_drop_is_counted_and_goes_no_further() {
     drop(base);
     assert_eq!(handle_of_strands.objects(), 0);
 }
+
+#[test]
+fn a_panic_in_a_turn_inside_a_callback_is_not_mistaken_for_one_outside() {
+    let mut outer = Base::<Pinned>::new().unwrap();
+    let log = Log::default();
+    let mine = log.clone();
+    start(&mut outer, move |_, _| {
+        let mut inner = Base::<Pinned>::new().unwrap();
+        start(&mut inner, |_, _| panic!("inner"));
+        let panic = catch_unwind(AssertUnwindSafe(|| inner.turn(NOW))).unwrap_err();
+        mine.add(*panic.downcast_ref::<&str>().unwrap());
+        After::Remove
+    });
+    outer.turn(NOW).unwrap();
+    assert_eq!(log.take(), ["inner"]);
+}
+
+#[test]
+fn a_turn_inside_a_callback_leaves_the_panic_of_the_turn_outside_alone() {
+    let runtime = Runtime::builder().workers(1).build().unwrap();
+    let gone_on = Signal::new();
+    let mine = Arc::clone(&gone_on);
+    runtime.bases()[0]
+        .post(move |base: &mut Base<Movable>| {
+            start(base, |_, _| panic!("meant"));
+            start(base, move |_, _| {
+                let mut inner = Base::<Pinned>::new().unwrap();
+                inner.turn(NOW).unwrap();
+                mine.raise();
+                After::Remove
+            });
+        })
+        .unwrap();
+    let panic = catch_unwind(AssertUnwindSafe(|| runtime.run())).unwrap_err();
+    assert_eq!(*panic.downcast_ref::<&str>().unwrap(), "meant");
+    assert_eq!(gone_on.count(), 0, "nothing starts in a turn that a panic has ended");
+}

@@ -5,9 +5,9 @@ mod common;
 
 use std::{sync::Arc, thread, time::Duration};
 
-use bufferevent_runtime::{After, Error, Left, Listener, Placement, Reasons, Runtime};
+use bufferevent_runtime::{After, Error, Left, Listener, Placement, Reasons, Runtime, Strand};
 use bufferevent_sync::atomic::{AtomicBool, Ordering};
-use common::{Running, Signal, eventually, start, strand};
+use common::{Running, Script, Signal, eventually, start, strand};
 
 const SHAPES: [(usize, usize); 6] = [(1, 1), (2, 2), (4, 2), (2, 4), (1, 3), (3, 1)];
 
@@ -214,6 +214,58 @@ fn what_lives_on_the_bases_is_dropped_with_the_last_worker() {
         assert!(handles.iter().all(|base| matches!(base.post(|_| {}), Err(Error::Closed))));
         assert!(handles.iter().all(|base| base.objects() == 0));
     }
+}
+
+#[test]
+fn what_is_dropped_with_the_last_worker_knows_that_it_is_on_a_worker() {
+    // Who waits there for a strand of another base waits for itself.
+    struct Asks(Arc<Strand<Script>>, Arc<Signal>);
+    impl Drop for Asks {
+        fn drop(&mut self) {
+            if self.0.is_on_worker() {
+                self.1.raise();
+            }
+        }
+    }
+    for shape in SHAPES {
+        let runtime = runtime(shape);
+        let bases = runtime.bases();
+        let last = strand(bases.last().unwrap(), Placement::Any, |_, _, _| Left::Idle);
+        let known = Signal::new();
+        let asks = Asks(Arc::clone(&last), Arc::clone(&known));
+        let stopper = runtime.clone();
+        bases[0]
+            .post(move |base| {
+                base.after(Duration::from_secs(1_000), move |_| drop(asks));
+                stopper.stop();
+            })
+            .unwrap();
+        runtime.run().unwrap();
+        assert_eq!(known.count(), 1);
+    }
+}
+
+#[test]
+fn a_worker_that_is_dropped_goes_back_to_its_runtime() {
+    let runtime = runtime((2, 2));
+    let (first, second) = (runtime.worker().unwrap(), runtime.worker().unwrap());
+    let indices = [first.index(), second.index()];
+    assert!(matches!(runtime.worker(), Err(Error::NoWorkerLeft { workers: 2 })));
+    drop((first, second));
+    assert_eq!(indices, [0, 1]);
+    let served = Signal::new();
+    for base in runtime.bases() {
+        let (served, runtime) = (Arc::clone(&served), runtime.clone());
+        base.post(move |_| {
+            served.raise();
+            if served.count() == 2 {
+                runtime.stop();
+            }
+        })
+        .unwrap();
+    }
+    runtime.run().unwrap();
+    assert_eq!(served.count(), 2);
 }
 
 #[test]

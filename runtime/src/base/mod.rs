@@ -119,6 +119,7 @@ impl<A: Affinity> Base<A> {
     /// None today; room for selectors that must be prepared.
     pub fn with_selector(selector: AnySelector, clock: Clock) -> Result<Self> {
         let shared = BaseShared::new(0, PoolId::unique(), A::PINNED, selector, clock, INBOX);
+        shared.drive_here();
         let mut base = Self::from_shared(Arc::new(shared));
         base.lane = Some(deque::Worker::new_fifo());
         Ok(base)
@@ -513,11 +514,6 @@ impl<A: Affinity> Base<A> {
             Some(alarm) => Ok(alarm.set(deadline, self.shared.clock.now())?),
             None => Ok(()),
         }
-    }
-
-    /// Whether the announcement of [`Base::prepare_release`] stands.
-    pub(crate) fn is_released(&self) -> bool {
-        self.released
     }
 
     /// Takes the announcement of [`Base::prepare_release`] back, if it stands.

@@ -10,7 +10,7 @@ use crate::{
     clock::{Clock, Time},
     counters::BaseCounters,
     error::{Error, Result},
-    lane::PoolId,
+    lane::{self, PoolId},
     placement::Placement,
     protocol::{Gate, Inbox, ParkWord},
     selector::{AnySelector, Selector as _},
@@ -27,8 +27,8 @@ pub(crate) enum Message {
     Run(Arc<dyn AnyStrand>),
     /// A strand made elsewhere, with its first token: put it into the table, then queue it.
     Adopt(Key, Arc<dyn AnyStrand>),
-    /// Sets, or with `None` cancels, the timer of a strand.
-    Arm(Key, Option<Time>),
+    /// A strand wants its timer set or cancelled.
+    Arm(Key),
     /// A strand is dead: empty its slot.
     Forget(Key),
     /// A task for any worker.
@@ -53,6 +53,8 @@ pub(crate) struct BaseShared {
     pub(crate) park: ParkWord,
     pub(crate) gate: Gate,
     pub(crate) counters: BaseCounters,
+    /// The thread that drives the base by hand, see [`lane::thread`]; 0: none yet, or workers do.
+    driver: AtomicUsize,
     /// Objects living here: what placement compares.
     objects: AtomicUsize,
 }
@@ -80,8 +82,21 @@ impl BaseShared {
             park: ParkWord::new(),
             gate: Gate::new(),
             counters: BaseCounters::default(),
+            driver: AtomicUsize::new(0),
             objects: AtomicUsize::new(0),
         }
+    }
+
+    /// The calling thread drives the base by hand from now on.
+    pub(crate) fn drive_here(&self) {
+        // ORDER: Relaxed; only the thread itself asks whether it is the one.
+        self.driver.store(lane::thread(), Ordering::Relaxed);
+    }
+
+    /// Whether what the calling thread waits for on this base could never come: it is what runs the base.
+    pub(crate) fn is_run_here(&self) -> bool {
+        // ORDER: Relaxed; see `drive_here`.
+        lane::current(self.pool).is_some() || self.driver.load(Ordering::Relaxed) == lane::thread()
     }
 
     /// Makes whoever waits for this base look at it.

@@ -1,6 +1,6 @@
 //! One turn of a base, in steps that a worker and a hand-driven base put together in their own way.
 
-use std::{rc::Rc, sync::Arc, time::Duration};
+use std::{panic::resume_unwind, rc::Rc, sync::Arc, time::Duration};
 
 use super::{
     Base, Round, alarm,
@@ -95,12 +95,17 @@ impl<A: Affinity> Base<A> {
     fn turn_while(&mut self, timeout: Option<Duration>, empty: bool) -> Result<Turned> {
         let lane = Lane::new(self.shared.pool, self.lane.take().ok_or(Error::Reentrant)?);
         self.unrelease();
+        self.shared.drive_here();
         let entered = lane::enter(&lane);
+        let outer = task::set_escaped(None);
         let turned = self.turn_in(&lane, timeout, empty);
+        let escaped = task::set_escaped(outer);
         drop(entered);
         self.lane = Rc::into_inner(lane).map(|lane| lane.deque);
         let announced = if self.alarm.is_some() { self.announce() } else { Ok(()) };
-        task::resume_escaped();
+        if let Some(panic) = escaped {
+            resume_unwind(panic);
+        }
         announced.and(turned)
     }
 
@@ -179,8 +184,8 @@ impl<A: Affinity> Base<A> {
 
     /// On a base of a runtime, after a turn: one that was asked to exit rests from now on.
     pub(crate) fn rest_if_exiting(&self) {
-        if self.shared.gate.is_exiting() && !self.shared.gate.is_broken() {
-            self.shared.break_now();
+        if self.shared.gate.is_exiting() {
+            self.shared.gate.rest();
         }
     }
 
@@ -284,8 +289,7 @@ impl<A: Affinity> Base<A> {
             match message {
                 Message::Run(strand) => self.enqueue(strand),
                 Message::Adopt(key, strand) => self.adopt(key, strand),
-                Message::Arm(key, Some(deadline)) => self.arm(key, deadline),
-                Message::Arm(key, None) => self.disarm(key),
+                Message::Arm(key) => self.arm_strand(key),
                 Message::Forget(key) => {
                     self.remove(key);
                 }
@@ -294,6 +298,14 @@ impl<A: Affinity> Base<A> {
             }
         }
         there
+    }
+
+    fn arm_strand(&mut self, key: Key) {
+        let Some(Slot::Homed(homed)) = self.slots.get_mut(key) else { return };
+        match homed.strand.take_deadline() {
+            Some(deadline) => self.arm(key, deadline),
+            None => self.disarm(key),
+        }
     }
 
     fn spawn(&mut self, call: Box<dyn FnOnce() + Send>) {

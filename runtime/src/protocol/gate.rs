@@ -69,6 +69,14 @@ impl Gate {
         let _ = self.word.set("gate_exit", EXITING, AcqRel);
     }
 
+    /// Stops the base, if it was asked to exit and that was not taken back meanwhile: after what was ready has run.
+    pub fn rest(&self) {
+        let step = |word: u32| if word & EXITING != 0 { word | BROKEN } else { word };
+        // ORDER: RMW, against `resume`: it finds the base at rest and wakes it, or leaves no exit to rest for.
+        // loom: gate::resume_ends_every_rest
+        let _ = self.word.update("gate_rest", AcqRel, step);
+    }
+
     /// Opens the gate again: neither broken nor exiting.
     pub fn resume(&self) {
         // ORDER: RMW, against `leave`: the count survives. loom: gate::resume_disturbs_nobody_inside. Release pairs with

@@ -6,7 +6,7 @@
 //! |-------------------------------------------|-----------------------------------|
 //! | 1 strand word, 4 hand-off, 7 deferred     | `strand_word`                     |
 //! | 2 parking and waking, the call for help   | `park`                            |
-//! | 2 bases shared through a top epoll        | `base_word`                       |
+//! | 2 bases shared through a top epoll        | `base_word`, `sleepers`           |
 //! | 3 loopbreak and loopexit                  | `gate`                            |
 //! | 5 inbox                                   | `inbox`                           |
 //! | 6 close and finish                        | `lifecycle`, with `waiter` to sleep |
@@ -31,6 +31,7 @@ mod inbox;
 mod lifecycle;
 mod park;
 mod reasons;
+mod sleepers;
 mod strand_word;
 mod waiter;
 
@@ -40,5 +41,6 @@ pub use inbox::Inbox;
 pub use lifecycle::Lifecycle;
 pub use park::{Park, ParkWord};
 pub use reasons::Reasons;
+pub use sleepers::Sleepers;
 pub use strand_word::{Finished, Posted, Snapshot, StrandWord};
 pub use waiter::Waiter;

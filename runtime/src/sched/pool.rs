@@ -5,7 +5,7 @@ use std::{fmt::Write as _, sync::Arc, time::Duration};
 use bufferevent_sync::{
     CachePadded, Mutex,
     atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
-    deque::{Steal, Stealer},
+    deque::{self, Steal, Stealer},
 };
 
 use super::top::Top;
@@ -38,6 +38,10 @@ pub(crate) struct Pool {
     pub(crate) workers: Vec<CachePadded<WorkerShared>>,
     /// Where workers wait when there are more bases than workers.
     pub(crate) top: Option<Top>,
+    /// The deques of the workers that nobody has taken.
+    free: Mutex<Vec<(usize, deque::Worker<Task>)>>,
+    /// A call for help found nobody asleep: the next worker about to sleep looks once more.
+    help_wanted: AtomicBool,
     /// Whether idle workers take work from others at all.
     pub(crate) stealing: bool,
     stopping: AtomicBool,
@@ -182,10 +186,13 @@ impl Pool {
         clock: Clock,
         bases: Vec<BaseSlot>,
         workers: Vec<WorkerShared>,
+        deques: Vec<deque::Worker<Task>>,
         top: Option<Top>,
         stealing: bool,
     ) -> Self {
         Self {
+            free: Mutex::new(deques.into_iter().enumerate().rev().collect()),
+            help_wanted: AtomicBool::new(false),
             id,
             clock,
             bases,
@@ -296,13 +303,36 @@ impl Pool {
             }
     }
 
-    /// Wakes one sleeping worker to take tasks; true if there was one.
+    /// Wakes one sleeping worker to take tasks; true if there was one. If not, one that is about to sleep learns of it.
     pub(crate) fn call_for_help(&self, caller: usize) -> bool {
+        // ORDER: AcqRel; published by the RMWs of the calls that follow. loom: park::call_for_help_is_never_lost
+        self.help_wanted.swap(true, Ordering::AcqRel);
         let count = self.workers.len();
-        if let Some(top) = &self.top {
-            return top.call();
+        let called = match &self.top {
+            Some(top) => top.call(),
+            None => (1..count).any(|step| self.workers[(caller + step) % count].call()),
+        };
+        if called {
+            // ORDER: AcqRel; an answered call is nobody else's. One that is made meanwhile makes its own calls.
+            self.help_wanted.swap(false, Ordering::AcqRel);
         }
-        (1..count).any(|step| self.workers[(caller + step) % count].call())
+        called
+    }
+
+    /// For a worker that has announced its sleep: whether a call for help was made that it must answer.
+    pub(crate) fn takes_call(&self) -> bool {
+        // ORDER: Relaxed: the announcement is an RMW that reads from the call's. AcqRel for the one who takes it.
+        self.help_wanted.load(Ordering::Relaxed) && self.help_wanted.swap(false, Ordering::AcqRel)
+    }
+
+    /// The deque of a worker that nobody has taken.
+    pub(crate) fn take_free(&self) -> Option<(usize, deque::Worker<Task>)> {
+        self.free.lock().pop()
+    }
+
+    /// A worker was taken and not run.
+    pub(crate) fn give_back(&self, index: usize, deque: deque::Worker<Task>) {
+        self.free.lock().push((index, deque));
     }
 
     /// Takes one task from another worker, beginning with a random one.

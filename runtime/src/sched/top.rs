@@ -6,26 +6,21 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bufferevent_sync::atomic::{AtomicU32, Ordering};
-
 use crate::{
     error::Result,
+    protocol::Sleepers,
     selector::{AnySelector, Events, Registered, Selector as _, Token},
 };
 
 pub(crate) struct Top {
     selector: Arc<AnySelector>,
     bases: Vec<Registered<Arc<AnySelector>>>,
-    sleepers: AtomicU32,
+    sleepers: Sleepers,
 }
 
 impl Top {
     pub(crate) fn new() -> Result<Self> {
-        Ok(Self {
-            selector: Arc::new(AnySelector::nesting()?),
-            bases: Vec::new(),
-            sleepers: AtomicU32::new(0),
-        })
+        Ok(Self { selector: Arc::new(AnySelector::nesting()?), bases: Vec::new(), sleepers: Sleepers::new() })
     }
 
     /// Registers the selector of base `index`.
@@ -43,28 +38,25 @@ impl Top {
         timeout: Option<Duration>,
         recheck: impl FnOnce() -> bool,
     ) -> Result<Option<usize>> {
-        let sleeps = timeout != Some(Duration::ZERO);
-        let mut timeout = timeout;
-        if sleeps {
-            // ORDER: AcqRel; counts sleepers for `call`. If that came first, the recheck sees what it was made for.
-            self.sleepers.fetch_add(1, Ordering::AcqRel);
-            if recheck() {
-                timeout = Some(Duration::ZERO);
+        if timeout == Some(Duration::ZERO) {
+            let looked = self.selector.wait(events, timeout);
+            if self.sleepers.must_pass_on() {
+                self.wake();
             }
+            looked?;
+        } else {
+            self.sleepers.announce();
+            let timeout = if recheck() { Some(Duration::ZERO) } else { timeout };
+            let slept = self.selector.wait(events, timeout);
+            self.sleepers.returned();
+            slept?;
         }
-        let waited = self.selector.wait(events, timeout);
-        if sleeps {
-            // ORDER: AcqRel; see above.
-            self.sleepers.fetch_sub(1, Ordering::AcqRel);
-        }
-        waited?;
         Ok(events.iter().next().map(|event| event.token.index() as usize))
     }
 
-    /// Wakes one waiting worker; true if one was waiting.
+    /// Wakes one waiting worker, after publishing what for; true if one was waiting.
     pub(crate) fn call(&self) -> bool {
-        // ORDER: AcqRel, an RMW so that a sleeper that announced itself before is seen; see `wait`.
-        let called = self.sleepers.fetch_add(0, Ordering::AcqRel) > 0;
+        let called = self.sleepers.call();
         if called {
             self.wake();
         }
@@ -73,8 +65,7 @@ impl Top {
 
     /// Workers that wait here.
     pub(crate) fn sleepers(&self) -> usize {
-        // ORDER: Acquire, pairs with the announcement in `wait`: what its worker did before is visible.
-        self.sleepers.load(Ordering::Acquire) as usize
+        self.sleepers.count()
     }
 
     pub(crate) fn wake(&self) {

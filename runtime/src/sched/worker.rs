@@ -47,16 +47,18 @@ const RETRY: Duration = Duration::from_micros(50);
 /// One worker of a runtime: the right to drive its bases on one thread.
 ///
 /// [`Runtime::run`](crate::Runtime::run) drives all of them on threads of its own; a program with a thread pool of its
-/// own takes them with [`Runtime::worker`](crate::Runtime::worker) and calls [`Worker::run`] on its threads.
+/// own takes them with [`Runtime::worker`](crate::Runtime::worker) and calls [`Worker::run`] on its threads. The bases of a
+/// worker that nobody runs lie still; one that is dropped goes back to its runtime.
 pub struct Worker {
     pool: Arc<Pool>,
     index: usize,
-    deque: deque::Worker<Task>,
+    /// `None` only while it is given back, or run.
+    deque: Option<deque::Worker<Task>>,
 }
 
 impl Worker {
     pub(crate) fn new(pool: Arc<Pool>, index: usize, deque: deque::Worker<Task>) -> Self {
-        Self { pool, index, deque }
+        Self { pool, index, deque: Some(deque) }
     }
 
     /// The number of the worker in its runtime, from 0.
@@ -70,8 +72,9 @@ impl Worker {
     /// [`Error::Io`](crate::Error::Io) if a selector fails; the runtime is stopped then.
     /// # Panics
     /// With the panic that a source or a strand let out, after the turn it came in. The runtime is stopped then.
-    pub fn run(self) -> Result<()> {
-        let Self { pool, index, deque } = self;
+    pub fn run(mut self) -> Result<()> {
+        let (pool, index) = (Arc::clone(&self.pool), self.index);
+        let Some(deque) = self.deque.take() else { return Ok(()) };
         let lane = Lane::new(pool.id, deque);
         let entered = lane::enter(&lane);
         pool.enter(index);
@@ -92,13 +95,27 @@ impl Worker {
         if result.is_err() || task::has_escaped() {
             pool.stop();
         }
-        drop(entered);
-        while let Some(task) = lane.pop() {
-            task.orphan();
-        }
+        orphan_all(&lane);
+        // What is dropped here is still on a worker, and may queue more.
         pool.leave(index);
+        orphan_all(&lane);
+        drop(entered);
         task::resume_escaped();
         result
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        if let Some(deque) = self.deque.take() {
+            self.pool.give_back(self.index, deque);
+        }
+    }
+}
+
+fn orphan_all(lane: &Lane) {
+    while let Some(task) = lane.pop() {
+        task.orphan();
     }
 }
 
@@ -123,6 +140,15 @@ struct Running<'a> {
     events: Events,
     /// Bases held that wait in the top epoll otherwise.
     held: VecDeque<usize>,
+}
+
+/// Who has a base after its turn.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kept {
+    Mine,
+    /// A watcher looks after it; it comes back.
+    Away,
+    Freed,
 }
 
 /// When the worker, now that it is awake, wishes for somebody to watch.
@@ -195,12 +221,14 @@ impl Running<'_> {
         base.begin_turn();
         self.now = self.now.max(base.now());
         let began = self.now;
-        if self.wishes == Wishes::OnWork && base.has_confined_work() {
+        let wishes =
+            self.wishes == Wishes::OnWork || self.wishes == Wishes::OnStrands && !self.lane.is_empty();
+        if wishes && base.has_confined_work() {
             self.wish_watch();
         }
         self.call_for_help();
-        while !self.pool.is_stopping() {
-            let confined = (0..CHUNK).take_while(|_| base.run_confined()).count();
+        while !self.pool.is_stopping() && !task::has_escaped() {
+            let confined = (0..CHUNK).take_while(|_| !task::has_escaped() && base.run_confined()).count();
             let strands = !self.lane.deque.is_empty();
             if confined == 0 && !strands {
                 break;
@@ -219,6 +247,7 @@ impl Running<'_> {
                 break;
             }
         }
+        self.count_busy();
         base.rest_if_exiting();
         Some(base)
     }
@@ -226,7 +255,13 @@ impl Running<'_> {
     /// Runs a chunk of the deque. If others may need the base it lies in its slot meanwhile, and is taken back.
     fn run_strands(&mut self, base: Box<Base<Movable>>) -> Option<Box<Base<Movable>>> {
         if !self.pool.is_shared() {
-            (0..CHUNK).map_while(|_| self.lane.pop()).for_each(|task| self.run(task, false));
+            for _ in 0..CHUNK {
+                let Some(task) = self.lane.pop() else { break };
+                self.run(task, false);
+                if task::has_escaped() {
+                    break;
+                }
+            }
             self.now = self.pool.clock.now();
             return Some(base);
         }
@@ -236,7 +271,7 @@ impl Running<'_> {
         for _ in 0..CHUNK {
             let Some(task) = self.lane.pop() else { break };
             self.run_timed(task);
-            if self.now.since(began) > BATCH {
+            if self.now.since(began) > BATCH || task::has_escaped() {
                 break;
             }
         }
@@ -257,13 +292,19 @@ impl Running<'_> {
     /// What a sleeper asks once more after it has announced itself.
     fn has_other_duty(&self, watching: bool) -> bool {
         let ends = self.pool.is_stopping() || task::has_escaped();
-        ends || !watching && self.pool.is_shared() && self.pool.wants_watch(self.me, self.now, true)
+        ends || self.pool.is_shared()
+            && (self.pool.takes_call() || !watching && self.pool.wants_watch(self.me, self.now, true))
     }
 
-    fn falls_asleep(&self) {
-        let counters = &self.shared().counters;
-        counters.parks.add(1);
-        counters.busy_nanos.add(self.now.since(self.awake_since).as_nanos() as u64);
+    fn falls_asleep(&mut self) {
+        self.shared().counters.parks.add(1);
+        self.count_busy();
+    }
+
+    fn count_busy(&mut self) {
+        let busy = self.now.since(self.awake_since);
+        self.shared().counters.busy_nanos.add(busy.as_nanos() as u64);
+        self.awake_since = self.now;
     }
 
     fn woke(&mut self, watching: bool) -> Result<()> {
@@ -309,8 +350,9 @@ impl Running<'_> {
         let Some(top) = &self.pool.top else { return Ok(()) };
         let mut busy = false;
         if let Some(index) = self.held.pop_front() {
-            busy = true;
-            if self.turn_held(index)? {
+            let kept = self.turn_held(index)?;
+            busy = kept != Kept::Away;
+            if kept != Kept::Freed {
                 self.held.push_back(index);
             }
         }
@@ -319,6 +361,9 @@ impl Running<'_> {
             busy = true;
         }
         busy |= !busy && self.help();
+        if !busy && !self.held.is_empty() {
+            std::thread::sleep(RETRY);
+        }
         if busy || !self.held.is_empty() {
             // One look after each turn, so that no base waits behind a busy one.
             let ready = top.wait(&mut self.events, Some(Duration::ZERO), || false)?;
@@ -355,18 +400,26 @@ impl Running<'_> {
         }
     }
 
-    /// One turn of a base this worker holds; false when it was let go.
-    fn turn_held(&mut self, index: usize) -> Result<bool> {
+    /// One turn of a base this worker holds.
+    ///
+    /// The core is back in its slot only after the base word is free: so a core found in its slot while the word says
+    /// "held" belongs to a worker that runs a strand, or has not come to this base yet.
+    fn turn_held(&mut self, index: usize) -> Result<Kept> {
         let slot = &self.pool.bases[index];
-        let Some(mut base) = slot.take() else { return Ok(true) };
+        let Some(mut base) = slot.take() else { return Ok(Kept::Away) };
         base.unrelease();
         let polled = base.poll(Some(Duration::ZERO));
-        let Some(mut base) = self.turn(base) else { return polled.and(Ok(true)) };
-        let released = if base.has_confined_work() { Ok(false) } else { base.prepare_release() };
+        let Some(mut base) = self.turn(base) else { return polled.and(Ok(Kept::Mine)) };
+        let prepared = if base.has_confined_work() { Ok(false) } else { base.prepare_release() };
+        let mut kept = Kept::Mine;
+        if let Ok(true) = prepared {
+            match slot.word.release() {
+                Release::Freed => kept = Kept::Freed,
+                Release::PollAgain => base.unrelease(),
+            }
+        }
         slot.put(base);
-        polled?;
-        let quiet = released?;
-        Ok(!quiet || slot.word.release() == Release::PollAgain)
+        polled.and(prepared).map(|_| kept)
     }
 
     // ---- tasks ----
@@ -434,19 +487,25 @@ impl Running<'_> {
                 continue;
             }
             let Some(mut base) = slot.take() else { continue };
-            if base.is_released() {
+            if self.pool.top.is_some() && slot.word.is_free() {
                 // The worker got free, and freed the base: the top epoll tells of it.
                 slot.put(base);
                 continue;
             }
             self.shared().counters.rescues.add(1);
+            base.unrelease();
             let polled = base.poll(Some(Duration::ZERO));
+            // What runs here may take long too, and then this worker needs a watcher.
+            self.wish_watch();
+            self.shared().begin_strand(self.now);
             base.begin_turn();
             for _ in 0..RUNS_PER_RESCUE {
                 if !base.run_confined() {
                     break;
                 }
             }
+            self.shared().end_strand();
+            base.rest_if_exiting();
             slot.put(base);
             polled?;
         }

@@ -84,8 +84,17 @@ pub struct Strand<B: Body> {
     cost: Cost,
     /// Since when the strand waits to run, in nanoseconds of the clock; 0: it does not, or nobody keeps the time.
     waiting: AtomicU64,
+    /// Leaf lock.
+    timer: Mutex<WantedTimer>,
     outer: B::Outer,
     body: Mutex<B>,
+}
+
+/// When the strand's timer is to fire. One message to the base is under way at most: it brings what is wanted last.
+#[derive(Debug, Default)]
+struct WantedTimer {
+    deadline: Option<Time>,
+    sent: bool,
 }
 
 impl<B: Body> Strand<B> {
@@ -106,6 +115,7 @@ impl<B: Body> Strand<B> {
             placement,
             cost: Cost::default(),
             waiting: AtomicU64::new(0),
+            timer: Mutex::default(),
             outer,
             body: Mutex::new(body),
         })
@@ -128,8 +138,13 @@ impl<B: Body> Strand<B> {
 
     /// Sets the strand's timer, or cancels it: [`Reasons::TIMER`] is posted then.
     pub fn arm(&self, deadline: Option<Time>) {
-        // A base that is gone fires no timers.
-        let _ = self.home.send_internal(Message::Arm(self.key, deadline));
+        let mut timer = self.timer.lock();
+        timer.deadline = deadline;
+        if !std::mem::replace(&mut timer.sent, true) {
+            drop(timer);
+            // A base that is gone fires no timers.
+            let _ = self.home.send_internal(Message::Arm(self.key));
+        }
     }
 
     /// Since when the strand waits to run; `None` if it does not, or if the runtime was not told to
@@ -147,9 +162,10 @@ impl<B: Body> Strand<B> {
         self.home.gate.is_broken()
     }
 
-    /// Whether the calling thread is a worker of the strand's runtime, or inside a turn of its base.
+    /// Whether the calling thread is what runs the strand: a worker of its runtime, or the thread that drives its base by
+    /// hand, so that waiting for the strand there would last for ever.
     pub fn is_on_worker(&self) -> bool {
-        lane::current(self.home.pool).is_some()
+        self.home.is_run_here()
     }
 
     /// Posts `reasons`; the strand runs soon, on any worker its placement allows.
@@ -261,6 +277,8 @@ pub(crate) trait AnyStrand: Send + Sync + Any {
     fn run(self: Arc<Self>, lent: &mut Lent<'_>) -> Option<Arc<dyn AnyStrand>>;
     /// Posts; true: the caller enqueues the token.
     fn post_reasons(&self, reasons: Reasons) -> bool;
+    /// When its timer is to fire, for the base that got the message of it.
+    fn take_deadline(&self) -> Option<Time>;
     /// Ends the strand without callbacks because its base is gone.
     fn orphan(self: Arc<Self>);
     fn home(&self) -> &Arc<BaseShared>;
@@ -288,6 +306,12 @@ impl<B: Body> AnyStrand for Strand<B> {
 
     fn post_reasons(&self, reasons: Reasons) -> bool {
         self.word.post(reasons) == Posted::Enqueue
+    }
+
+    fn take_deadline(&self) -> Option<Time> {
+        let mut timer = self.timer.lock();
+        timer.sent = false;
+        timer.deadline
     }
 
     fn orphan(self: Arc<Self>) {
