@@ -490,7 +490,8 @@ impl Bufferevent {
     ///
     /// # Errors
     /// [`Error::Closed`] after `close`; [`Error::NotStream`] if it is no stream socket; [`Error::Io`] if the selector does
-    /// not take it.
+    /// not take it. The bufferevent goes on with the socket it has then, and the one that is refused is closed; who
+    /// wants to keep it gives a duplicate.
     /// # Libevent
     /// `bufferevent_setfd`.
     #[doc(alias = "bufferevent_setfd")]
@@ -502,19 +503,20 @@ impl Bufferevent {
     /// Takes the descriptor away; the bufferevent stays, detached. Buffers stay; an end or an error of the descriptor that
     /// is not told yet is not told any more.
     ///
+    /// One that is being closed ends at once: output that is left is unsent.
     /// # Libevent
     /// `bufferevent_setfd(-1)`.
     pub fn take_fd(&mut self) -> Option<OwnedFd> {
-        if !self.is_closing() {
-            self.phase = Phase::Detached;
-        }
         self.ready = Ready::NONE;
         self.told.eof = false;
-        let fd = self.release_fd();
-        if fd.is_some() {
-            self.pending.forget_connection();
+        let fd = self.release_fd()?;
+        self.pending.forget_connection();
+        if self.is_closing() {
+            self.end();
+        } else {
+            self.phase = Phase::Detached;
         }
-        fd
+        Some(fd)
     }
 
     /// Begins to connect to `address`, with a socket made for it. [`Event::Connected`] or [`Event::Error`] tells how it
@@ -560,27 +562,33 @@ impl Bufferevent {
         if self.is_closing() {
             return Err(Error::Closed);
         }
+        // The new one first: if the selector refuses it, nothing has changed.
+        let new = self.registered(fd).map_err(|(_, error)| error)?;
         let old = self.take_fd();
-        self.socket = Socket::Idle(fd);
+        self.socket = new;
         self.phase = phase;
-        self.register()?;
         Ok(old)
     }
 
-    /// Tells the selector of the descriptor, once the bufferevent has a home.
+    /// Tells the selector of the descriptor that it was made with.
     pub(crate) fn register(&mut self) -> io::Result<()> {
-        let Some(home) = &self.home else { return Ok(()) };
-        self.socket = match std::mem::replace(&mut self.socket, Socket::None) {
-            Socket::Idle(fd) => match Registered::new(&home.selector, fd, home.key.token()) {
-                Ok(registered) => Socket::Registered(registered),
-                Err((fd, error)) => {
-                    self.socket = Socket::Idle(fd);
-                    return Err(error);
-                }
+        let (socket, told) = match std::mem::replace(&mut self.socket, Socket::None) {
+            Socket::Idle(fd) => match self.registered(fd) {
+                Ok(socket) => (socket, Ok(())),
+                Err((fd, error)) => (Socket::Idle(fd), Err(error)),
             },
-            same => same,
+            same => (same, Ok(())),
         };
-        Ok(())
+        self.socket = socket;
+        told
+    }
+
+    /// Tells the selector of a descriptor, once the bufferevent has a home.
+    fn registered(&self, fd: OwnedFd) -> Result<Socket, (OwnedFd, io::Error)> {
+        match &self.home {
+            Some(home) => Registered::new(&home.selector, fd, home.key.token()).map(Socket::Registered),
+            None => Ok(Socket::Idle(fd)),
+        }
     }
 
     pub(crate) fn release_fd(&mut self) -> Option<OwnedFd> {

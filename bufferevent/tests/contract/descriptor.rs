@@ -1,17 +1,19 @@
 //! The descriptor: looked at, exchanged, taken away.
 
 use std::{
+    io::ErrorKind,
     os::{
-        fd::{AsRawFd as _, OwnedFd},
+        fd::{AsFd as _, AsRawFd as _, OwnedFd},
         unix::net::UnixDatagram,
     },
     sync::Arc,
 };
 
-use bufferevent::{Bufferevent, Error};
+use bufferevent::{Bufferevent, Error, Interest};
 use bufferevent_sync::Mutex;
+use rustix::event::epoll::{self, EventData, EventFlags};
 
-use crate::harness::{Actor, Call, Peer, each, pattern, tcp_pair, unix_pair};
+use crate::harness::{Actor, Call, Drive, Peer, each, each_by_hand, pattern, tcp_pair, unix_pair};
 
 #[test]
 fn the_number_of_the_descriptor_is_the_one_that_was_given() {
@@ -151,6 +153,53 @@ fn a_descriptor_that_is_no_stream_socket_is_refused() {
         world.with(&conn, |b| b.write(b"still").unwrap()).unwrap();
         assert_eq!(world.receive(&mut peer, 5), b"still", "the old one is still there");
         assert_eq!(world.objects(), 1);
+    });
+}
+
+#[test]
+fn a_descriptor_that_the_selector_refuses_changes_nothing() {
+    // C-38, K-15, D16: the selector knows it already
+    each_by_hand(|config| {
+        let mut world = config.world();
+        let (conn, mut peer) = config.start(&mut world);
+        world.settle();
+        let (new, new_peer) = unix_pair();
+        let selector = match &world.drive {
+            Drive::Pinned(base) => base.as_fd(),
+            Drive::Movable(base) => base.as_fd(),
+            Drive::Threads { .. } => unreachable!(),
+        };
+        epoll::add(selector, &new, EventData::new_u64(0), EventFlags::empty()).unwrap();
+        let refused = world.with(&conn, move |b| b.set_fd(new)).unwrap();
+        assert!(matches!(refused, Err(Error::Io(error)) if error.kind() == ErrorKind::AlreadyExists));
+        assert!(new_peer.is_ended(), "what is refused is closed");
+        world.send(&mut peer, b"still read");
+        world.until_input(&conn, 10);
+        world.with(&conn, |b| b.write(b"still written").unwrap()).unwrap();
+        assert_eq!(world.receive(&mut peer, 13), b"still written");
+    });
+}
+
+#[test]
+fn a_descriptor_that_is_taken_away_from_a_close_ends_it_at_once() {
+    // C-38, D15: what is left is told as unsent, and nothing waits
+    each(|config| {
+        let mut world = config.world();
+        let (conn, peer) =
+            config.start_with(&mut world, |b| b.enable(Interest::NONE).report_close(), |_, _| {});
+        world.settle();
+        let fd = world.with(&conn, |b| {
+            b.write(&[7; 1_000]).unwrap();
+            b.close();
+            b.take_fd()
+        });
+        world.until_called(&conn, Call::Closed, 1);
+        world.until_gone(&conn);
+        assert_eq!(conn.log.closed().unwrap().unsent, 1_000);
+        assert_eq!(conn.log.calls(), [Call::Closed]);
+        assert!(!peer.is_ended(), "it is the user's");
+        drop(fd.unwrap().unwrap());
+        assert!(peer.is_ended());
     });
 }
 
