@@ -3,6 +3,7 @@
 use std::{os::unix::net::UnixStream, sync::Arc, time::Duration};
 
 use bufferevent::{Bufferevent, Callbacks, Runtime};
+use bufferevent_sync::SignalFlag;
 use signal_hook::{
     consts::{SIGINT, SIGTERM},
     flag, low_level,
@@ -16,8 +17,7 @@ use crate::failure::Failure;
 /// A signal writes to a socket that a bufferevent reads: no thread waits for it.
 pub(crate) fn end_gracefully(runtime: &Runtime, grace: Duration) -> Result<(), Failure> {
     let (told, ours) = UnixStream::pair()?;
-    #[expect(clippy::disallowed_types, reason = "signal-hook takes this one, and no model runs here")]
-    let ending = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let ending = Arc::new(SignalFlag::new(false));
     for signal in [SIGTERM, SIGINT] {
         // In this order: the first signal finds the flag unset, and sets it.
         flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&ending))?;

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use bufferevent_sync::Mutex;
+use bufferevent_sync::Leaf;
 
 use crate::{affinity::Affinity, protocol::Reasons, selector::Token, strand::AnyStrand, timer::TimerKey};
 
@@ -31,7 +31,7 @@ impl Key {
 /// Hands out keys. Leaf lock: nothing is called under it.
 #[derive(Debug, Default)]
 pub(crate) struct Keys {
-    synced: Mutex<Generations>,
+    synced: Leaf<Generations>,
 }
 
 #[derive(Debug, Default)]

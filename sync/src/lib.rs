@@ -13,7 +13,8 @@
 //! | [`deque`]                         | crossbeam-deque              | bounded FIFO; a push happens before its steal  |
 //! | [`Word`]                          | an `AtomicU32` without stores | the same, with mutants                        |
 //! | [`CachePadded`], [`Counter`]      | crossbeam, ours              | the same                                       |
-//! | [`rank`]                          | checked in debug builds      | not checked                                    |
+//! | [`Leaf`]                          | order checked in debug builds | not checked                                   |
+//! | [`SignalFlag`]                    | std's `AtomicBool`           | there is none                                  |
 //! | [`mutant`]                        | constants, compiled away     | chosen by the environment variable `BEV_MUTANT` |
 //!
 //! The switch is `cfg(loom)` alone: `cfg(test)` is off when the `loom-tests` crate compiles the crates under test.
@@ -26,8 +27,8 @@
 #![allow(clippy::disallowed_types, reason = "this is the crate that wraps them")]
 
 mod counter;
+mod leaf;
 pub mod mutant;
-pub mod rank;
 
 #[cfg(loom)]
 mod model;
@@ -45,5 +46,10 @@ pub use real::{
     Weak, Word, atomic, deque, hint, thread,
 };
 
+/// What a signal handler sets: std's own type, as crates for signals want it.
+#[cfg(not(loom))]
+pub type SignalFlag = std::sync::atomic::AtomicBool;
+
 pub use counter::{Counter, SharedCounter};
 pub use crossbeam::utils::CachePadded;
+pub use leaf::{Leaf, LeafGuard, check_no_leaf_held};

@@ -3,7 +3,7 @@
 use std::{fmt::Write as _, sync::Arc, time::Duration};
 
 use bufferevent_sync::{
-    CachePadded, Mutex,
+    CachePadded, Leaf,
     atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     deque::{self, Steal, Stealer},
 };
@@ -39,7 +39,7 @@ pub(crate) struct Pool {
     /// Where workers wait when there are more bases than workers.
     pub(crate) top: Option<Top>,
     /// The deques of the workers that nobody has taken.
-    free: Mutex<Vec<(usize, deque::Worker<Task>)>>,
+    free: Leaf<Vec<(usize, deque::Worker<Task>)>>,
     /// A call for help found nobody asleep: the next worker about to sleep looks once more.
     help_wanted: AtomicBool,
     /// Whether idle workers take work from others at all.
@@ -58,7 +58,7 @@ pub(crate) struct Pool {
 pub(crate) struct BaseSlot {
     pub(crate) shared: Arc<BaseShared>,
     pub(crate) word: BaseWord,
-    core: Mutex<Option<Box<Base<Movable>>>>,
+    core: Leaf<Option<Box<Base<Movable>>>>,
     /// The worker that holds the base, or held it last.
     holder: AtomicUsize,
 }
@@ -67,7 +67,7 @@ impl BaseSlot {
     pub(crate) fn new(core: Base<Movable>, shared: Arc<BaseShared>) -> Self {
         // At home the numbers are the same.
         let holder = AtomicUsize::new(shared.index);
-        Self { shared, word: BaseWord::new(), core: Mutex::new(Some(Box::new(core))), holder }
+        Self { shared, word: BaseWord::new(), core: Leaf::new(Some(Box::new(core))), holder }
     }
 
     pub(crate) fn set_holder(&self, worker: usize) {
@@ -191,7 +191,7 @@ impl Pool {
         stealing: bool,
     ) -> Self {
         Self {
-            free: Mutex::new(deques.into_iter().enumerate().rev().collect()),
+            free: Leaf::new(deques.into_iter().enumerate().rev().collect()),
             help_wanted: AtomicBool::new(false),
             id,
             clock,

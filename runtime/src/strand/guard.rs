@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use bufferevent_sync::MutexGuard;
+use bufferevent_sync::{MutexGuard, check_no_leaf_held};
 
 use super::{AnyStrand, Body, Strand, enqueue};
 use crate::{
@@ -53,6 +53,7 @@ impl<B: Body> Strand<B> {
     /// # Errors
     /// [`Error::WouldDeadlock`] if this thread already holds a strand, this one included.
     pub fn lock(self: &Arc<Self>) -> Result<StrandGuard<'_, B>> {
+        check_no_leaf_held();
         if holds_strand() {
             return Err(Error::WouldDeadlock);
         }
@@ -73,6 +74,7 @@ pub fn lock_both<'a, B: Body>(
     a: &'a Arc<Strand<B>>,
     b: &'a Arc<Strand<B>>,
 ) -> Result<(StrandGuard<'a, B>, StrandGuard<'a, B>)> {
+    check_no_leaf_held();
     if holds_strand() || Arc::ptr_eq(a, b) {
         return Err(Error::WouldDeadlock);
     }

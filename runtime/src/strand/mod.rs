@@ -13,7 +13,7 @@ mod held;
 use std::{any::Any, fmt, sync::Arc};
 
 use bufferevent_sync::{
-    Mutex,
+    Leaf, Mutex,
     atomic::{AtomicU32, AtomicU64, Ordering},
 };
 
@@ -84,8 +84,7 @@ pub struct Strand<B: Body> {
     cost: Cost,
     /// Since when the strand waits to run, in nanoseconds of the clock; 0: it does not, or nobody keeps the time.
     waiting: AtomicU64,
-    /// Leaf lock.
-    timer: Mutex<WantedTimer>,
+    timer: Leaf<WantedTimer>,
     outer: B::Outer,
     body: Mutex<B>,
 }
@@ -115,7 +114,7 @@ impl<B: Body> Strand<B> {
             placement,
             cost: Cost::default(),
             waiting: AtomicU64::new(0),
-            timer: Mutex::default(),
+            timer: Leaf::default(),
             outer,
             body: Mutex::new(body),
         })
