@@ -79,7 +79,7 @@ impl Builder {
         self
     }
 
-    /// Messages a base's inbox holds before a post is refused. Default: [`INBOX`].
+    /// Messages a base's inbox holds before a post is refused, at least 1. Default: [`INBOX`].
     #[must_use]
     pub fn inbox(mut self, messages: usize) -> Self {
         self.inbox = messages.max(1);
@@ -119,7 +119,8 @@ impl Builder {
     ///
     /// # Errors
     /// [`Error::InvalidWorkers`] or [`Error::InvalidBases`] for 0 or more than [`MOST`]; [`Error::Unsupported`] for more
-    /// bases than workers, or a pinned runtime with fewer workers than bases, where the selector cannot be nested;
+    /// bases than workers, or a pinned runtime with fewer workers than bases, where the selector cannot be nested, and for
+    /// a thread name with a NUL character;
     /// [`Error::Io`] if the system has no selector to give.
     pub fn build(self) -> Result<Runtime> {
         let workers = self.workers.unwrap_or_else(cores);
@@ -132,6 +133,9 @@ impl Builder {
         }
         if bases > workers && !self.stealing {
             return Err(Error::Unsupported("a pinned runtime needs as many workers as bases"));
+        }
+        if self.thread_name.contains('\0') {
+            return Err(Error::Unsupported("a thread name with a NUL character"));
         }
         let id = PoolId::unique();
         let mut top = if bases > workers { Some(Top::new()?) } else { None };

@@ -27,6 +27,9 @@ use crate::{
 
 /// N event bases on M threads. A cheap handle: clones name the same runtime, and any thread may use them.
 ///
+/// What was posted or spawned and never ran is dropped with the last handle, or with the last worker to end. A closure
+/// that waits in a runtime which never runs, and owns a handle of it, keeps both.
+///
 /// ```
 /// use bufferevent_runtime::Runtime;
 ///

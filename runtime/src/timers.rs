@@ -54,7 +54,7 @@ impl<A: Affinity> Base<A> {
     /// Runs `f` on this base every `interval` (at least 1 ms), first after one interval.
     ///
     /// The times are counted from the schedule, not from the run; if the base is late by more than an interval, the
-    /// missed runs are skipped.
+    /// missed runs are skipped. A run that panics is the last.
     /// # Libevent
     /// `event_new` with `EV_PERSIST` and no descriptor.
     pub fn every<F>(&mut self, interval: Duration, f: F) -> TimerId

@@ -41,6 +41,7 @@ fn impossible_numbers_are_error_values() {
     assert!(matches!(builder(1, 0).build(), Err(Error::InvalidBases { bases: 0, limit: MOST })));
     assert!(matches!(builder(1, MOST + 1).build(), Err(Error::InvalidBases { .. })));
     assert!(matches!(builder(1, 2).pinned(true).build(), Err(Error::Unsupported(_))));
+    assert!(matches!(builder(1, 1).thread_name("a\0b").build(), Err(Error::Unsupported(_))));
     let runtime = builder(1, 1).build().unwrap();
     let worker = runtime.worker().unwrap();
     assert!(matches!(runtime.worker(), Err(Error::NoWorkerLeft { workers: 1 })));
