@@ -2,6 +2,7 @@
 
 use std::{
     fmt, io,
+    ops::{Deref, DerefMut},
     os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd},
     sync::Arc,
 };
@@ -71,7 +72,7 @@ pub(crate) struct Home {
 /// The descriptor, and whether the selector knows it.
 pub(crate) enum Socket {
     None,
-    Idle(OwnedFd),
+    Idle(Stream),
     Registered(Registered<OwnedFd>),
 }
 
@@ -140,7 +141,7 @@ pub enum Room {
 }
 
 impl Bufferevent<[(); 0]> {
-    pub(crate) fn new(options: Options) -> Self {
+    fn new(options: Options) -> Self {
         let (mut input, mut output) = (Evbuffer::new(), Evbuffer::new());
         input.freeze(End::Back);
         output.freeze(End::Front);
@@ -476,7 +477,7 @@ impl Bufferevent {
     pub fn fd(&self) -> Option<BorrowedFd<'_>> {
         match &self.socket {
             Socket::None => None,
-            Socket::Idle(fd) => Some(fd.as_fd()),
+            Socket::Idle(stream) => Some(stream.as_fd()),
             Socket::Registered(registered) => Some(registered.as_fd()),
         }
     }
@@ -496,8 +497,8 @@ impl Bufferevent {
     /// `bufferevent_setfd`.
     #[doc(alias = "bufferevent_setfd")]
     pub fn set_fd(&mut self, stream: impl Into<Stream>) -> Result<Option<OwnedFd>> {
-        let fd = stream.into().prepare().map_err(|(error, _)| error)?;
-        self.exchange(fd, Phase::Open)
+        let stream = stream.into().prepare().map_err(|(error, _)| error)?;
+        self.exchange(stream, Phase::Open)
     }
 
     /// Takes the descriptor away; the bufferevent stays, detached. Buffers stay; an end or an error of the descriptor that
@@ -538,7 +539,7 @@ impl Bufferevent {
         let connecting = stream::connect(&address.into())?;
         match connecting.failed {
             Some(error) => self.connect_failed(error),
-            None => drop(self.exchange(connecting.fd, Phase::Connecting)?),
+            None => drop(self.exchange(connecting.stream, Phase::Connecting)?),
         }
         Ok(())
     }
@@ -553,48 +554,60 @@ impl Bufferevent {
         if !matches!(self.socket, Socket::None) {
             return Err(Error::AlreadyConnected);
         }
-        let fd = stream.into().prepare().map_err(|(error, _)| error)?;
-        self.exchange(fd, Phase::Connecting)?;
+        let stream = stream.into().prepare().map_err(|(error, _)| error)?;
+        self.exchange(stream, Phase::Connecting)?;
         Ok(())
     }
 
-    pub(crate) fn exchange(&mut self, fd: OwnedFd, phase: Phase) -> Result<Option<OwnedFd>> {
+    fn exchange(&mut self, stream: Stream, phase: Phase) -> Result<Option<OwnedFd>> {
         if self.is_closing() {
             return Err(Error::Closed);
         }
         // The new one first: if the selector refuses it, nothing has changed.
-        let new = self.registered(fd).map_err(|(_, error)| error)?;
+        let new = self.registered(stream).map_err(|(error, _)| error)?;
         let old = self.take_fd();
         self.socket = new;
         self.phase = phase;
         Ok(old)
     }
 
-    /// Tells the selector of the descriptor that it was made with.
+    /// Makes sure that the descriptor it was made with is a stream socket that does not block.
+    pub(crate) fn prepare(&mut self) -> Result<()> {
+        self.turn_idle(|_, stream| stream.prepare().map(Socket::Idle))
+    }
+
+    /// Tells the selector of the descriptor it was made with.
     pub(crate) fn register(&mut self) -> io::Result<()> {
-        let (socket, told) = match std::mem::replace(&mut self.socket, Socket::None) {
-            Socket::Idle(fd) => match self.registered(fd) {
+        self.turn_idle(Self::registered)
+    }
+
+    /// Turns a descriptor that the selector does not know yet into what `make` makes of it; refused, it stays.
+    fn turn_idle<E>(
+        &mut self,
+        make: impl FnOnce(&Self, Stream) -> Result<Socket, (E, Stream)>,
+    ) -> Result<(), E> {
+        let (socket, made) = match std::mem::replace(&mut self.socket, Socket::None) {
+            Socket::Idle(stream) => match make(self, stream) {
                 Ok(socket) => (socket, Ok(())),
-                Err((fd, error)) => (Socket::Idle(fd), Err(error)),
+                Err((error, stream)) => (Socket::Idle(stream), Err(error)),
             },
-            same => (same, Ok(())),
+            other => (other, Ok(())),
         };
         self.socket = socket;
-        told
+        made
     }
 
     /// Tells the selector of a descriptor, once the bufferevent has a home.
-    fn registered(&self, fd: OwnedFd) -> Result<Socket, (OwnedFd, io::Error)> {
-        match &self.home {
-            Some(home) => Registered::new(&home.selector, fd, home.key.token()).map(Socket::Registered),
-            None => Ok(Socket::Idle(fd)),
-        }
+    fn registered(&self, stream: Stream) -> Result<Socket, (io::Error, Stream)> {
+        let Some(home) = &self.home else { return Ok(Socket::Idle(stream)) };
+        let registered = Registered::new(&home.selector, stream.into(), home.key.token());
+        registered.map(Socket::Registered).map_err(|(fd, error)| (error, fd.into()))
     }
 
     pub(crate) fn release_fd(&mut self) -> Option<OwnedFd> {
         match std::mem::replace(&mut self.socket, Socket::None) {
             Socket::None => None,
-            Socket::Idle(fd) => Some(fd),
+            Socket::Idle(stream) => Some(stream.into()),
             Socket::Registered(registered) => Some(registered.into_source()),
         }
     }
@@ -656,7 +669,7 @@ impl Bufferevent {
         if self.options.contains(Options::CLOSE_ON_FREE) {
             self.socket = Socket::None;
         } else if let Some(fd) = self.release_fd() {
-            self.socket = Socket::Idle(fd);
+            self.socket = Socket::Idle(fd.into());
         }
         if self.told.report_close {
             self.pending.closed();
@@ -705,17 +718,35 @@ fn check_marks(low: usize, high: Option<usize>) -> Result<()> {
     }
 }
 
-impl<Unsized: ?Sized> Drop for Bufferevent<Unsized> {
+/// A bufferevent as its owner has it. Dropped, it is closed (D15), or its descriptor left open (D19).
+pub(crate) struct Owned(Bufferevent<[(); 0]>);
+
+impl Owned {
+    pub(crate) fn new(options: Options) -> Self {
+        Self(Bufferevent::new(options))
+    }
+}
+
+impl Deref for Owned {
+    type Target = Bufferevent;
+
+    #[inline]
+    fn deref(&self) -> &Bufferevent {
+        &self.0
+    }
+}
+
+impl DerefMut for Owned {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut Bufferevent {
+        &mut self.0
+    }
+}
+
+impl Drop for Owned {
     fn drop(&mut self) {
-        if self.options.contains(Options::CLOSE_ON_FREE) {
-            return;
-        }
-        let left = match std::mem::replace(&mut self.socket, Socket::None) {
-            Socket::Idle(fd) => Some(fd),
-            Socket::Registered(registered) => Some(registered.into_source()),
-            Socket::None => None,
-        };
-        if let Some(fd) = left {
+        self.close_without_waiting();
+        if let Some(fd) = self.release_fd() {
             let _stays_open = fd.into_raw_fd();
         }
     }

@@ -6,7 +6,7 @@ use bufferevent_runtime::{Base, BaseHandle, Placement, Reasons};
 use socket2::SockAddr;
 
 use crate::{
-    bufferevent::{Bufferevent, Home, Phase, Socket},
+    bufferevent::{Bufferevent, Home, Owned, Phase, Socket},
     confined::Confined,
     context::{Id, Place, Spot},
     error::{Error, Result},
@@ -15,7 +15,7 @@ use crate::{
     interest::{Direction, Interest},
     options::Options,
     shared::{Outer, Slot, Stack},
-    stream::{Checks, Stream},
+    stream::Stream,
 };
 
 /// Marks a [`Builder`] whose bufferevent will be confined to its base.
@@ -28,7 +28,8 @@ pub enum SharedKind {}
 
 /// A bufferevent that is not started yet.
 ///
-/// Dropped unstarted it closes its descriptor, unless CLOSE_ON_FREE is off.
+/// Dropped unstarted it closes its descriptor, unless CLOSE_ON_FREE is off; what was written to it is sent first, as far
+/// as the socket takes it without waiting.
 ///
 /// ```
 /// use bufferevent::{Base, Bufferevent, Interest, NoHandler, Pinned};
@@ -45,7 +46,7 @@ pub enum SharedKind {}
 #[doc(alias = "bufferevent_socket_new")]
 #[must_use = "a bufferevent does nothing until it is started"]
 pub struct Builder<Kind = ConfinedKind, H = NoHandler> {
-    bufferevent: Bufferevent<[(); 0]>,
+    bufferevent: Owned,
     begin: Begin,
     handler: H,
     placement: Placement,
@@ -54,13 +55,11 @@ pub struct Builder<Kind = ConfinedKind, H = NoHandler> {
     kind: PhantomData<fn(Kind)>,
 }
 
-/// What is to be done with the descriptor at the start. The bufferevent has it already.
+/// What is to be done at the start.
 enum Begin {
     Nothing,
-    /// It is connected.
-    Open(Checks),
-    /// Its connect is under way.
-    Pending(Checks),
+    /// Check the descriptor, which the bufferevent has already.
+    Check,
     Connect(SockAddr),
 }
 
@@ -71,7 +70,7 @@ impl Bufferevent {
     /// `bufferevent_socket_new`. Differs: reading is on from the start.
     #[doc(alias = "bufferevent_socket_new")]
     pub fn socket(stream: impl Into<Stream>) -> Builder {
-        Builder::over(stream.into(), Begin::Open)
+        Builder::over(stream.into(), Phase::Open)
     }
 
     /// A bufferevent that connects to `address` when it is started. Reading is enabled.
@@ -88,7 +87,7 @@ impl Bufferevent {
     /// # Libevent
     /// `bufferevent_socket_connect` with no address.
     pub fn connect_pending(stream: impl Into<Stream>) -> Builder {
-        Builder::over(stream.into(), Begin::Pending)
+        Builder::over(stream.into(), Phase::Connecting)
     }
 
     /// A bufferevent that has no socket yet: [`Bufferevent::set_fd`] or [`Bufferevent::connect_to`] gives it one. Reading
@@ -102,15 +101,15 @@ impl Bufferevent {
 }
 
 impl Builder {
-    fn over(stream: Stream, begin: impl FnOnce(Checks) -> Begin) -> Self {
-        let (fd, checks) = stream.into_parts();
-        let mut builder = Self::new(begin(checks));
-        builder.bufferevent.socket = Socket::Idle(fd);
+    fn over(stream: Stream, phase: Phase) -> Self {
+        let mut builder = Self::new(Begin::Check);
+        builder.bufferevent.socket = Socket::Idle(stream);
+        builder.bufferevent.phase = phase;
         builder
     }
 
     fn new(begin: Begin) -> Self {
-        let mut bufferevent = Bufferevent::new(Options::CLOSE_ON_FREE);
+        let mut bufferevent = Owned::new(Options::CLOSE_ON_FREE);
         bufferevent.enabled = Interest::BOTH;
         Self {
             bufferevent,
@@ -165,24 +164,21 @@ impl<K, H> Builder<K, H> {
 
     /// Sets the watermarks of the input; see [`Bufferevent::set_read_watermark`]. A wrong pair is told by `start`.
     pub fn read_watermark(mut self, low: usize, high: Option<usize>) -> Self {
-        let bufferevent: &mut Bufferevent = &mut self.bufferevent;
-        self.error = bufferevent.set_read_watermark(low, high).err().or(self.error);
+        self.error = self.bufferevent.set_read_watermark(low, high).err().or(self.error);
         self
     }
 
     /// Sets the watermarks of the output; see [`Bufferevent::set_write_watermark`]. A wrong pair is told by `start`.
     pub fn write_watermark(mut self, low: usize, high: Option<usize>) -> Self {
-        let bufferevent: &mut Bufferevent = &mut self.bufferevent;
-        self.error = bufferevent.set_write_watermark(low, high).err().or(self.error);
+        self.error = self.bufferevent.set_write_watermark(low, high).err().or(self.error);
         self
     }
 
     /// Sets the most input and the most output there may be; see [`Bufferevent::set_input_cap`] and
     /// [`Bufferevent::set_output_cap`].
     pub fn caps(mut self, input: Option<usize>, output: Option<usize>) -> Self {
-        let bufferevent: &mut Bufferevent = &mut self.bufferevent;
-        bufferevent.set_input_cap(input);
-        bufferevent.set_output_cap(output);
+        self.bufferevent.set_input_cap(input);
+        self.bufferevent.set_output_cap(output);
         self
     }
 
@@ -272,31 +268,15 @@ impl<H> Builder<SharedKind, H> {
 }
 
 /// Does all of a start that needs no base. Dropped by an error, the bufferevent closes its descriptor or leaves it open.
-fn prepare(
-    mut bufferevent: Bufferevent<[(); 0]>,
-    begin: Begin,
-    error: Option<Error>,
-) -> Result<Bufferevent<[(); 0]>> {
-    let view: &mut Bufferevent = &mut bufferevent;
+fn prepare(mut bufferevent: Owned, begin: Begin, error: Option<Error>) -> Result<Owned> {
     match (error, begin) {
         (Some(error), _) => return Err(error),
         (None, Begin::Nothing) => {}
-        (None, Begin::Open(checks)) => adopt(view, checks, Phase::Open)?,
-        (None, Begin::Pending(checks)) => adopt(view, checks, Phase::Connecting)?,
-        (None, Begin::Connect(address)) => view.connect_to(address)?,
+        (None, Begin::Check) if bufferevent.fd().is_none() => return Err(Error::NotConnected),
+        (None, Begin::Check) => bufferevent.prepare()?,
+        (None, Begin::Connect(address)) => bufferevent.connect_to(address)?,
     }
     Ok(bufferevent)
-}
-
-fn adopt(view: &mut Bufferevent, checks: Checks, phase: Phase) -> Result<()> {
-    let fd = view.take_fd().ok_or(Error::NotConnected)?;
-    match Stream::new(fd, checks).prepare() {
-        Ok(fd) => view.exchange(fd, phase).map(drop),
-        Err((error, stream)) => {
-            view.socket = Socket::Idle(stream.into());
-            Err(error)
-        }
-    }
 }
 
 impl<A: HandlerAffinity> Confined<A> {
@@ -407,7 +387,6 @@ impl<H> Builder<AnyKind, H> {
 
 impl<K, H> fmt::Debug for Builder<K, H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let bufferevent: &Bufferevent = &self.bufferevent;
-        f.debug_tuple("Builder").field(&bufferevent).finish()
+        f.debug_tuple("Builder").field(&&*self.bufferevent).finish()
     }
 }

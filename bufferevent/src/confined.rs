@@ -5,7 +5,7 @@ use std::fmt;
 use bufferevent_runtime::{After, Base, Key, Reasons, Source};
 
 use crate::{
-    bufferevent::{Bufferevent, TimerRequest},
+    bufferevent::{Bufferevent, Owned, TimerRequest},
     context::{Context, Spot},
     engine::Ended,
     handler::{Handler as _, HandlerAffinity, PanicPolicy, put_back},
@@ -14,18 +14,14 @@ use crate::{
 
 /// A confined bufferevent and its handler, as its base owns them.
 pub struct Confined<A: HandlerAffinity> {
-    bufferevent: Bufferevent<[(); 0]>,
+    bufferevent: Owned,
     /// `None` while it runs.
     handler: Option<Box<A::Handler>>,
     on_panic: PanicPolicy,
 }
 
 impl<A: HandlerAffinity> Confined<A> {
-    pub(crate) fn new(
-        bufferevent: Bufferevent<[(); 0]>,
-        handler: Box<A::Handler>,
-        on_panic: PanicPolicy,
-    ) -> Self {
+    pub(crate) fn new(bufferevent: Owned, handler: Box<A::Handler>, on_panic: PanicPolicy) -> Self {
         Self { bufferevent, handler: Some(handler), on_panic }
     }
 
@@ -35,8 +31,7 @@ impl<A: HandlerAffinity> Confined<A> {
 
     fn call(&mut self, base: &mut Base<A>, callback: Callback) {
         let Some(mut handler) = self.handler.take() else { return };
-        let bufferevent: &mut Bufferevent = &mut self.bufferevent;
-        let replaced = &mut self.handler;
+        let (bufferevent, replaced) = (&mut *self.bufferevent, &mut self.handler);
         let mut context = Context { bufferevent, spot: Spot::Base(base), replaced };
         let returned = self.on_panic.guard(|| match callback {
             Callback::Read => handler.on_read(&mut context),
@@ -74,7 +69,6 @@ impl<A: HandlerAffinity> Source<A> for Confined<A> {
 
 impl<A: HandlerAffinity> fmt::Debug for Confined<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let bufferevent: &Bufferevent = &self.bufferevent;
-        bufferevent.fmt(f)
+        (*self.bufferevent).fmt(f)
     }
 }

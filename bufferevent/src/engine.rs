@@ -418,6 +418,23 @@ impl Bufferevent {
         true
     }
 
+    /// Closes what nobody will run any more, and so does now what can be done without waiting (D15): sends what the socket
+    /// takes, ends our side, and reads and drops what is there, within the bounds of a close.
+    pub(crate) fn close_without_waiting(&mut self) {
+        if self.options.contains(Options::CLOSE_ON_FREE) && self.prepare().is_ok() {
+            self.close();
+            self.ready = Ready::READABLE | Ready::WRITABLE;
+            let mut scratch = Scratch::default();
+            loop {
+                (self.run.reads, self.run.writes) = (1, 1);
+                if !self.step_unusual(&mut scratch) {
+                    break;
+                }
+            }
+        }
+        self.abort();
+    }
+
     fn timer_fired(&mut self) {
         match self.phase {
             Phase::Draining if std::mem::take(&mut self.run.progress) => {

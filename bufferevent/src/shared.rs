@@ -8,12 +8,12 @@ use bufferevent_runtime::{
 use bufferevent_sync::Mutex;
 
 use crate::{
-    bufferevent::{Bufferevent, Home, TimerRequest},
+    bufferevent::{Bufferevent, Home, Owned, TimerRequest},
     context::{Context, Spot},
     engine::Ended,
     event::Closed,
     handle::Handle,
-    handler::{Handler, PanicPolicy, UnlockedHandler, discard, put_back},
+    handler::{Handler, PanicPolicy, UnlockedHandler, discard, isolate, put_back},
     interest::Direction,
     mailbox::{Bounds, Mailbox, Op},
     pending::Callback,
@@ -22,7 +22,7 @@ use crate::{
 /// What the strand's lock protects.
 #[allow(unnameable_types, reason = "an implementation detail that only the runtime is told of")]
 pub struct Stack {
-    bufferevent: Bufferevent<[(); 0]>,
+    bufferevent: Owned,
     pub(crate) slot: Slot,
     base: BaseHandle,
     on_panic: PanicPolicy,
@@ -80,12 +80,7 @@ impl Outer {
 }
 
 impl Stack {
-    pub(crate) fn new(
-        bufferevent: Bufferevent<[(); 0]>,
-        slot: Slot,
-        base: BaseHandle,
-        on_panic: PanicPolicy,
-    ) -> Self {
+    pub(crate) fn new(bufferevent: Owned, slot: Slot, base: BaseHandle, on_panic: PanicPolicy) -> Self {
         Self { bufferevent, slot, base, on_panic }
     }
 
@@ -119,7 +114,6 @@ impl Stack {
     fn call_locked(&mut self, strand: &Arc<Strand<Self>>, callback: Callback) {
         let Self { bufferevent, slot: Slot::Locked(slot), base, on_panic } = self else { return };
         let Some(mut handler) = slot.take() else { return };
-        let bufferevent: &mut Bufferevent = bufferevent;
         let mut context = Context { bufferevent, spot: Spot::Strand(base, strand), replaced: slot };
         let returned = on_panic.guard(|| match callback {
             Callback::Read => handler.on_read(&mut context),
@@ -225,8 +219,11 @@ impl Body for Stack {
     }
 
     fn abandon(&mut self, outer: &Outer) {
-        outer.mailbox.apply(self.view());
-        self.view().abort();
+        outer.mailbox.close(self.view());
+        let Self { bufferevent, base, .. } = self;
+        isolate(base.counters(), || bufferevent.close_without_waiting());
+        // Also if that panicked on its way.
+        bufferevent.abort();
         self.finish(outer);
     }
 }

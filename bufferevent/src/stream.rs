@@ -30,22 +30,16 @@ pub struct Stream {
 }
 
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Checks {
+struct Checks {
     is_stream: bool,
     is_nonblocking: bool,
 }
 
+const KNOWN: Checks = Checks { is_stream: true, is_nonblocking: true };
+
 impl Stream {
-    pub(crate) fn new(fd: OwnedFd, checks: Checks) -> Self {
-        Self { fd, checks }
-    }
-
-    pub(crate) fn into_parts(self) -> (OwnedFd, Checks) {
-        (self.fd, self.checks)
-    }
-
     /// Makes sure that it is a stream socket that does not block.
-    pub(crate) fn prepare(self) -> Result<OwnedFd, (Error, Self)> {
+    pub(crate) fn prepare(mut self) -> Result<Self, (Error, Self)> {
         if !self.checks.is_stream && SockRef::from(&self.fd).r#type().ok() != Some(Type::STREAM) {
             return Err((Error::NotStream, self));
         }
@@ -54,13 +48,20 @@ impl Stream {
                 return Err((error.into(), self));
             }
         }
-        Ok(self.fd)
+        self.checks = KNOWN;
+        Ok(self)
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 }
 
 impl From<Accepted> for Stream {
     fn from(accepted: Accepted) -> Self {
-        Self { fd: accepted.into(), checks: Checks { is_stream: true, is_nonblocking: true } }
+        Self { fd: accepted.into(), checks: KNOWN }
     }
 }
 
@@ -160,7 +161,7 @@ pub(crate) fn transmit<'a>(
 
 /// A connect that was begun.
 pub(crate) struct Connecting {
-    pub(crate) fd: OwnedFd,
+    pub(crate) stream: Stream,
     /// The connect failed at once; the bufferevent is told by an event like any other failure.
     pub(crate) failed: Option<io::Error>,
 }
@@ -176,7 +177,7 @@ pub(crate) fn connect(address: &SockAddr) -> Result<Connecting> {
         Err(error) if is_in_progress(&error) => None,
         Err(error) => Some(error),
     };
-    Ok(Connecting { fd: socket.into(), failed })
+    Ok(Connecting { stream: Stream { fd: socket.into(), checks: KNOWN }, failed })
 }
 
 fn is_in_progress(error: &io::Error) -> bool {

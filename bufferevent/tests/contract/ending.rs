@@ -369,6 +369,63 @@ fn a_base_that_is_dropped_ends_what_lives_on_it() {
     });
 }
 
+/// A world to wait in when the one of the test is gone.
+fn limbo() -> World {
+    World::new(Shape::Pinned, Default::default(), Default::default())
+}
+
+#[test]
+fn a_base_that_is_dropped_sends_what_goes_without_waiting() {
+    // D15: whoever drives it, and with input that nobody has read, which would reset the connection under what was sent
+    each(|config| {
+        let mut world = config.world();
+        let (conn, mut peer) = config.start_with(&mut world, |b| b.enable(Interest::NONE), |_, _| {});
+        world.send(&mut peer, &[9; 50_000]);
+        world.with(&conn, |b| b.write(&pattern(100_000)).unwrap()).unwrap();
+        drop(world);
+        assert!(limbo().receive_all(&mut peer) == pattern(100_000));
+        if config.set.is_shared() {
+            assert_eq!(conn.handle().close_and_wait().unwrap().unsent, 0);
+        }
+        assert_eq!(conn.log.calls(), []);
+    });
+}
+
+#[test]
+fn a_base_that_is_dropped_waits_for_no_reader_and_tells_what_it_could_not_send() {
+    // D15
+    each(|config| {
+        let mut world = config.world();
+        let (conn, mut peer) = config.start_with(&mut world, |b| b.enable(Interest::NONE), |_, _| {});
+        world.with(&conn, |b| b.write(&pattern(4_000_000)).unwrap()).unwrap();
+        drop(world);
+        let sent = limbo().receive_all(&mut peer);
+        assert!(!sent.is_empty() && sent.len() < 4_000_000 && sent == pattern(sent.len()));
+        if config.set.is_shared() {
+            assert_eq!(conn.handle().close_and_wait().unwrap().unsent, 4_000_000 - sent.len());
+        }
+    });
+}
+
+#[test]
+fn one_that_is_never_started_sends_what_was_written_to_it() {
+    // D15, D19
+    for close_on_free in [true, false] {
+        for kind in crate::harness::KINDS {
+            let (builder, mut peer) = (kind.open)();
+            drop(builder.close_on_free(close_on_free).configure(|b| {
+                b.write(&pattern(4_000_000)).unwrap();
+            }));
+            if close_on_free {
+                let sent = limbo().receive_all(&mut peer);
+                assert!(!sent.is_empty() && sent == pattern(sent.len()));
+            } else {
+                assert!(!peer.is_ended() && !peer.is_readable(), "it is the user's");
+            }
+        }
+    }
+}
+
 #[test]
 fn closing_a_base_closes_gracefully_what_lives_on_it() {
     // D15
