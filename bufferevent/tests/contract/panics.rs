@@ -1,7 +1,10 @@
 //! A panic in a callback.
 
 use std::{
+    env,
+    os::unix::process::ExitStatusExt as _,
     panic,
+    process::Command,
     sync::{Arc, OnceLock},
     thread,
 };
@@ -17,7 +20,8 @@ use bufferevent_sync::{
 use bytes::Bytes;
 
 use crate::harness::{
-    Actor, Call, Drive, SETS, Set, Shape, World, each, each_by_hand, each_of, launch, unix_pair,
+    Actor, Call, Config, Drive, KINDS, SETS, Set, Shape, World, each, each_by_hand, each_of, launch,
+    unix_pair,
 };
 
 /// What the tests panic with.
@@ -127,6 +131,38 @@ fn a_panic_that_is_to_propagate_ends_the_runtime() {
             assert_eq!(conn.log.calls(), [Call::Read]);
         }
     }
+}
+
+#[test]
+fn a_panic_that_is_to_abort_ends_the_process() {
+    // D16: seen from outside, in a process that runs this test alone
+    const WHICH: &str = "BUFFEREVENT_TEST_ABORTS";
+    hush();
+    if let Ok(which) = env::var(WHICH) {
+        let config = by_hand().nth(which.parse().unwrap()).unwrap();
+        let mut world = config.world();
+        let (conn, _peer) =
+            config.start_with(&mut world, |b| b.on_panic(PanicPolicy::Abort), |_, _| panic::panic_any(Meant));
+        world.with(&conn, |b| b.trigger_event(1, Trigger::PLAIN)).unwrap();
+        world.settle();
+        return;
+    }
+    for which in 0..by_hand().count() {
+        let mut child = Command::new(env::current_exe().unwrap());
+        child.args(["--exact", "panics::a_panic_that_is_to_abort_ends_the_process"]);
+        let ended = child.env(WHICH, which.to_string()).output().unwrap();
+        assert_eq!(ended.status.signal(), Some(rustix::process::Signal::ABORT.as_raw()), "{ended:?}");
+    }
+}
+
+/// One configuration for each set of options.
+fn by_hand() -> impl Iterator<Item = Config> {
+    SETS.into_iter().map(|set| Config {
+        kind: KINDS[0],
+        set,
+        shape: Shape::Movable,
+        selector: SelectorKind::Best,
+    })
 }
 
 #[test]
