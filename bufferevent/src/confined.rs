@@ -49,16 +49,24 @@ impl<A: HandlerAffinity> Confined<A> {
 impl<A: HandlerAffinity> Source<A> for Confined<A> {
     fn run(&mut self, base: &mut Base<A>, key: Key, reasons: Reasons) -> After {
         self.view().begin_run(reasons);
-        while !base.is_broken() && self.view().advance(base.scratch()) {
+        let broken = loop {
+            if base.is_broken() {
+                break true;
+            }
+            if !self.view().advance(base.scratch()) {
+                break false;
+            }
             if let Some(callback) = self.view().next_callback() {
                 self.call(base, callback);
             }
-        }
+        };
         let ended = self.view().end_run(base.scratch());
         if let TimerRequest::Set(after) = self.view().take_timer() {
             base.arm(key, base.deadline(after));
         }
         match ended {
+            // The step that is next was not looked for.
+            Ended::Idle if broken => After::Again(Reasons::USER),
             Ended::Idle => After::Idle,
             Ended::Again => After::Again(Reasons::USER),
             Ended::Defer => After::Defer(Reasons::EMPTY),

@@ -201,7 +201,13 @@ impl Body for Stack {
             outer.mailbox.apply(held.body().view());
         }
         held.body().view().begin_run(reasons);
-        while !strand.is_broken() && held.body().view().advance(lent.scratch) {
+        let broken = loop {
+            if strand.is_broken() {
+                break true;
+            }
+            if !held.body().view().advance(lent.scratch) {
+                break false;
+            }
             let stack = held.body();
             stack.collect_mail(strand);
             let Some(callback) = stack.view().next_callback() else { continue };
@@ -214,8 +220,8 @@ impl Body for Stack {
             if held.body().look().is_closing() {
                 held.body().collect_mail(strand);
             }
-        }
-        end(held, lent)
+        };
+        end(held, lent, broken)
     }
 
     fn abandon(&mut self, outer: &Outer) {
@@ -228,7 +234,7 @@ impl Body for Stack {
     }
 }
 
-fn end(held: &mut Held<'_, Stack>, lent: &mut Lent<'_>) -> Left {
+fn end(held: &mut Held<'_, Stack>, lent: &mut Lent<'_>, broken: bool) -> Left {
     let strand = held.strand();
     let view = held.body().view();
     let ended = view.end_run(lent.scratch);
@@ -239,6 +245,8 @@ fn end(held: &mut Held<'_, Stack>, lent: &mut Lent<'_>) -> Left {
         let _first = strand.outer().lifecycle.request_close();
     }
     match ended {
+        // The step that is next was not looked for.
+        Ended::Idle if broken => Left::Again(Reasons::USER),
         Ended::Idle => Left::Idle,
         Ended::Again => Left::Again(Reasons::USER),
         Ended::Defer => Left::Again(Reasons::DEFERRED),

@@ -374,7 +374,7 @@ impl Actor {
     fn unlocked(&mut self, handle: &Handle, call: Call) {
         // Closed meanwhile by somebody else: there is nothing left to look at.
         if let Ok(mut guard) = handle.lock() {
-            self.act(Cx::new(View::Guard(&mut guard)), call);
+            self.act(Cx::new(View::Guard(&mut guard, handle)), call);
         }
     }
 }
@@ -433,7 +433,7 @@ pub(crate) struct Cx<'a, 'b> {
 enum View<'a, 'b> {
     Pinned(&'a mut Context<'b, Pinned>),
     Movable(&'a mut Context<'b>),
-    Guard(&'a mut Guard<'b>),
+    Guard(&'a mut Guard<'b>, &'b Handle),
 }
 
 impl<'a, 'b> Cx<'a, 'b> {
@@ -458,7 +458,7 @@ impl<'a, 'b> Cx<'a, 'b> {
         match &mut self.view {
             View::Pinned(cx) => cx.set_handler(actor),
             View::Movable(cx) => cx.set_handler(actor),
-            View::Guard(guard) => guard.set_unlocked_handler(actor).unwrap(),
+            View::Guard(guard, _) => guard.set_unlocked_handler(actor).unwrap(),
         }
     }
 
@@ -466,7 +466,7 @@ impl<'a, 'b> Cx<'a, 'b> {
     pub(crate) fn handle(&self) -> Option<Handle> {
         match &self.view {
             View::Movable(cx) => cx.handle(),
-            View::Pinned(_) | View::Guard(_) => None,
+            View::Pinned(_) | View::Guard(..) => None,
         }
     }
 
@@ -483,25 +483,25 @@ impl<'a, 'b> Cx<'a, 'b> {
                     base.post(move |base| base.bufferevent(id).unwrap().close()).unwrap();
                 }
             },
-            (View::Guard(_), Who::Confined(_)) => unreachable!("all of a test are of one set"),
+            (View::Guard(..), Who::Confined(_)) => unreachable!("all of a test are of one set"),
         }
     }
 
     /// Ends the loop of the base.
     pub(crate) fn stop_base(&mut self, now: bool) {
         match &mut self.view {
-            View::Pinned(cx) => stop(cx.base().unwrap(), now),
-            View::Movable(cx) => stop(cx.base().unwrap(), now),
-            View::Guard(_) => unreachable!("a guard has no base to stop"),
+            View::Pinned(cx) => stop(&cx.base_handle(), now),
+            View::Movable(cx) => stop(&cx.base_handle(), now),
+            View::Guard(_, handle) => stop(&handle.base(), now),
         }
     }
 
-    /// The base, where a context tells it.
-    pub(crate) fn base_id(&self) -> Option<u64> {
+    /// The base.
+    pub(crate) fn base_id(&self) -> u64 {
         match &self.view {
-            View::Pinned(cx) => Some(cx.base_handle().id()),
-            View::Movable(cx) => Some(cx.base_handle().id()),
-            View::Guard(_) => None,
+            View::Pinned(cx) => cx.base_handle().id(),
+            View::Movable(cx) => cx.base_handle().id(),
+            View::Guard(_, handle) => handle.base().id(),
         }
     }
 
@@ -513,7 +513,7 @@ impl<'a, 'b> Cx<'a, 'b> {
                 let home = cx.base_handle();
                 Some(launch(set, builder, actor, *cx, Some(home)))
             }
-            View::Guard(_) => None,
+            View::Guard(..) => None,
         }
     }
 }
@@ -525,7 +525,7 @@ impl std::ops::Deref for Cx<'_, '_> {
         match &self.view {
             View::Pinned(cx) => cx,
             View::Movable(cx) => cx,
-            View::Guard(guard) => guard,
+            View::Guard(guard, _) => guard,
         }
     }
 }
@@ -535,7 +535,7 @@ impl std::ops::DerefMut for Cx<'_, '_> {
         match &mut self.view {
             View::Pinned(cx) => cx,
             View::Movable(cx) => cx,
-            View::Guard(guard) => guard,
+            View::Guard(guard, _) => guard,
         }
     }
 }
@@ -818,6 +818,13 @@ impl World {
         got
     }
 
+    /// Lets the base of the bufferevent go on after a break; one that is turned by hand does so by itself.
+    pub(crate) fn resume(&self, conn: &Conn) {
+        if let Some(home) = &conn.home {
+            home.resume();
+        }
+    }
+
     /// Objects that live on the bases.
     pub(crate) fn objects(&self) -> usize {
         match &self.drive {
@@ -854,7 +861,7 @@ impl Drop for World {
     }
 }
 
-fn stop<A: bufferevent::runtime::Affinity>(base: &Base<A>, now: bool) {
+fn stop<A: bufferevent::runtime::Affinity>(base: &BaseHandle<A>, now: bool) {
     if now { base.break_now() } else { base.exit() }
 }
 

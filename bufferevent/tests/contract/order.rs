@@ -2,10 +2,10 @@
 
 use std::{sync::Arc, time::Instant};
 
-use bufferevent::{Bufferevent, Interest, Placement, Runtime, Trigger, runtime::DEFERRED_PER_PASS};
+use bufferevent::{Bufferevent, Interest, Placement, Runtime, Trigger, Turned, runtime::DEFERRED_PER_PASS};
 use bufferevent_sync::atomic::{AtomicUsize, Ordering};
 
-use crate::harness::{Call, Set, Shape, World, each, each_by_hand, each_of};
+use crate::harness::{Call, Drive, Set, Shape, World, each, each_by_hand, each_of};
 
 #[test]
 fn callbacks_of_one_run_come_in_order_and_equal_events_as_one() {
@@ -84,6 +84,71 @@ fn data_comes_before_the_end_that_came_with_it() {
         world.fence(&conn);
         assert_eq!(conn.log.calls(), [Call::Read, Call::Eof]);
         assert_eq!(conn.log.data(), b"last words");
+    });
+}
+
+#[test]
+fn nothing_of_a_run_starts_after_a_break_and_all_of_it_comes_later_in_order() {
+    // C-20, E-04: libevent's loopbreak ends the loop after the current callback
+    const ALL: [Call; 6] =
+        [Call::Read, Call::Write, Call::User(1), Call::User(2), Call::User(3), Call::User(4)];
+    for breaker in [0, 1, 3] {
+        each(|config| {
+            let mut world = config.world();
+            let (conn, _peer) = config.start_with(
+                &mut world,
+                |builder| builder,
+                move |cx, call| {
+                    if *call == ALL[breaker] {
+                        cx.stop_base(true);
+                        cx.trigger_event(3, Trigger::PLAIN);
+                        cx.trigger_event(4, Trigger::DEFER);
+                    }
+                },
+            );
+            world.settle();
+            world
+                .with(&conn, |bufferevent| {
+                    bufferevent.trigger(Interest::BOTH, Trigger::IGNORE_WATERMARKS);
+                    bufferevent.trigger_event(1, Trigger::PLAIN);
+                    bufferevent.trigger_event(2, Trigger::PLAIN);
+                })
+                .unwrap();
+            match &mut world.drive {
+                Drive::Pinned(base) => assert_eq!(base.run().unwrap(), Turned::Broken),
+                Drive::Movable(base) => assert_eq!(base.run().unwrap(), Turned::Broken),
+                Drive::Threads { .. } => {
+                    world.until_called(&conn, ALL[breaker], 1);
+                    world.settle();
+                }
+            }
+            assert_eq!(conn.log.calls(), ALL[..=breaker], "nothing else has started");
+            world.resume(&conn);
+            world.until_called(&conn, Call::User(4), 1);
+            assert_eq!(conn.log.calls(), ALL);
+        });
+    }
+}
+
+#[test]
+fn a_close_in_a_callback_that_breaks_the_base_goes_on_when_that_does() {
+    // E-04, D15: no event of the socket's comes that could remind it
+    each(|config| {
+        let mut world = config.world();
+        let (conn, mut peer) = config.start_with(
+            &mut world,
+            |builder| builder,
+            |cx, _| {
+                cx.close();
+                cx.stop_base(true);
+            },
+        );
+        world.settle();
+        world.with(&conn, |bufferevent| bufferevent.trigger_event(1, Trigger::PLAIN)).unwrap();
+        world.until_called(&conn, Call::User(1), 1);
+        world.settle();
+        world.resume(&conn);
+        assert_eq!(world.receive_all(&mut peer), b"");
     });
 }
 
