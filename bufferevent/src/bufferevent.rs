@@ -101,11 +101,13 @@ pub(crate) struct Told {
     pub(crate) input_full: bool,
     /// The peer has ended its side.
     pub(crate) eof: bool,
+    /// That end is not told yet.
+    pub(crate) owes_eof: bool,
     /// `enable(WRITE)` was called: a write callback is due when the socket is writable.
     pub(crate) announce_writable: bool,
     /// A `Closed` event was asked for.
     pub(crate) report_close: bool,
-    /// What is left of it.
+    /// What is left of it, by that event or to who waits for the end.
     pub(crate) outcome: bool,
 }
 
@@ -509,7 +511,7 @@ impl Bufferevent {
     /// `bufferevent_setfd(-1)`.
     pub fn take_fd(&mut self) -> Option<OwnedFd> {
         self.ready = Ready::NONE;
-        self.told.eof = false;
+        (self.told.eof, self.told.owes_eof) = (false, false);
         let fd = self.release_fd()?;
         self.pending.forget_connection();
         if self.is_closing() {
@@ -655,6 +657,7 @@ impl Bufferevent {
         if self.phase != Phase::Ended {
             self.pending.clear();
             self.later = None;
+            self.told.owes_eof = false;
         }
     }
 

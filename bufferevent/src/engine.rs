@@ -111,6 +111,7 @@ impl Bufferevent {
         let go = self.ready.bits() & self.enabled.bits();
         go & Ready::READABLE.bits() != 0 && self.step_read(scratch)
             || go & Ready::WRITABLE.bits() != 0 && self.step_write()
+            || self.told.owes_eof && self.tell_eof()
     }
 
     #[cold]
@@ -220,7 +221,21 @@ impl Bufferevent {
     fn read_eof(&mut self) {
         self.enabled = self.enabled.difference(Interest::READ);
         self.told.eof = true;
+        self.told.owes_eof = true;
+        self.tell_eof();
+    }
+
+    /// Tells the end, unless a read callback is still owed: input that the output had no room for is told again when that
+    /// has drained, and the end after it.
+    fn tell_eof(&mut self) -> bool {
+        self.note_full();
+        let drains = !self.output.is_empty() && self.enabled.contains(Interest::WRITE);
+        if drains && self.told.output_full && !self.input.is_empty() {
+            return false;
+        }
+        self.told.owes_eof = false;
         self.pending.event(Event::Eof);
+        true
     }
 
     fn tell_input_full(&mut self) -> bool {
@@ -301,7 +316,7 @@ impl Bufferevent {
         if std::mem::take(&mut self.told.output_full) {
             self.pending.event(Event::Drained);
             // Input that was left because the output had no room would wait for new input otherwise.
-            if !self.input.is_empty() && self.enabled.contains(Interest::READ) {
+            if !self.input.is_empty() && (self.enabled.contains(Interest::READ) || self.told.owes_eof) {
                 self.pending.read(Due::Io);
             }
         }
@@ -321,6 +336,7 @@ impl Bufferevent {
         !self.pending.is_empty()
             || self.later.is_some()
             || self.is_closing()
+            || self.told.owes_eof
             || self.run.timer != TimerRequest::Leave
             || self.may_read()
             || self.may_write()

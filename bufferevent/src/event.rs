@@ -19,6 +19,9 @@ pub enum Event {
     /// The connection that was asked for stands. Exactly one of this and an error comes for each connect.
     Connected,
     /// The peer ended its side. What is left in the input stays readable, also below the low mark; writing may go on.
+    ///
+    /// It is told after the last read callback: while the output has no room for what is in the input, both wait until the
+    /// output has drained. So an echo that appends its input, and closes at the end, loses nothing.
     Eof,
     /// The connection failed. The direction is `None` for a connect that failed.
     Error {

@@ -202,3 +202,56 @@ fn a_handle_that_writes_at_the_high_mark_is_told_full_too() {
         world.until_called(&conn, Call::Drained, 1);
     });
 }
+
+#[test]
+fn the_end_waits_for_input_that_the_output_had_no_room_for() {
+    // D4, D8: or an echo that closes at the end would drop what it has not sent back
+    each(|config| {
+        // More than the kernel holds on the way back.
+        const CAP: usize = 1_500_000;
+        let mut world = config.world();
+        let (conn, mut peer) = config.start_with(
+            &mut world,
+            |b| b.caps(Some(CAP), Some(CAP)),
+            |cx, call| match call {
+                Call::Read => {
+                    let (input, output) = cx.buffers();
+                    let _refused = output.append(input);
+                }
+                Call::Eof => cx.close(),
+                _ => {}
+            },
+        );
+        let sent = pattern(2 * CAP - 100_000);
+        world.send(&mut peer, &sent);
+        peer.shutdown_write();
+        world.settle();
+        assert!(world.receive_all(&mut peer) == sent);
+        let calls = conn.log.calls();
+        assert_eq!(calls.iter().filter(|call| **call == Call::Eof).count(), 1, "{calls:?}");
+    });
+}
+
+#[test]
+fn the_end_does_not_wait_for_an_output_that_is_switched_off() {
+    // D4
+    each(|config| {
+        let mut world = config.world();
+        let (conn, mut peer) = config.start_with(
+            &mut world,
+            |b| b.caps(Some(1_000), Some(1_000)).enable(Interest::READ),
+            |cx, call| {
+                if *call == Call::Read {
+                    let (input, output) = cx.buffers();
+                    let _refused = output.append(input);
+                }
+            },
+        );
+        world.send(&mut peer, &pattern(600));
+        world.until_called(&conn, Call::Read, 1);
+        world.send(&mut peer, &pattern(600));
+        peer.shutdown_write();
+        world.until_called(&conn, Call::Eof, 1);
+        assert_eq!(world.with(&conn, |b| (b.input().len(), b.output().len())).unwrap(), (600, 600));
+    });
+}
