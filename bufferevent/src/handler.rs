@@ -269,8 +269,8 @@ impl<A: HandlerAffinity, R: DataCall<A>, W: DataCall<A>, E: EventCall<A>> Handle
 
 /// What becomes of a panic in a callback.
 ///
-/// A panic in a drop, of a handler or of memory that a buffer refers to, is isolated whatever the policy: it is counted
-/// among the base's panics, and the bufferevent goes on to do what it was doing, or to end.
+/// A panic in the drop of a handler, or of output that was not sent when the bufferevent ended, is isolated whatever the
+/// policy: it is counted among the base's panics, and the bufferevent goes on, or ends, as if there had been none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PanicPolicy {
