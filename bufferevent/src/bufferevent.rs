@@ -255,7 +255,7 @@ impl Bufferevent {
         match self.output.limit() {
             Some(cap) if self.output.len().saturating_add(more) > cap => {
                 self.told.output_full |= !self.output.is_empty();
-                Err(Error::OutputFull { queued: self.output.len(), cap })
+                Err(Error::OutputFull { more, queued: self.output.len(), cap })
             }
             _ => Ok(()),
         }

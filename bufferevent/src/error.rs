@@ -20,7 +20,7 @@ pub enum Error {
     Closed,
     /// This thread already holds a strand, or runs on a worker that the call would wait for.
     WouldDeadlock,
-    /// The descriptor is not a stream socket.
+    /// The descriptor is not a stream socket, or is one that listens.
     NotStream,
     /// The bufferevent has a descriptor, or a connect under way, already.
     AlreadyConnected,
@@ -39,6 +39,8 @@ pub enum Error {
     },
     /// The output, with what was to be added, would pass its cap; nothing was added.
     OutputFull {
+        /// Bytes that were to be added. More than the cap never fit: give them in pieces.
+        more: usize,
         /// Bytes in the output and in the mailbox.
         queued: usize,
         /// The cap, in bytes.
@@ -61,17 +63,23 @@ impl fmt::Display for Error {
             Self::Buffer(source) => write!(f, "{source}"),
             Self::Closed => f.write_str("the bufferevent is closed, or the id is not of this base"),
             Self::WouldDeadlock => {
-                f.write_str("this thread already holds a strand; waiting here could deadlock")
+                f.write_str(
+                    "waiting here could last for ever: this thread holds a strand, or runs the base",
+                )
             }
-            Self::NotStream => f.write_str("the descriptor is not a stream socket"),
+            Self::NotStream => f.write_str("the descriptor is not a stream socket, or is one that listens"),
             Self::AlreadyConnected => f.write_str("the bufferevent has a descriptor already"),
             Self::NotConnected => f.write_str("the bufferevent has no descriptor"),
             Self::UnlockWithoutDefer => f.write_str("UNLOCK_CALLBACKS needs DEFER_CALLBACKS"),
-            Self::WrongHandler => f.write_str("the handler does not go with the UNLOCK_CALLBACKS option"),
+            Self::WrongHandler => f.write_str(
+                "UNLOCK_CALLBACKS takes an UnlockedHandler, by `threadsafe().unlocked(handler)`, and no other handler",
+            ),
             Self::InvalidWatermark { low, high } => {
                 write!(f, "the high mark {high} is below the low mark {low}")
             }
-            Self::OutputFull { queued, cap } => write!(f, "{queued} bytes are queued and the cap is {cap}"),
+            Self::OutputFull { more, queued, cap } => {
+                write!(f, "{more} bytes do not fit: {queued} are queued and the cap is {cap}")
+            }
             Self::MailboxFull { limit } => write!(f, "the mailbox holds its limit of {limit} operations"),
         }
     }

@@ -84,7 +84,7 @@ impl Mailbox {
             let queued = mail.bytes;
             if let Some(cap) = bounds.cap.filter(|&cap| queued.saturating_add(data.len()) > cap) {
                 mail.told_full = true;
-                return Err((Error::OutputFull { queued, cap }, op));
+                return Err((Error::OutputFull { more: data.len(), queued, cap }, op));
             }
             mail.bytes += data.len();
         }

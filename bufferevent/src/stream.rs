@@ -40,7 +40,7 @@ const KNOWN: Checks = Checks { is_stream: true, is_nonblocking: true };
 impl Stream {
     /// Makes sure that it is a stream socket that does not block.
     pub(crate) fn prepare(mut self) -> Result<Self, (Error, Self)> {
-        if !self.checks.is_stream && SockRef::from(&self.fd).r#type().ok() != Some(Type::STREAM) {
+        if !self.checks.is_stream && !is_stream(&SockRef::from(&self.fd)) {
             return Err((Error::NotStream, self));
         }
         if !self.checks.is_nonblocking {
@@ -57,6 +57,11 @@ impl AsFd for Stream {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
+}
+
+fn is_stream(socket: &Socket) -> bool {
+    socket.r#type().is_ok_and(|kind| kind == Type::STREAM)
+        && socket.is_listener().is_ok_and(|listens| !listens)
 }
 
 impl From<Accepted> for Stream {

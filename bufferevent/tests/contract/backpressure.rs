@@ -55,7 +55,10 @@ fn a_write_past_the_cap_is_refused_whole() {
         world
             .with(&conn, |b| {
                 b.write(&[1; 60]).unwrap();
-                assert!(matches!(b.write(&[2; 41]), Err(Error::OutputFull { queued: 60, cap: 100 })));
+                assert!(matches!(
+                    b.write(&[2; 41]),
+                    Err(Error::OutputFull { more: 41, queued: 60, cap: 100 })
+                ));
                 let mut buffer = Evbuffer::from(vec![3; 41]);
                 assert!(matches!(b.write_buffer(&mut buffer), Err(Error::OutputFull { .. })));
                 assert_eq!((buffer.len(), b.output().len()), (41, 60), "nothing was moved");
@@ -194,7 +197,7 @@ fn a_handle_that_writes_at_the_high_mark_is_told_full_too() {
         assert_eq!(handle.write_buffer(Evbuffer::from(vec![1])).unwrap(), Room::Full);
         let refused = handle.write_buffer(Evbuffer::from(vec![2; 1_001]));
         assert!(
-            matches!(refused, Err((Error::OutputFull { queued: 1_000, cap: 2_000 }, data)) if data.len() == 1_001)
+            matches!(refused, Err((Error::OutputFull { more: 1_001, queued: 1_000, cap: 2_000 }, data)) if data.len() == 1_001)
         );
         assert!(matches!(handle.write(&[2; 1_001]), Err(Error::OutputFull { .. })));
         handle.enable(Interest::WRITE).unwrap();

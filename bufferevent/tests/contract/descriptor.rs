@@ -134,7 +134,8 @@ fn a_descriptor_that_is_no_stream_socket_is_refused() {
     // K-01, C-38, D16
     each(|config| {
         let mut world = config.world();
-        let others: [fn() -> OwnedFd; 4] = [
+        let others: [fn() -> OwnedFd; 5] = [
+            || std::net::TcpListener::bind("127.0.0.1:0").unwrap().into(),
             || UnixDatagram::pair().unwrap().0.into(),
             || std::net::UdpSocket::bind("127.0.0.1:0").unwrap().into(),
             || std::fs::File::open("/dev/null").unwrap().into(),

@@ -250,7 +250,10 @@ fn a_mailbox_that_is_full_refuses_and_gives_back() {
             enter(&mut world, &conn);
             let handle = conn.handle();
             handle.write(&[1; 600]).unwrap();
-            assert!(matches!(handle.write(&[2; 401]), Err(Error::OutputFull { queued: 600, cap: 1_000 })));
+            assert!(matches!(
+                handle.write(&[2; 401]),
+                Err(Error::OutputFull { more: 401, queued: 600, cap: 1_000 })
+            ));
             let refused = handle.write_buffer(Evbuffer::from(vec![2; 401]));
             assert!(matches!(refused, Err((Error::OutputFull { .. }, data)) if data.len() == 401));
             handle.write(&[3; 400]).unwrap();
