@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use bufferevent_evbuffer::{Evbuffer, transport::Transport};
-use bufferevent_sync::Mutex;
+use bufferevent_sync::Leaf;
 
 use crate::{
     bufferevent::{Bufferevent, Room},
@@ -28,7 +28,7 @@ pub(crate) enum Op {
 /// The operations that wait. Leaf lock: nothing is called under it.
 #[derive(Debug, Default)]
 pub(crate) struct Mailbox {
-    synced: Mutex<Synced>,
+    synced: Leaf<Synced>,
 }
 
 #[derive(Debug, Default)]

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use bufferevent_runtime::{
     BaseCounters, BaseHandle, Body, Held, Left, Lent, Lifecycle, Reasons, Strand, Waiter,
 };
-use bufferevent_sync::Mutex;
+use bufferevent_sync::Leaf;
 
 use crate::{
     bufferevent::{Bufferevent, Home, Owned, TimerRequest},
@@ -45,7 +45,7 @@ pub struct Outer {
     pub(crate) bounds: Bounds,
     pub(crate) lifecycle: Lifecycle,
     waiter: Waiter,
-    left: Mutex<LeftBehind>,
+    left: Leaf<LeftBehind>,
 }
 
 /// Leaf lock; what a run or the end has left behind.
