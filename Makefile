@@ -16,7 +16,8 @@ help: ## This list
 
 demo: ## Set up, then show real traffic
 	@$(SETUP)
-	$(CARGO) run --release --quiet --package bev -- demo
+	$(CARGO) build --release --package bev
+	@$(CARGO) run --release --quiet --package bev -- demo
 
 test: ## Set up, then every test, with the quick loom models
 	@$(SETUP)
