@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::{num::NonZeroUsize, time::Duration};
+use std::time::Duration;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, error::ErrorKind};
 
@@ -20,7 +20,7 @@ pub(crate) enum Command {
     Echo(Serve),
     /// Serve: read everything, keep nothing
     Sink(Serve),
-    /// Serve: send without end, until the peer closes
+    /// Serve: send a pattern without end, until the peer closes; `bev load --mode source` checks it
     Source(Serve),
     /// Put load on a server and measure it
     Load(Load),
@@ -39,11 +39,11 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "ADDR", value_parser = address)]
     pub(crate) listen: String,
     /// Threads [default: as many as cores]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub(crate) workers: Option<u16>,
+    #[arg(long, value_name = "N", value_parser = units::whole(1, 1_024), allow_negative_numbers = true)]
+    pub(crate) workers: Option<u64>,
     /// Event bases [default: as many as workers]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub(crate) bases: Option<u16>,
+    #[arg(long, value_name = "N", value_parser = units::whole(1, 1_024), allow_negative_numbers = true)]
+    pub(crate) bases: Option<u64>,
     /// Keep every base on its own worker: nothing is stolen, nobody helps
     #[arg(long)]
     pub(crate) pinned: bool,
@@ -58,15 +58,25 @@ pub(crate) struct Serve {
     #[arg(long, requires = "defer")]
     pub(crate) unlocked: bool,
     /// How long the end may take after the first signal, such as 500ms or 10s
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = units::parse_duration)]
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "10s",
+        value_parser = units::parse_duration,
+        allow_hyphen_values = true
+    )]
     pub(crate) grace: Duration,
 }
 
 /// The arguments of the load generator.
 #[derive(Debug, ClapArgs)]
 #[command(
-    after_help = "Each connection has one request under way at a time. The exit code is 0 only if no connection \
-    failed and, in echo mode, every byte came back in its place."
+    after_help = "Each connection has one request under way at a time. Those that have no answer when the measurement \
+    ends are told as unanswered, with the age of the oldest. They do not count as requests, but in the latencies: with \
+    what they took in the end, or, if there is no answer within two seconds more, with their age by then, which is a \
+    lower bound.\n\nSIGTERM or SIGINT ends the measurement early, and what was measured is told. A second signal ends \
+    the program at once, with 128 and the signal's number.\n\nThe exit code is 0 only if no connection failed and, in \
+    echo and source mode, every byte came in its place."
 )]
 pub(crate) struct Load {
     /// Address of the server, such as 127.0.0.1:7000
@@ -76,18 +86,36 @@ pub(crate) struct Load {
     #[arg(long, value_enum)]
     pub(crate) mode: Mode,
     /// Connections
-    #[arg(long, value_name = "N", default_value = "64")]
-    pub(crate) connections: NonZeroUsize,
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "64",
+        value_parser = units::whole(1, 1_000_000),
+        allow_negative_numbers = true
+    )]
+    pub(crate) connections: u64,
     /// Bytes of one request, such as 64, 64KiB or 1MiB
-    #[arg(long, value_name = "BYTES", default_value = "64", value_parser = units::parse_size)]
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value = "64",
+        value_parser = units::parse_size,
+        allow_hyphen_values = true
+    )]
     pub(crate) size: usize,
     /// How long to measure, such as 500ms, 5s or 2m
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = units::parse_duration)]
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "5s",
+        value_parser = units::parse_duration,
+        allow_hyphen_values = true
+    )]
     pub(crate) duration: Duration,
     /// Threads [default: as many as cores]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub(crate) workers: Option<u16>,
-    /// Print one line of JSON: rates per second, latencies in microseconds
+    #[arg(long, value_name = "N", value_parser = units::whole(1, 1_024), allow_negative_numbers = true)]
+    pub(crate) workers: Option<u64>,
+    /// Print one line of JSON: rates per second, latencies in microseconds, null if no request was answered
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -99,7 +127,8 @@ pub(crate) enum Mode {
     Echo,
     /// Send as fast as the server reads; a request is done when the kernel has taken it
     Sink,
-    /// Read as fast as the server sends; a request is done when its size has come
+    /// Read as fast as the server sends, which must be `bev source`, and check every byte; a request is done when its
+    /// size has come
     Source,
 }
 
@@ -115,10 +144,19 @@ impl Mode {
 
 /// The arguments of the demo.
 #[derive(Debug, ClapArgs)]
-#[command(after_help = "The exit code is 0 only if every byte came back in its place.")]
+#[command(
+    after_help = "SIGTERM or SIGINT ends the traffic early; a second one ends the program at once. The exit code is 0 \
+    only if every byte came back in its place."
+)]
 pub(crate) struct Demo {
     /// Seconds of traffic
-    #[arg(long, value_name = "N", default_value = "8", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "8",
+        value_parser = units::whole(1, 3_600),
+        allow_negative_numbers = true
+    )]
     pub(crate) seconds: u64,
 }
 
@@ -128,7 +166,7 @@ impl Args {
         match Self::try_parse() {
             Ok(args) => Ok(Some(args)),
             Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
-                error.print()?;
+                error.print().map_err(Failure::output)?;
                 Ok(None)
             }
             Err(error) => Err(Failure::Usage(one_line(&error))),

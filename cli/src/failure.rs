@@ -6,6 +6,9 @@ use std::{
     process::ExitCode,
 };
 
+use bufferevent::runtime;
+use signal_hook::consts::SIGPIPE;
+
 /// What is told on one line of stderr.
 #[derive(Debug)]
 pub(crate) enum Failure {
@@ -13,6 +16,8 @@ pub(crate) enum Failure {
     Usage(String),
     /// The system or the peer did not do its part: exit code 1.
     Failed(String),
+    /// Nobody reads the output any more: nothing is told, and the exit code is that of a death by SIGPIPE.
+    Unheard,
 }
 
 impl Failure {
@@ -21,39 +26,34 @@ impl Failure {
         Self::Failed(format!("{what}: {why}"))
     }
 
+    /// A failure to start a runtime. What the builder refuses was asked for by an argument.
+    pub(crate) fn runtime(error: runtime::Error) -> Self {
+        use runtime::Error;
+        match error {
+            Error::InvalidWorkers { .. } | Error::InvalidBases { .. } | Error::Unsupported(_) => {
+                Self::Usage(error.to_string())
+            }
+            other => Self::of("cannot start the runtime", other),
+        }
+    }
+
+    /// A failure to write to stdout.
+    pub(crate) fn output(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::Unheard,
+            _ => Self::of("cannot write to stdout", error),
+        }
+    }
+
     /// Tells it, and answers the exit code.
     pub(crate) fn report(self) -> ExitCode {
         let (text, code) = match self {
             Self::Usage(text) => (text, 2),
             Self::Failed(text) => (text, 1),
+            Self::Unheard => return ExitCode::from(128 + SIGPIPE as u8),
         };
         // Without a stderr there is nobody to tell.
         let _ = writeln!(io::stderr(), "error: {text}");
         ExitCode::from(code)
-    }
-}
-
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Self {
-        Self::Failed(error.to_string())
-    }
-}
-
-impl From<bufferevent::Error> for Failure {
-    fn from(error: bufferevent::Error) -> Self {
-        Self::Failed(error.to_string())
-    }
-}
-
-impl From<bufferevent::runtime::Error> for Failure {
-    /// What the builder refuses was asked for by an argument.
-    fn from(error: bufferevent::runtime::Error) -> Self {
-        use bufferevent::runtime::Error;
-        match error {
-            Error::InvalidWorkers { .. } | Error::InvalidBases { .. } | Error::Unsupported(_) => {
-                Self::Usage(error.to_string())
-            }
-            other => Self::Failed(other.to_string()),
-        }
     }
 }

@@ -7,10 +7,12 @@ mod demo;
 mod failure;
 mod limits;
 mod load;
+mod pattern;
 mod running;
 mod server;
 mod signals;
 mod units;
+mod warnings;
 
 use std::process::ExitCode;
 

@@ -1,45 +1,66 @@
-//! A runtime that runs beside the thread that watches it.
+//! A runtime on threads of its own, beside the thread that waits for it.
 
 use std::{
-    io,
     sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
-use bufferevent::Runtime;
+use bufferevent::{Runtime, runtime::Worker};
 use bufferevent_sync::{Condvar, Mutex};
 
 use crate::failure::Failure;
 
-/// A runtime on threads of its own. Dropping this stops it, and waits for nothing.
+/// A runtime that runs. Dropping this stops it, and waits for nothing.
 #[derive(Debug)]
 pub(crate) struct Running {
     runtime: Runtime,
     ended: Arc<Ended>,
 }
 
-#[derive(Debug, Default)]
+/// Which workers have ended, and how.
+#[derive(Debug)]
 struct Ended {
-    result: Mutex<Option<bufferevent::runtime::Result<()>>>,
-    told: Condvar,
+    left: Mutex<Left>,
+    none: Condvar,
+}
+
+#[derive(Debug)]
+struct Left {
+    /// Workers that have not ended.
+    workers: usize,
+    /// What the first that failed said.
+    failed: Option<Failure>,
 }
 
 impl Running {
-    /// Runs `runtime` from now on.
-    pub(crate) fn start(runtime: Runtime) -> io::Result<Self> {
-        let ended = Arc::new(Ended::default());
-        let (inner, end) = (runtime.clone(), Arc::clone(&ended));
-        thread::Builder::new().name("bev-runtime".to_owned()).spawn(move || {
-            let result = inner.run();
-            *end.result.lock() = Some(result);
-            end.told.notify_all();
-        })?;
-        Ok(Self { runtime, ended })
+    /// Runs each worker of `runtime` on a thread of its own, `NAME-NUMBER`; all of them run when this returns.
+    pub(crate) fn start(runtime: Runtime, name: &str) -> Result<Self, Failure> {
+        let workers = runtime.worker_counters().count();
+        let left = Mutex::new(Left { workers, failed: None });
+        let running = Self { runtime, ended: Arc::new(Ended { left, none: Condvar::new() }) };
+        for number in 0..workers {
+            let worker = running.runtime.worker().map_err(Failure::runtime)?;
+            let end = End { of: Arc::clone(&running.ended), failed: None };
+            let thread = thread::Builder::new().name(format!("{name}-{number}"));
+            thread.spawn(move || end.run(worker)).map_err(|why| {
+                Failure::of(format_args!("cannot start thread {} of {workers}", number + 1), why)
+            })?;
+        }
+        Ok(running)
     }
 
     pub(crate) fn runtime(&self) -> &Runtime {
         &self.runtime
+    }
+
+    /// Waits until the runtime has ended.
+    pub(crate) fn wait(self) -> Result<(), Failure> {
+        let mut left = self.ended.left.lock();
+        while left.workers > 0 {
+            self.ended.none.wait(&mut left);
+        }
+        left.failed.take().map_or(Ok(()), Err)
     }
 
     /// Shuts the runtime down and waits until it has ended.
@@ -50,18 +71,43 @@ impl Running {
             self.runtime.stop();
         }
         let deadline = Instant::now() + grace + Duration::from_secs(1);
-        let mut result = self.ended.result.lock();
-        while result.is_none() {
-            if self.ended.told.wait_until(&mut result, deadline).timed_out() {
+        let mut left = self.ended.left.lock();
+        while left.workers > 0 {
+            if self.ended.none.wait_until(&mut left, deadline).timed_out() {
                 return Err(Failure::Failed("the runtime did not end in time".to_owned()));
             }
         }
-        Ok(result.take().unwrap_or(Ok(()))?)
+        left.failed.take().map_or(Ok(()), Err)
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
         self.runtime.stop();
+    }
+}
+
+/// Tells the end of one worker, however its thread ends.
+struct End {
+    of: Arc<Ended>,
+    failed: Option<String>,
+}
+
+impl End {
+    fn run(mut self, worker: Worker) {
+        // What stands if this does not return; what happened is told where it does.
+        self.failed = Some("a worker panicked".to_owned());
+        self.failed = worker.run().err().map(|error| error.to_string());
+    }
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        let mut left = self.of.left.lock();
+        left.workers -= 1;
+        if let Some(why) = self.failed.take() {
+            left.failed.get_or_insert_with(|| Failure::of("the runtime failed", why));
+        }
+        self.of.none.notify_all();
     }
 }

@@ -8,9 +8,17 @@ const MOST_BYTES: u64 = 1 << 30;
 /// The longest duration: a day.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// Reads whole numbers from `least` to `most`.
+pub(crate) fn whole(least: u64, most: u64) -> impl Fn(&str) -> Result<u64, String> + Clone {
+    move |text| match text.parse() {
+        Ok(number) if (least..=most).contains(&number) => Ok(number),
+        _ => Err(format!("must be a whole number from {least} to {most}")),
+    }
+}
+
 /// Reads `500ms`, `5s`, `1.5s`, `2m` or `1h`: more than nothing, at most a day.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
-    let (number, unit) = split(text)?;
+    let (number, unit) = split(text).ok_or("must be a number and a unit, such as 500ms, 5s or 2m")?;
     let seconds = match unit {
         "us" => number / 1e6,
         "ms" => number / 1e3,
@@ -21,7 +29,9 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
         _ => return Err(format!("unknown unit '{unit}'; use us, ms, s, m or h")),
     };
     match Duration::try_from_secs_f64(seconds) {
-        Ok(duration) if duration.is_zero() => Err("must be more than nothing".to_owned()),
+        Ok(duration) if duration.is_zero() => {
+            Err("must be more than nothing, such as 500ms, 5s or 2m".to_owned())
+        }
         Ok(duration) if duration <= LONGEST => Ok(duration),
         _ => Err("must be at most a day".to_owned()),
     }
@@ -29,7 +39,7 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
 
 /// Reads `64`, `64B`, `64KiB`, `1.5MiB` or `64kB`: at least one byte, at most 1 GiB.
 pub(crate) fn parse_size(text: &str) -> Result<usize, String> {
-    let (number, unit) = split(text)?;
+    let (number, unit) = split(text).ok_or("must be 1 byte to 1 GiB, such as 64, 64KiB or 1MiB")?;
     let scale = match unit {
         "" | "B" => 1.0,
         "kB" | "KB" => 1e3,
@@ -51,11 +61,10 @@ pub(crate) fn parse_size(text: &str) -> Result<usize, String> {
 }
 
 /// The number that `text` begins with, and the unit behind it.
-fn split(text: &str) -> Result<(f64, &str), String> {
+fn split(text: &str) -> Option<(f64, &str)> {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(end);
-    let number = number.parse().map_err(|_| "must begin with a number".to_owned())?;
-    Ok((number, unit.trim_start()))
+    Some((number.parse().ok()?, unit.trim_start()))
 }
 
 /// Writes `n` in groups of three digits.
@@ -71,6 +80,14 @@ pub(crate) fn count(n: u64) -> String {
     grouped
 }
 
+/// Writes how many of a thing there are.
+pub(crate) fn counted(n: u64, thing: &str) -> String {
+    match n {
+        1 => format!("1 {thing}"),
+        _ => format!("{} {thing}s", count(n)),
+    }
+}
+
 /// Writes a number of bytes with three digits and a decimal unit.
 pub(crate) fn bytes(n: u64) -> String {
     let scaled = [(1_000_000_000_000, "TB"), (1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB")];
@@ -80,8 +97,9 @@ pub(crate) fn bytes(n: u64) -> String {
     }
 }
 
-/// Writes a latency with three digits and its unit.
-pub(crate) fn latency(latency: Duration) -> String {
+/// Writes a latency with three digits and its unit, or a dash if there is none.
+pub(crate) fn latency(latency: impl Into<Option<Duration>>) -> String {
+    let Some(latency) = latency.into() else { return "-".to_owned() };
     let micros = latency.as_nanos() as f64 / 1e3;
     match micros {
         _ if micros >= 1e6 => format!("{} s", three_digits(micros / 1e6)),
@@ -126,13 +144,30 @@ mod tests {
     }
 
     #[test]
+    fn whole_numbers_are_within_their_range() {
+        assert_eq!(whole(1, 1_024)("1"), Ok(1));
+        assert_eq!(whole(1, 1_024)("1024"), Ok(1_024));
+        for bad in ["", "0", "1025", "-1", "1.5", "1e3", "many", "99999999999999999999"] {
+            assert_eq!(
+                whole(1, 1_024)(bad),
+                Err("must be a whole number from 1 to 1024".to_owned()),
+                "{bad}"
+            );
+        }
+    }
+
+    #[test]
     fn numbers_read_well() {
+        assert_eq!(counted(1, "request"), "1 request");
+        assert_eq!(counted(0, "request"), "0 requests");
+        assert_eq!(counted(2_000, "request"), "2,000 requests");
         assert_eq!(count(0), "0");
         assert_eq!(count(999), "999");
         assert_eq!(count(1_234_567), "1,234,567");
         assert_eq!(bytes(999), "999 B");
         assert_eq!(bytes(1_620_000_000), "1.62 GB");
         assert_eq!(bytes(162_000_000), "162 MB");
+        assert_eq!(latency(None), "-");
         assert_eq!(latency(Duration::from_nanos(81_250)), "81.2 us");
         assert_eq!(latency(Duration::from_micros(12_340)), "12.3 ms");
         assert_eq!(latency(Duration::from_millis(1_500)), "1.50 s");

@@ -57,12 +57,13 @@ pub(crate) fn run(demo: &args::Demo) -> Result<(), Failure> {
     introduce(&mut screen, bases, connections)?;
 
     let plan = Plan { target: server.address(), mode: Mode::Echo, connections, sizes: SIZES.to_vec() };
-    let engine = Engine::start(Runtime::builder().thread_name("bev-load").build()?, plan)?;
+    let engine = Engine::start(Runtime::builder().build().map_err(Failure::runtime)?, plan)?;
     screen.line("")?;
     let connecting = Instant::now();
     let connected = engine.connect(CONNECT)?;
     let took = units::latency(connecting.elapsed());
-    screen.line(format_args!("{} connections stand after {took}", units::count(connected as u64)))?;
+    let stand = if connected == 1 { "stands" } else { "stand" };
+    screen.line(format_args!("{} {stand} after {took}", units::counted(connected as u64, "connection")))?;
     screen.line("")?;
 
     let before = server.sample();
@@ -104,19 +105,18 @@ fn watch(
 }
 
 fn introduce(screen: &mut Screen, bases: usize, connections: usize) -> Result<(), Failure> {
-    let all = units::count(connections as u64);
-    screen.line(format_args!(
-        "bev demo: an echo server on {bases} bases, {all} connections, every byte checked"
-    ))?;
+    let all = units::counted(connections as u64, "connection");
+    screen.line(format_args!("bev demo: an echo server on {bases} bases, {all}, every byte checked"))?;
     screen.line("")?;
     if (connections as u64) < CONNECTIONS {
         let wanted = units::count(CONNECTIONS);
-        screen
-            .line(format_args!("{all} connections, not {wanted}: the limit of open files allows no more"))?;
+        screen.line(format_args!("{all}, not {wanted}: the limit of open files allows no more"))?;
+    }
+    if connections == 1 {
+        return screen.line("it is confined to a base, without a lock; there is nothing to steal");
     }
     screen.line("half of them confined to a base, without a lock; half THREADSAFE, all homed on base 0,")?;
-    screen.line("where the workers of the other bases steal when they have nothing else to do")?;
-    Ok(())
+    screen.line("where the workers of the other bases steal when they have nothing else to do")
 }
 
 /// How many connections the limit of open files allows, at most [`CONNECTIONS`].

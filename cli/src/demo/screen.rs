@@ -12,6 +12,7 @@ use super::{
     table::{Bases, Line, heading},
     traffic::Traffic,
 };
+use crate::failure::Failure;
 
 /// How often the table is drawn on a terminal.
 const REDRAW: Duration = Duration::from_millis(250);
@@ -46,8 +47,8 @@ impl Screen {
     }
 
     /// Writes a line that stays.
-    pub(super) fn line(&mut self, text: impl std::fmt::Display) -> io::Result<()> {
-        writeln!(self.out, "{text}")
+    pub(super) fn line(&mut self, text: impl std::fmt::Display) -> Result<(), Failure> {
+        writeln!(self.out, "{text}").map_err(Failure::output)
     }
 
     /// Whether an interval has ended `elapsed` after the begin.
@@ -56,7 +57,7 @@ impl Screen {
     }
 
     /// Shows one interval of traffic, and what the bases did so far.
-    pub(super) fn show(&mut self, traffic: &Traffic, sample: &Sample) -> io::Result<()> {
+    pub(super) fn show(&mut self, traffic: &Traffic, sample: &Sample) -> Result<(), Failure> {
         while self.next <= traffic.at {
             self.next += self.interval();
         }
@@ -67,19 +68,19 @@ impl Screen {
             return Ok(());
         }
         if !std::mem::replace(&mut self.has_heading, true) {
-            writeln!(self.out, "{}", heading())?;
+            self.line(heading())?;
         }
-        writeln!(self.out, "{line}")
+        self.line(line)
     }
 
     /// Ends the drawing: what follows are lines that stay.
-    pub(super) fn settle(&mut self) -> io::Result<()> {
+    pub(super) fn settle(&mut self) -> Result<(), Failure> {
         match &self.live {
             Some(live) => {
                 live.finish_and_clear();
                 Ok(())
             }
-            None => writeln!(self.out),
+            None => self.line(""),
         }
     }
 

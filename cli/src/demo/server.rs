@@ -23,20 +23,21 @@ impl Server {
     /// Serves on `bases` bases, each with a worker of its own: every second connection is THREADSAFE and homed on base
     /// 0, the others are confined to the bases they are accepted for.
     pub(super) fn start(bases: usize) -> Result<Self, Failure> {
-        let runtime = Runtime::builder().workers(bases).bases(bases).thread_name("bev-server").build()?;
+        let runtime = Runtime::builder().workers(bases).bases(bases).build().map_err(Failure::runtime)?;
         let crowded = runtime.bases()[0].clone();
         let accepted = AtomicUsize::new(0);
-        let listener = runtime.listen("127.0.0.1:0", move |connection, base| {
+        let listening = runtime.listen("127.0.0.1:0", move |connection, base| {
             // ORDER: Relaxed; only tells odd from even.
             if accepted.fetch_add(1, Ordering::Relaxed) % 2 == 0 {
                 start(Echo::default(), How::Confined { defer: false }, connection, base)
             } else {
                 start(Echo::default(), How::Threadsafe { defer: false }, connection, &mut crowded.clone())
             }
-        })?;
+        });
+        let listener = listening.map_err(|why| Failure::of("cannot listen on 127.0.0.1:0", why))?;
         let address =
             listener.local_addr().ok_or_else(|| Failure::Failed("no loopback address".to_owned()))?;
-        Ok(Self { running: Running::start(runtime)?, address })
+        Ok(Self { running: Running::start(runtime, "bev-server")?, address })
     }
 
     pub(super) fn address(&self) -> SocketAddr {

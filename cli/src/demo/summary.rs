@@ -21,7 +21,7 @@ impl fmt::Display for Summary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { elapsed, measured, ended } = self;
         let per_second = |n: u64| n as f64 / elapsed.as_secs_f64().max(1e-9);
-        let latencies = &measured.latencies;
+        let latencies = &ended.latencies;
         writeln!(
             f,
             "  requests   {} in {:.1} s ({}/s)",
@@ -32,11 +32,11 @@ impl fmt::Display for Summary<'_> {
         writeln!(f, "  echoed     {:.0} MB/s each way", per_second(measured.bytes) / 1e6)?;
         writeln!(
             f,
-            "  latency    p50 {}, p99 {}, p99.9 {}, with {} requests under way",
+            "  latency    p50 {}, p99 {}, p99.9 {}, with {} under way",
             units::latency(latencies.percentile(50.0)),
             units::latency(latencies.percentile(99.0)),
             units::latency(latencies.percentile(99.9)),
-            units::count(ended.connected as u64)
+            units::counted(ended.connected as u64, "request")
         )?;
         writeln!(f, "  checked    {} bytes", units::count(ended.totals.received))?;
         write!(f, "  {}", self.verdict())
@@ -49,13 +49,12 @@ impl Summary<'_> {
         let lost = totals.sent.saturating_sub(totals.received);
         match (*wrong_bytes, lost, *errors) {
             (0, 0, 0) => "every byte came back in place".to_owned(),
-            (0, 0, errors) => format!("no byte was lost, and {errors} connections failed"),
+            (0, 0, errors) => {
+                format!("no byte was lost, and {} failed", units::counted(errors, "connection"))
+            }
             (wrong, lost, _) => {
-                format!(
-                    "{} bytes came back wrong, {} did not come back",
-                    units::count(wrong),
-                    units::count(lost)
-                )
+                let (wrong, lost) = (units::counted(wrong, "byte"), units::count(lost));
+                format!("{wrong} came back wrong, {lost} did not come back")
             }
         }
     }

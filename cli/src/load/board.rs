@@ -15,8 +15,12 @@ pub(super) struct Board {
 pub(super) struct Counts {
     /// Connections that stood.
     pub(super) connected: usize,
+    /// Connections that stand.
+    pub(super) standing: usize,
     /// Connections that are over, those that failed to connect too.
     pub(super) ended: usize,
+    /// A signal asked for the end.
+    pub(super) interrupted: bool,
     /// Connections that failed.
     pub(super) failed: u64,
     /// Bytes that differed from what they should be.
@@ -27,13 +31,22 @@ pub(super) struct Counts {
 
 impl Board {
     pub(super) fn connected(&self) {
-        self.counts.lock().connected += 1;
-        self.changed.notify_all();
+        self.change(|counts| {
+            counts.connected += 1;
+            counts.standing += 1;
+        });
     }
 
-    pub(super) fn ended(&self) {
-        self.counts.lock().ended += 1;
-        self.changed.notify_all();
+    /// A connection is over, which `stood` or never did.
+    pub(super) fn ended(&self, stood: bool) {
+        self.change(|counts| {
+            counts.ended += 1;
+            counts.standing -= usize::from(stood);
+        });
+    }
+
+    pub(super) fn interrupt(&self) {
+        self.change(|counts| counts.interrupted = true);
     }
 
     pub(super) fn failed(&self, why: impl FnOnce() -> String) {
@@ -59,5 +72,10 @@ impl Board {
                 return;
             }
         }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Counts)) {
+        change(&mut self.counts.lock());
+        self.changed.notify_all();
     }
 }

@@ -5,8 +5,11 @@ use std::{sync::Arc, time::Instant};
 use bufferevent::{Bufferevent, Context, Event, Handler};
 use rustix::net::sockopt::set_tcp_nodelay;
 
-use super::{engine::BaseLoad, pattern::Cursor};
-use crate::args::Mode;
+use super::engine::BaseLoad;
+use crate::{
+    args::Mode,
+    pattern::{Cursor, SOURCE},
+};
 
 /// The bits of the event that makes a connection begin its first request.
 pub(super) const BEGIN: u16 = 0x4000;
@@ -18,12 +21,15 @@ const FILLED: usize = 128 * 1024;
 #[derive(Debug)]
 pub(super) struct Client {
     base: Arc<BaseLoad>,
+    /// Its number among the connections of its base.
+    slot: usize,
     size: usize,
     /// What is sent next.
     sending: Cursor,
     /// What must come next.
     awaited: Cursor,
     request: Request,
+    has_stood: bool,
     has_failed: bool,
 }
 
@@ -41,10 +47,21 @@ struct Request {
 impl Client {
     /// Connection `number` of the load.
     pub(super) fn new(base: Arc<BaseLoad>, number: usize) -> Self {
-        let stream = base.load().pattern.stream(number);
-        let size = base.load().plan.size(number);
-        let request = Request { began: None, to_send: 0, to_receive: 0 };
-        Self { base, size, sending: stream.clone(), awaited: stream, request, has_failed: false }
+        let load = base.load();
+        let stream = load.pattern.stream(match load.plan.mode {
+            Mode::Source => SOURCE,
+            Mode::Echo | Mode::Sink => SOURCE + 1 + number,
+        });
+        Self {
+            slot: load.slot(number),
+            size: load.plan.size(number),
+            sending: stream.clone(),
+            awaited: stream,
+            request: Request { began: None, to_send: 0, to_receive: 0 },
+            has_stood: false,
+            has_failed: false,
+            base,
+        }
     }
 
     fn mode(&self) -> Mode {
@@ -54,6 +71,7 @@ impl Client {
     /// Begins a request, unless the load ends: then the connection does.
     fn begin(&mut self, connection: &mut Bufferevent, now: Instant) {
         if self.base.load().is_stopping() {
+            self.base.tally.under_way(self.slot, None);
             return connection.close();
         }
         let (to_send, to_receive) = match self.mode() {
@@ -62,6 +80,7 @@ impl Client {
             Mode::Source => (0, self.size),
         };
         self.request = Request { began: Some(now), to_send, to_receive };
+        self.base.tally.under_way(self.slot, Some(now));
         self.send(connection);
     }
 
@@ -88,16 +107,24 @@ impl Client {
         self.begin(connection, now);
     }
 
-    /// Checks what came, byte by byte, against what was sent.
-    fn receive_echo(&mut self, connection: &mut Bufferevent) {
+    /// Checks what came, byte by byte, and discards it; answers how much it was, `None` if it was wrong.
+    fn check(&mut self, connection: &mut Bufferevent) -> Option<usize> {
         let input = connection.input();
         let came = input.len();
         let wrong: usize = input.chunks().map(|bytes| self.awaited.check(bytes)).sum();
         self.discard(connection, came);
-        if wrong > 0 {
-            self.base.load().board.wrong(wrong);
-            return self.fail(connection, || format!("{wrong} wrong bytes came back"));
+        if wrong == 0 {
+            return Some(came);
         }
+        self.base.load().board.wrong(wrong);
+        // How many is told once, for all connections.
+        self.fail(connection, || "wrong bytes came".to_owned());
+        None
+    }
+
+    /// Takes what comes back.
+    fn receive_echo(&mut self, connection: &mut Bufferevent) {
+        let Some(came) = self.check(connection) else { return };
         match self.request.to_receive.checked_sub(came) {
             None => self.fail(connection, || "more came back than was sent".to_owned()),
             Some(0) => self.done(connection, 1),
@@ -105,10 +132,9 @@ impl Client {
         }
     }
 
-    /// Counts what came; it may end more than one request.
+    /// Takes what comes without being asked for; it may end more than one request.
     fn receive_stream(&mut self, connection: &mut Bufferevent) {
-        let came = connection.input().len();
-        self.discard(connection, came);
+        let Some(came) = self.check(connection) else { return };
         if self.request.began.is_none() {
             return;
         }
@@ -131,6 +157,7 @@ impl Client {
     fn fail(&mut self, connection: &mut Bufferevent, why: impl FnOnce() -> String) {
         if !std::mem::replace(&mut self.has_failed, true) {
             self.base.load().board.failed(why);
+            self.base.tally.under_way(self.slot, None);
         }
         connection.abort();
     }
@@ -140,11 +167,12 @@ impl Client {
             // Small requests go out at once; a socket without the option serves as well.
             let _ = set_tcp_nodelay(socket, true);
         }
-        if let Some(id) = cx.id() {
-            self.base.keep(id);
-        }
+        self.has_stood = true;
         self.base.load().board.connected();
         self.base.start_next(cx);
+        if !cx.id().is_some_and(|id| self.base.keep(id)) {
+            self.begin(cx, Instant::now());
+        }
     }
 }
 
@@ -180,7 +208,7 @@ impl Handler for Client {
                     self.base.start_next(cx);
                 }
             }
-            Event::Closed(_) => self.base.load().board.ended(),
+            Event::Closed(_) => self.base.load().board.ended(self.has_stood),
             _ => {}
         }
     }

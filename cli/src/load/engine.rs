@@ -13,12 +13,11 @@ use bufferevent_sync::{
 };
 
 use super::{
-    board::Board,
+    board::{Board, Counts},
     client::{BEGIN, Client},
-    pattern::Pattern,
-    tally::{Tally, Totals},
+    tally::{Latencies, Tally, Totals},
 };
-use crate::{args::Mode, failure::Failure, running::Running, units};
+use crate::{args::Mode, failure::Failure, pattern::Pattern, running::Running, signals, units};
 
 /// Connects under way at a time: fewer than a listener's queue holds, for one that overflows costs a second.
 const CONNECTING: usize = 512;
@@ -55,6 +54,11 @@ pub(super) struct Load {
 }
 
 impl Load {
+    /// The number of connection `number` among those of its base.
+    pub(super) fn slot(&self, number: usize) -> usize {
+        number / self.stride
+    }
+
     pub(super) fn is_stopping(&self) -> bool {
         // ORDER: Relaxed; a client that sees it late makes a request more, nothing is published through it.
         self.stopping.load(Ordering::Relaxed)
@@ -71,8 +75,8 @@ pub(super) struct BaseLoad {
 
 #[derive(Debug)]
 struct Connections {
-    /// Those that stand and have not begun.
-    idle: Vec<Id>,
+    /// Those that stand and have not begun; `None` from [`Engine::begin`] on.
+    idle: Option<Vec<Id>>,
     /// The number of the next to start.
     next: usize,
 }
@@ -82,9 +86,15 @@ impl BaseLoad {
         &self.load
     }
 
-    /// Keeps a connection that stands for [`Engine::begin`].
-    pub(super) fn keep(&self, id: Id) {
-        self.connections.lock().idle.push(id);
+    /// Keeps a connection that stands for [`Engine::begin`]; false if that was already, so that it is to begin by itself.
+    pub(super) fn keep(&self, id: Id) -> bool {
+        match &mut self.connections.lock().idle {
+            Some(idle) => {
+                idle.push(id);
+                true
+            }
+            None => false,
+        }
     }
 
     /// Starts the next connection of this base, if there is one left; one that cannot be started has failed.
@@ -97,7 +107,7 @@ impl BaseLoad {
                 Ok(_) => return,
                 Err(error) => {
                     self.load.board.failed(|| error.to_string());
-                    self.load.board.ended();
+                    self.load.board.ended(false);
                 }
             }
         }
@@ -117,7 +127,14 @@ impl BaseLoad {
 /// What is left to know when the load has ended.
 #[derive(Debug)]
 pub(crate) struct Finished {
+    /// Those of the requests that were answered after the measurement too.
     pub(crate) totals: Totals,
+    /// How long all requests took that were begun: a lower bound for those that were never answered.
+    pub(crate) latencies: Latencies,
+    /// What had no answer when the measurement ended.
+    pub(crate) unanswered: Unanswered,
+    /// A signal ended the measurement.
+    pub(crate) interrupted: bool,
     /// Connections that stood.
     pub(crate) connected: usize,
     /// Connections that failed: to connect, in the middle, by a wrong byte, or without an answer at the end.
@@ -127,18 +144,25 @@ pub(crate) struct Finished {
     pub(crate) first_error: Option<String>,
 }
 
-impl Finished {
-    /// An error if a connection failed.
-    pub(crate) fn result(self) -> Result<(), Failure> {
-        let counted = counted(self.errors);
-        self.first_error.map_or(Ok(()), |first| Err(Failure::Failed(format!("{counted} failed: {first}"))))
+/// Requests that were under way at one moment.
+#[derive(Debug, Default)]
+pub(crate) struct Unanswered {
+    pub(crate) count: u64,
+    /// For how long the oldest was.
+    pub(crate) oldest: Option<Duration>,
+}
+
+impl Unanswered {
+    fn with(self, age: Duration) -> Self {
+        Self { count: self.count + 1, oldest: self.oldest.max(Some(age)) }
     }
 }
 
-fn counted(connections: u64) -> String {
-    match connections {
-        1 => "1 connection".to_owned(),
-        _ => format!("{} connections", units::count(connections)),
+impl Finished {
+    /// An error if a connection failed.
+    pub(crate) fn result(self) -> Result<(), Failure> {
+        let counted = units::counted(self.errors, "connection");
+        self.first_error.map_or(Ok(()), |first| Err(Failure::Failed(format!("{counted} failed: {first}"))))
     }
 }
 
@@ -151,7 +175,7 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    /// Prepares the load on `runtime`, which runs from now on.
+    /// Prepares the load on `runtime`, which runs from now on. A signal ends its [waits](Engine::wait).
     pub(crate) fn start(runtime: Runtime, plan: Plan) -> Result<Self, Failure> {
         let handles = runtime.bases();
         let load = Arc::new(Load {
@@ -161,54 +185,65 @@ impl Engine {
             stopping: AtomicBool::new(false),
             stride: handles.len(),
         });
+        let slots = load.plan.connections.div_ceil(load.stride);
         let base = |handle: BaseHandle| {
-            let connections = Mutex::new(Connections { idle: Vec::new(), next: handle.index() });
-            (handle, Arc::new(BaseLoad { load: Arc::clone(&load), tally: Tally::new(), connections }))
+            let connections = Mutex::new(Connections { idle: Some(Vec::new()), next: handle.index() });
+            (handle, Arc::new(BaseLoad { load: Arc::clone(&load), tally: Tally::new(slots), connections }))
         };
         let bases = handles.into_iter().map(base).collect();
-        Ok(Self { running: Running::start(runtime)?, load, bases })
+        let told = Arc::clone(&load);
+        signals::end_gracefully(&runtime, move || told.board.interrupt())?;
+        Ok(Self { running: Running::start(runtime, "bev-load")?, load, bases })
     }
 
-    /// Connects all, each base some at a time; answers how many connections stand when all do or have failed, or when
-    /// `limit` has passed.
+    /// Connects all, each base some at a time; answers how many connections stand when all do or have failed, when a
+    /// signal comes, or when `limit` has passed.
     pub(crate) fn connect(&self, limit: Duration) -> Result<usize, Failure> {
         let at_once = (CONNECTING / self.bases.len()).max(1);
         for (handle, base) in &self.bases {
             let base = Arc::clone(base);
-            handle.post(move |place| (0..at_once).for_each(|_| base.start_next(place)))?;
+            let posted = handle.post(move |place| (0..at_once).for_each(|_| base.start_next(place)));
+            posted.map_err(Failure::runtime)?;
         }
         let all = self.load.plan.connections;
-        self.load.board.wait(limit, |counts| counts.connected + counts.failed as usize >= all);
+        self.load.board.wait(limit, |counts| counts.interrupted || counts.standing + counts.ended >= all);
         Ok(self.load.board.counts().connected)
+    }
+
+    /// Whether a signal has asked for the end.
+    pub(crate) fn is_interrupted(&self) -> bool {
+        self.load.board.counts().interrupted
     }
 
     /// Lets every connection that stands begin.
     pub(crate) fn begin(&self) -> Result<(), Failure> {
         for (handle, base) in &self.bases {
-            let idle = std::mem::take(&mut base.connections.lock().idle);
-            handle.post(move |base| {
+            let idle = base.connections.lock().idle.take().unwrap_or_default();
+            let posted = handle.post(move |base| {
                 for id in idle {
                     // One that has failed meanwhile has said so.
                     if let Ok(connection) = base.bufferevent(id) {
                         connection.trigger_event(BEGIN, Trigger::PLAIN);
                     }
                 }
-            })?;
+            });
+            posted.map_err(Failure::runtime)?;
         }
         Ok(())
     }
 
-    /// Waits for `duration`, or until no connection is left, and calls `look` now and then; answers how long it was.
+    /// Waits for `duration`, or until no connection is left or a signal comes, and calls `look` now and then; answers how long it was.
     pub(crate) fn wait(&self, duration: Duration, mut look: impl FnMut(Duration)) -> Duration {
         let began = Instant::now();
         let all = self.load.plan.connections;
+        let is_over = |counts: &Counts| counts.interrupted || counts.ended >= all;
         loop {
             let elapsed = began.elapsed();
-            if elapsed >= duration || self.load.board.counts().ended >= all {
+            if elapsed >= duration || is_over(&self.load.board.counts()) {
                 return elapsed;
             }
             look(elapsed);
-            self.load.board.wait((duration - elapsed).min(LOOK), |counts| counts.ended >= all);
+            self.load.board.wait((duration - elapsed).min(LOOK), is_over);
         }
     }
 
@@ -226,24 +261,40 @@ impl Engine {
     /// Lets each connection end its request and closes it, then ends the runtime. A request that is not answered within
     /// `limit` has failed.
     pub(crate) fn finish(self, limit: Duration) -> Result<Finished, Failure> {
+        let unanswered = self.ages().fold(Unanswered::default(), Unanswered::with);
         // ORDER: Relaxed; see `is_stopping`.
         self.load.stopping.store(true, Ordering::Relaxed);
-        let all = self.load.plan.connections;
-        self.load.board.wait(limit, |counts| counts.ended >= all);
+        self.load.board.wait(limit, |counts| counts.standing == 0);
         let counts = self.load.board.counts();
         let totals = self.totals();
+        let mut latencies = totals.latencies.clone();
+        if totals.requests > 0 {
+            self.ages().for_each(|age| latencies.record(1, age));
+        }
+        let connecting = match counts.interrupted {
+            true => 0,
+            false => self.load.plan.connections.saturating_sub(counts.ended + counts.standing),
+        };
         // What was counted is known; what still stands is only left to end.
         self.running.finish(GRACE)?;
-        let unanswered = all.saturating_sub(counts.ended) as u64;
-        let unanswered_error =
-            || format!("no answer for {} within {limit:?} after the end", counted(unanswered));
+        let silent = || (counts.standing > 0).then(|| format!("no answer within {limit:?} after the end"));
+        let late = || (connecting > 0).then(|| "the connect took too long".to_owned());
         Ok(Finished {
             totals,
+            latencies,
+            unanswered,
+            interrupted: counts.interrupted,
             connected: counts.connected,
-            errors: counts.failed + unanswered,
+            errors: counts.failed + (counts.standing + connecting) as u64,
             wrong_bytes: counts.wrong_bytes,
-            first_error: counts.first_error.or_else(|| (unanswered > 0).then(unanswered_error)),
+            first_error: counts.first_error.or_else(silent).or_else(late),
         })
+    }
+
+    /// How long each request that has no answer has been under way.
+    fn ages(&self) -> impl Iterator<Item = Duration> {
+        let now = Instant::now();
+        self.bases.iter().flat_map(move |(_, base)| base.tally.ages(now))
     }
 }
 

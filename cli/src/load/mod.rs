@@ -6,7 +6,6 @@
 mod board;
 mod client;
 mod engine;
-mod pattern;
 mod report;
 mod tally;
 
@@ -37,20 +36,20 @@ const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
 /// Puts load on a server, and prints what came of it.
 pub(crate) fn run(load: &args::Load) -> Result<(), Failure> {
-    check_files(load.connections.get())?;
+    check_files(load.connections)?;
     let mut builder = Runtime::builder();
     if let Some(workers) = load.workers {
-        builder = builder.workers(workers.into());
+        builder = builder.workers(workers as usize);
     }
     let plan = Plan {
         target: resolve(&load.connect)?,
         mode: load.mode,
-        connections: load.connections.get(),
+        connections: load.connections as usize,
         sizes: vec![load.size],
     };
-    let engine = Engine::start(builder.build()?, plan)?;
+    let engine = Engine::start(builder.build().map_err(Failure::runtime)?, plan)?;
     let line = progress(load);
-    if engine.connect(CONNECT)? == 0 {
+    if engine.connect(CONNECT)? == 0 && !engine.is_interrupted() {
         let why = engine.finish(Duration::ZERO)?.first_error.unwrap_or_default();
         return Err(Failure::of(format_args!("cannot connect to {}", load.connect), why));
     }
@@ -69,22 +68,18 @@ pub(crate) fn run(load: &args::Load) -> Result<(), Failure> {
     line.finish_and_clear();
     let ended = engine.finish(LAST_ANSWERS)?;
     let report = Report { load, elapsed, measured: &measured, ended: &ended };
-    if load.json {
-        writeln!(io::stdout(), "{}", report.json())?;
-    } else {
-        write!(io::stdout(), "{report}")?;
-    }
+    let text = if load.json { report.json() + "\n" } else { report.to_string() };
+    io::stdout().write_all(text.as_bytes()).map_err(Failure::output)?;
     ended.result()
 }
 
-fn check_files(connections: usize) -> Result<(), Failure> {
+fn check_files(connections: u64) -> Result<(), Failure> {
     match limits::raise_open_files() {
-        Some(limit) if (connections as u64).saturating_add(OTHER_FILES) > limit => {
-            Err(Failure::Failed(format!(
-                "{connections} connections need {} open files and the limit is {limit}",
-                connections as u64 + OTHER_FILES
-            )))
-        }
+        Some(limit) if connections + OTHER_FILES > limit => Err(Failure::Failed(format!(
+            "{} need {} open files and the limit is {limit}",
+            units::counted(connections, "connection"),
+            connections + OTHER_FILES
+        ))),
         _ => Ok(()),
     }
 }

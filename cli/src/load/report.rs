@@ -26,8 +26,11 @@ impl Report<'_> {
 
     /// One flat object on one line. Rates are per second, latencies in microseconds.
     pub(super) fn json(&self) -> String {
-        let latencies = &self.measured.latencies;
-        let micros = |latency: Duration| format!("{:.1}", latency.as_nanos() as f64 / 1e3);
+        let latencies = &self.ended.latencies;
+        let micros = |latency: Option<Duration>| match latency {
+            Some(latency) => format!("{:.1}", latency.as_nanos() as f64 / 1e3),
+            None => "null".to_owned(),
+        };
         let fields = [
             ("mode", format!("\"{}\"", self.load.mode.name())),
             ("connections", self.load.connections.to_string()),
@@ -42,6 +45,8 @@ impl Report<'_> {
             ("p99_us", micros(latencies.percentile(99.0))),
             ("p999_us", micros(latencies.percentile(99.9))),
             ("max_us", micros(latencies.max())),
+            ("unanswered", self.ended.unanswered.count.to_string()),
+            ("oldest_unanswered_us", micros(self.ended.unanswered.oldest)),
             ("errors", self.ended.errors.to_string()),
             ("wrong_bytes", self.ended.wrong_bytes.to_string()),
         ];
@@ -53,15 +58,16 @@ impl Report<'_> {
 impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { load, measured, ended, .. } = self;
-        let latencies = &measured.latencies;
+        let latencies = &ended.latencies;
         writeln!(
             f,
-            "{} at {}: {} connections, {} bytes a request, {:.1} s",
+            "{} at {}: {}, {} a request, {:.1} s{}",
             load.mode.name(),
             load.connect,
-            units::count(ended.connected as u64),
-            units::count(load.size as u64),
-            self.elapsed.as_secs_f64()
+            units::counted(ended.connected as u64, "connection"),
+            units::counted(load.size as u64, "byte"),
+            self.elapsed.as_secs_f64(),
+            if ended.interrupted { ", interrupted" } else { "" }
         )?;
         writeln!(
             f,
@@ -79,12 +85,20 @@ impl fmt::Display for Report<'_> {
             units::latency(latencies.percentile(99.9)),
             units::latency(latencies.max())
         )?;
-        writeln!(f, "  errors      {}", units::count(ended.errors))?;
-        if load.mode == Mode::Echo && ended.wrong_bytes == 0 {
-            writeln!(f, "  checked     {} came back in place", units::bytes(ended.totals.received))?;
-        } else if load.mode == Mode::Echo {
-            writeln!(f, "  checked     {} wrong bytes", units::count(ended.wrong_bytes))?;
+        write!(f, "  unanswered  {}", units::count(ended.unanswered.count))?;
+        match ended.unanswered.oldest {
+            Some(oldest) => writeln!(f, " at the end, the oldest for {}", units::latency(oldest))?,
+            None => writeln!(f)?,
         }
-        Ok(())
+        writeln!(f, "  errors      {}", units::count(ended.errors))?;
+        let came = match load.mode {
+            Mode::Echo => "came back",
+            Mode::Source => "came",
+            Mode::Sink => return Ok(()),
+        };
+        match ended.wrong_bytes {
+            0 => writeln!(f, "  checked     {} {came} in place", units::bytes(ended.totals.received)),
+            wrong => writeln!(f, "  checked     {}", units::counted(wrong, "wrong byte")),
+        }
     }
 }

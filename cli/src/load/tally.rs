@@ -1,6 +1,6 @@
 //! What is counted.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bufferevent_sync::{CachePadded, Counter, Mutex};
 use hdrhistogram::Histogram;
@@ -12,16 +12,34 @@ pub(super) struct Tally {
     pub(super) sent: Counter,
     pub(super) received: Counter,
     latencies: Mutex<Latencies>,
+    /// What the times of `under_way` count from.
+    epoch: Instant,
+    /// For each connection: when the request that is under way began, in nanoseconds; 0 if there is none.
+    under_way: Box<[Counter]>,
 }
 
 impl Tally {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(connections: usize) -> Self {
         Self {
+            epoch: Instant::now(),
+            under_way: (0..connections).map(|_| Counter::new()).collect(),
             requests: CachePadded::new(Counter::new()),
             sent: Counter::new(),
             received: Counter::new(),
             latencies: Mutex::new(Latencies::new()),
         }
+    }
+
+    /// The request of a connection that is under way began then; `None`: there is none any more.
+    pub(super) fn under_way(&self, connection: usize, began: Option<Instant>) {
+        self.under_way[connection].set(began.map_or(0, |began| nanos(began - self.epoch).max(1)));
+    }
+
+    /// How long each request that has no answer at `now` has been under way.
+    pub(super) fn ages(&self, now: Instant) -> impl Iterator<Item = Duration> {
+        let now = nanos(now - self.epoch);
+        let began = self.under_way.iter().map(Counter::get).filter(|&began| began > 0);
+        began.map(move |began| Duration::from_nanos(now.saturating_sub(began)))
     }
 
     /// Counts `n` requests that took `together`, one after the other.
@@ -72,9 +90,9 @@ impl Latencies {
         Self { histogram: histogram.expect("the bounds are constants that fit") }
     }
 
-    fn record(&mut self, n: u64, together: Duration) {
-        let nanos = u64::try_from(together.as_nanos()).unwrap_or(u64::MAX);
-        self.histogram.saturating_record_n(nanos / n.max(1), n);
+    /// Takes up `n` requests that took `together`, one after the other.
+    pub(super) fn record(&mut self, n: u64, together: Duration) {
+        self.histogram.saturating_record_n(nanos(together) / n.max(1), n);
     }
 
     fn add(&mut self, other: &Self) {
@@ -90,19 +108,55 @@ impl Latencies {
         since
     }
 
-    /// What `percent` of the requests took at most; nothing if there were none.
-    pub(crate) fn percentile(&self, percent: f64) -> Duration {
-        Duration::from_nanos(self.histogram.value_at_quantile(percent / 100.0))
+    /// What `percent` of the requests took at most; `None` if there were none.
+    pub(crate) fn percentile(&self, percent: f64) -> Option<Duration> {
+        self.any(self.histogram.value_at_quantile(percent / 100.0))
     }
 
-    pub(crate) fn max(&self) -> Duration {
-        Duration::from_nanos(self.histogram.max())
+    pub(crate) fn max(&self) -> Option<Duration> {
+        self.any(self.histogram.max())
     }
+
+    fn any(&self, nanos: u64) -> Option<Duration> {
+        (!self.histogram.is_empty()).then_some(Duration::from_nanos(nanos))
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// A microsecond: below it there is no finer step.
 const SHORTEST: u64 = 1_000;
-/// A minute.
-const LONGEST: u64 = 60_000_000_000;
+/// More than a day, the longest measurement.
+const LONGEST: u64 = 90_000_000_000_000;
 /// Significant digits.
 const DIGITS: u8 = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_under_way_have_an_age_until_they_are_done() {
+        let tally = Tally::new(3);
+        let began = tally.epoch + Duration::from_millis(5);
+        let now = tally.epoch + Duration::from_millis(12);
+        tally.under_way(0, Some(began));
+        tally.under_way(2, Some(tally.epoch));
+        assert_eq!(tally.ages(now).collect::<Vec<_>>(), [Duration::from_millis(7), now - tally.epoch - TICK]);
+        tally.under_way(2, None);
+        assert_eq!(tally.ages(now).collect::<Vec<_>>(), [Duration::from_millis(7)]);
+    }
+
+    /// What begins with the epoch is told from nothing by this.
+    const TICK: Duration = Duration::from_nanos(1);
+
+    #[test]
+    fn there_is_no_latency_without_a_request() {
+        let mut latencies = Latencies::new();
+        assert_eq!((latencies.percentile(50.0), latencies.max()), (None, None));
+        latencies.record(1, Duration::from_secs(86_400));
+        assert!(latencies.max() >= Some(Duration::from_secs(86_400)));
+    }
+}

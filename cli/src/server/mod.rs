@@ -7,7 +7,9 @@ mod source;
 
 use std::io::{self, Write as _};
 
-use bufferevent::{Accepted, Bufferevent, Movable, Place, Runtime, runtime::BoxError};
+use bufferevent::{
+    Accepted, Base, Bufferevent, Listener, ListenerHandle, Movable, Place, Runtime, runtime::BoxError,
+};
 use rustix::net::sockopt::set_tcp_nodelay;
 
 pub(crate) use self::{
@@ -16,7 +18,7 @@ pub(crate) use self::{
     sink::Sink,
     source::Source,
 };
-use crate::{args::Serve, failure::Failure, limits, signals};
+use crate::{args::Serve, failure::Failure, limits, running::Running, signals, warnings::Warnings};
 
 /// Serves connections, each with a service that `make` gives, until a signal comes.
 pub(crate) fn run<S: Service>(
@@ -26,25 +28,46 @@ pub(crate) fn run<S: Service>(
     limits::raise_open_files();
     let runtime = runtime(serve)?;
     let how = How::from(serve);
-    let listener = runtime
-        .listen(serve.listen.as_str(), move |connection, base| start(make(), how, connection, base))
-        .map_err(|error| Failure::of(format_args!("cannot listen on {}", serve.listen), error))?;
-    signals::end_gracefully(&runtime, serve.grace)?;
+    let listener =
+        listen(&runtime, &serve.listen, move |connection, base| start(make(), how, connection, base))
+            .map_err(|why| Failure::of(format_args!("cannot listen on {}", serve.listen), why))?;
+    let (ending, grace) = (runtime.clone(), serve.grace);
+    signals::end_gracefully(&runtime, move || {
+        if ending.shutdown(grace).is_err() {
+            ending.stop();
+        }
+    })?;
+    let running = Running::start(runtime, "bev")?;
     if let Some(address) = listener.local_addr() {
-        writeln!(io::stdout(), "listening on {address}")?;
+        writeln!(io::stdout(), "listening on {address}").map_err(Failure::output)?;
     }
-    Ok(runtime.run()?)
+    running.wait()
+}
+
+/// Listens on `address`, and warns of what cannot be accepted.
+fn listen(
+    runtime: &Runtime,
+    address: &str,
+    on_accept: impl Fn(Accepted, &mut Base) -> Result<(), BoxError> + Send + Sync + 'static,
+) -> bufferevent::runtime::Result<ListenerHandle> {
+    let warnings = Warnings::default();
+    runtime.listen_with(Listener::bind(address)?, on_accept, move |why, base| {
+        // One that comes while the server ends is turned away on purpose.
+        if !base.is_draining() {
+            warnings.tell("cannot accept", why);
+        }
+    })
 }
 
 fn runtime(serve: &Serve) -> Result<Runtime, Failure> {
     let mut builder = Runtime::builder().pinned(serve.pinned);
     if let Some(workers) = serve.workers {
-        builder = builder.workers(workers.into());
+        builder = builder.workers(workers as usize);
     }
     if let Some(bases) = serve.bases {
-        builder = builder.bases(bases.into());
+        builder = builder.bases(bases as usize);
     }
-    Ok(builder.build()?)
+    builder.build().map_err(Failure::runtime)
 }
 
 /// How the callbacks of a connection are locked and called.

@@ -4,12 +4,10 @@ use bufferevent::Bufferevent;
 use bytes::Bytes;
 
 use super::{Service, sink::discard};
-
-/// Bytes of the block that is sent again and again: what one write may take.
-const BLOCK: usize = 64 * 1024;
+use crate::pattern::{PERIOD, Pattern};
 
 /// Bytes of output kept ready: below the high mark, so that nothing is told of it.
-const FILLED: usize = 2 * BLOCK;
+const FILLED: usize = 2 * PERIOD;
 
 /// Keeps the output filled with references to one block that all connections share.
 #[derive(Debug, Clone)]
@@ -19,7 +17,7 @@ pub(crate) struct Source {
 
 impl Source {
     pub(crate) fn new() -> Self {
-        Self { block: (0..BLOCK).map(|i| i as u8).collect() }
+        Self { block: Pattern::new().period().clone() }
     }
 }
 
@@ -36,6 +34,7 @@ impl Service for Source {
     fn room(&mut self, connection: &mut Bufferevent) {
         let output = connection.output();
         while output.len() < FILLED {
+            // A block is added whole or not at all, so each begins where the pattern does.
             if output.add_bytes(self.block.clone()).is_err() {
                 return;
             }

@@ -1,8 +1,8 @@
 //! What the program says to arguments, good and bad.
 
-use std::net::TcpListener;
+use std::{net::TcpListener, process::Stdio};
 
-use crate::support::{run, shell};
+use crate::support::{Process, bev, rest, run, shell, unheard};
 
 fn is_one_line_error(stderr: &str) -> bool {
     stderr.starts_with("error: ") && stderr.ends_with('\n') && stderr.lines().count() == 1
@@ -38,6 +38,7 @@ fn bad_arguments_are_told_on_one_line_with_exit_code_2() {
         &["load", "--connect", "127.0.0.1", "--mode", "echo"],
         &["load", "--connect", "127.0.0.1:1", "--mode", "shout"],
         &["load", "--connect", "127.0.0.1:1", "--mode", "echo", "--connections", "0"],
+        &["load", "--connect", "127.0.0.1:1", "--mode", "echo", "--connections", "-1"],
         &["load", "--connect", "127.0.0.1:1", "--mode", "echo", "--size", "0"],
         &["load", "--connect", "127.0.0.1:1", "--mode", "echo", "--size", "2GiB"],
         &["load", "--connect", "127.0.0.1:1", "--mode", "echo", "--size", "64XB"],
@@ -53,6 +54,30 @@ fn bad_arguments_are_told_on_one_line_with_exit_code_2() {
         assert_eq!(code, Some(2), "{args:?}: {stderr}");
         assert_eq!(stdout, "", "{args:?}");
         assert!(is_one_line_error(&stderr), "{args:?}: {stderr}");
+    }
+}
+
+/// Everything that is a number, with what is said of a bad one.
+#[test]
+fn a_bad_number_is_told_with_its_argument_and_what_is_allowed() {
+    let serve = &["echo", "--listen", "127.0.0.1:0"][..];
+    let load = &["load", "--connect", "127.0.0.1:1", "--mode", "echo"][..];
+    let cases: &[(&[&str], &str, &[&str], &str)] = &[
+        (serve, "--workers", &["0", "1025", "-1", "many", "1.5"], "a whole number from 1 to 1024"),
+        (serve, "--bases", &["0", "1025", "-1", "many"], "a whole number from 1 to 1024"),
+        (serve, "--grace", &["5", "-1s", "s"], "such as 500ms"),
+        (load, "--workers", &["0", "1025"], "a whole number from 1 to 1024"),
+        (load, "--connections", &["0", "-1", "1000001", "many"], "a whole number from 1 to 1000000"),
+        (load, "--size", &["0", "-1", "2GiB", "many"], "1 byte to 1 GiB"),
+        (load, "--duration", &["5", "0s", "-1", "soon"], "such as 500ms"),
+        (&["demo"], "--seconds", &["0", "-1", "1.5", "3601"], "a whole number from 1 to 3600"),
+    ];
+    for (command, argument, values, allowed) in cases {
+        for value in *values {
+            let (code, _, stderr) = run(&[*command, &[*argument, *value]].concat());
+            assert_eq!(code, Some(2), "{argument} {value}");
+            assert!(stderr.contains(argument) && stderr.contains(allowed), "{argument} {value}: {stderr}");
+        }
     }
 }
 
@@ -96,4 +121,33 @@ fn too_few_open_files_are_told_before_the_load_begins() {
     let (code, stdout, stderr) = shell(script);
     assert_eq!((code, stdout.as_str()), (Some(1), ""), "{stderr}");
     assert!(is_one_line_error(&stderr) && stderr.contains("100"), "{stderr}");
+}
+
+#[test]
+fn a_runtime_that_cannot_start_is_told_as_that() {
+    for command in ["echo --listen 127.0.0.1:0", "demo"] {
+        let (code, stdout, stderr) = shell(&format!("ulimit -n 4 && exec \"$BEV\" {command}"));
+        assert_eq!((code, stdout.as_str()), (Some(1), ""), "{command}: {stderr}");
+        assert!(is_one_line_error(&stderr), "{command}: {stderr}");
+        assert!(
+            stderr.starts_with("error: cannot start the runtime: Too many open files"),
+            "{command}: {stderr}"
+        );
+    }
+}
+
+#[test]
+fn threads_that_cannot_start_are_told_before_anybody_is_invited() {
+    // Room for the program and for the stacks of some of the threads.
+    let script = "ulimit -v 600000 && exec \"$BEV\" echo --listen 127.0.0.1:0 --workers 1024 --bases 1";
+    let (code, stdout, stderr) = shell(script);
+    assert_eq!((code, stdout.as_str()), (Some(1), ""), "{stderr}");
+    assert!(is_one_line_error(&stderr) && stderr.starts_with("error: cannot start thread "), "{stderr}");
+}
+
+#[test]
+fn help_that_nobody_hears_ends_quietly() {
+    let mut help = Process::start(bev(&["--help"]).stdout(unheard()).stderr(Stdio::piped()));
+    assert_eq!(rest(help.stderr()), "");
+    assert_eq!(help.wait().code(), Some(128 + 13));
 }

@@ -1,6 +1,10 @@
 //! The demo, from its first line to its last.
 
-use crate::support::{run, shell};
+use std::{io::BufRead as _, process::Stdio, thread::available_parallelism};
+
+use rustix::process::Signal;
+
+use crate::support::{Process, bev, rest, run, shell};
 
 fn assert_good((code, stdout, stderr): (Option<i32>, String, String)) -> String {
     assert_eq!((code, stderr.as_str()), (Some(0), ""), "{stdout}");
@@ -16,6 +20,23 @@ fn a_second_of_it_succeeds() {
     for word in ["requests", "MB/s", "p50", "p99", "bytes", "steals", "busy"] {
         assert!(stdout.contains(word), "{word}: {stdout}");
     }
+    assert_connections_add_up(&stdout);
+}
+
+/// The table has each connection that stands once.
+fn assert_connections_add_up(stdout: &str) {
+    let (_, table) = stdout.split_once("   base  connections").unwrap();
+    let row = |line: &str| {
+        let mut words = line.split_whitespace().map(str::to_owned);
+        let name = words.next()?;
+        Some((name, words.next()?.replace(',', "").parse::<usize>().ok()?))
+    };
+    let rows: Vec<(String, usize)> = table.lines().skip(1).map_while(row).collect();
+    let (all, bases) = rows.split_last().unwrap();
+    assert_eq!(all.0, "all", "{stdout}");
+    assert_eq!(bases.iter().map(|(_, connections)| connections).sum::<usize>(), all.1, "{stdout}");
+    let stand = stdout.lines().find(|line| line.contains("connections stand after")).unwrap();
+    assert_eq!(row(&format!("- {stand}")).unwrap().1, all.1, "{stdout}");
 }
 
 #[test]
@@ -23,4 +44,41 @@ fn it_makes_do_with_the_open_files_it_may_have() {
     let stdout = assert_good(shell("ulimit -n 400 && exec \"$BEV\" demo --seconds 1"));
     let told: Vec<&str> = stdout.lines().filter(|line| line.contains("open files")).collect();
     assert!(matches!(told[..], [line] if line.contains("2,000")), "{stdout}");
+}
+
+#[test]
+fn one_connection_is_told_in_the_singular() {
+    let cores = available_parallelism().unwrap().get();
+    // As the demo reckons: 64, 4 for each core and base, and 2 for a connection.
+    let files = 64 + 4 * (cores + cores.max(4)) + 2;
+    let stdout = assert_good(shell(&format!("ulimit -n {files} && exec \"$BEV\" demo --seconds 1")));
+    for words in
+        [", 1 connection,", "1 connection, not 2,000", "1 connection stands", "with 1 request under way"]
+    {
+        assert!(stdout.contains(words), "{words}: {stdout}");
+    }
+    assert!(!stdout.contains("half") && !stdout.contains("1 connections"), "{stdout}");
+}
+
+#[test]
+fn a_signal_ends_it_early_with_its_summary() {
+    let mut demo = Process::start(bev(&["demo", "--seconds", "3600"]).stdout(Stdio::piped()));
+    let mut stdout = demo.stdout();
+    let mut line = String::new();
+    while !line.contains(" stand after ") {
+        line.clear();
+        assert_ne!(stdout.read_line(&mut line).unwrap(), 0);
+    }
+    demo.signal(Signal::INT);
+    let last = rest(stdout);
+    assert!(last.ends_with("every byte came back in place\n"), "{last}");
+    assert_eq!(demo.wait().code(), Some(0));
+}
+
+#[test]
+fn it_ends_quietly_with_its_reader() {
+    let script = "{ \"$BEV\" demo --seconds 3600; echo $? >&2; } | head -n 1";
+    let (code, stdout, stderr) = shell(script);
+    assert_eq!((code, stderr.as_str()), (Some(0), "141\n"));
+    assert_eq!(stdout.lines().count(), 1, "{stdout}");
 }

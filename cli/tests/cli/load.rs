@@ -3,10 +3,13 @@
 use std::{
     io::{Read as _, Write as _},
     net::TcpListener,
+    process::Stdio,
     thread,
 };
 
-use crate::support::{Server, run};
+use rustix::process::Signal;
+
+use crate::support::{Process, Server, bev, rest, run, unheard};
 
 /// A field of a flat JSON object on one line.
 fn field<'a>(json: &'a str, name: &str) -> &'a str {
@@ -33,6 +36,9 @@ fn assert_sane(json: &str, mode: &str, connections: usize) {
     assert!(bytes >= requests * number(json, "size"), "{json}");
     let rate = number(json, "requests_per_second") * seconds / requests;
     assert!((0.98..1.02).contains(&rate), "{json}");
+    let (unanswered, oldest) = (number(json, "unanswered"), field(json, "oldest_unanswered_us"));
+    assert!(unanswered <= connections as f64, "{json}");
+    assert_eq!(unanswered == 0.0, oldest == "null", "{json}");
     let latencies = ["p50_us", "p99_us", "p999_us", "max_us"].map(|name| number(json, name));
     assert!(latencies[0] > 0.0 && latencies.is_sorted(), "{json}");
 }
@@ -84,7 +90,7 @@ fn the_report_for_people_tells_the_same() {
     let (code, stdout, stderr) =
         run(&["load", "--connect", &address, "--mode", "echo", "--duration", "300ms"]);
     assert_eq!((code, stderr.as_str()), (Some(0), ""));
-    for word in ["requests", "p50", "p99", "p99.9", "errors      0", "came back in place"] {
+    for word in ["requests", "p50", "p99", "p99.9", "unanswered  ", "errors      0", "came back in place"] {
         assert!(stdout.contains(word), "{stdout}");
     }
     server.end();
@@ -133,6 +139,8 @@ fn a_connection_that_the_server_closes_fails() {
         let (code, stdout, stderr) = load_one(address);
         assert_eq!((code, number(&stdout, "errors")), (Some(1), 1.0), "{stdout} {stderr}");
         assert_eq!(number(&stdout, "requests"), 0.0, "{stdout}");
+        // It failed: it is told there, and not as unanswered.
+        assert_eq!(number(&stdout, "unanswered"), 0.0, "{stdout}");
     });
 }
 
@@ -142,6 +150,123 @@ fn a_request_without_an_answer_fails() {
     let (code, stdout, stderr) = load_one(&server.address.to_string());
     assert_eq!((code, number(&stdout, "errors")), (Some(1), 1.0), "{stdout}");
     assert!(stderr.contains("no answer"), "{stderr}");
+    assert_eq!((number(&stdout, "requests"), number(&stdout, "unanswered")), (0.0, 1.0), "{stdout}");
+    assert!(number(&stdout, "oldest_unanswered_us") > 0.0, "{stdout}");
+    for latency in ["p50_us", "p99_us", "p999_us", "max_us"] {
+        assert_eq!(field(&stdout, latency), "null", "{stdout}");
+    }
+    server.end();
+}
+
+#[test]
+fn a_stall_shows_in_the_latencies() {
+    let serve = |mut stream: std::net::TcpStream| {
+        let mut request = [0; 64];
+        stream.read_exact(&mut request).unwrap();
+        stream.write_all(&request).unwrap();
+        // The second one is never answered.
+        let _ = stream.read_to_end(&mut Vec::new());
+    };
+    with_peer(serve, |address| {
+        let (code, stdout, _) = load_one(address);
+        assert_eq!(code, Some(1), "{stdout}");
+        assert_eq!((number(&stdout, "requests"), number(&stdout, "unanswered")), (1.0, 1.0), "{stdout}");
+        // It was as old when the measurement ended, and older when it was given up.
+        assert!(number(&stdout, "max_us") >= number(&stdout, "oldest_unanswered_us"), "{stdout}");
+    });
+}
+
+#[test]
+fn without_an_answer_there_are_no_latencies_to_read() {
+    let server = Server::start("sink", &[]);
+    let address = server.address.to_string();
+    let load = ["load", "--connect", &address, "--mode", "echo", "--connections", "1", "--duration", "100ms"];
+    let (_, stdout, _) = run(&load);
+    for word in ["1 connection, 64 bytes", "p50 -   p99 -   p99.9 -   max -", "unanswered  1 at the end"] {
+        assert!(stdout.contains(word), "{word}: {stdout}");
+    }
+    server.end();
+}
+
+#[test]
+fn a_wrong_byte_of_a_source_is_found() {
+    let serve = |mut stream: std::net::TcpStream| {
+        let real = Server::start("source", &[]);
+        let mut came = [0; 100_000];
+        real.connect().read_exact(&mut came).unwrap();
+        real.end();
+        came[99_999] ^= 1;
+        // What the client does not read any more is lost.
+        let _ = stream.write_all(&came);
+        let _ = stream.read_to_end(&mut Vec::new());
+    };
+    with_peer(serve, |address| {
+        let load = ["load", "--connect", address, "--mode", "source", "--connections", "1"];
+        let (code, stdout, stderr) =
+            run(&[&load[..], &["--size", "100", "--duration", "1h", "--json"]].concat());
+        assert_eq!(code, Some(1), "{stdout}");
+        assert_eq!(number(&stdout, "wrong_bytes"), 1.0, "{stdout}");
+        assert_eq!(stderr, "error: 1 connection failed: wrong bytes came\n");
+    });
+}
+
+#[test]
+fn a_source_does_not_pass_for_an_echo() {
+    let server = Server::start("source", &[]);
+    let address = server.address.to_string();
+    let (code, stdout, stderr) =
+        run(&["load", "--connect", &address, "--mode", "echo", "--connections", "3", "--duration", "1h"]);
+    assert_eq!(code, Some(1), "{stdout}");
+    assert_eq!(stderr, "error: 3 connections failed: wrong bytes came\n");
+    assert!(stdout.contains(" wrong bytes\n"), "{stdout}");
+    server.end();
+}
+
+/// A load that would take an hour.
+fn long_load(address: &str) -> Process {
+    let load =
+        ["load", "--connect", address, "--mode", "echo", "--connections", "1", "--duration", "1h", "--json"];
+    Process::start(bev(&load).stdout(Stdio::piped()).stderr(Stdio::piped()))
+}
+
+#[test]
+fn a_signal_ends_the_load_early_with_its_report() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut load = long_load(&listener.local_addr().unwrap().to_string());
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut request = [0; 64];
+        stream.read_exact(&mut request).unwrap();
+        load.signal(signal);
+        // The request under way is answered yet, and so is what comes before the signal is seen.
+        while stream.write_all(&request).is_ok() && stream.read_exact(&mut request).is_ok() {}
+        drop(stream);
+        let (stdout, stderr) = (rest(load.stdout()), rest(load.stderr()));
+        assert_eq!((load.wait().code(), stderr.as_str()), (Some(0), ""), "{stdout}");
+        assert_eq!(number(&stdout, "errors"), 0.0, "{stdout}");
+    }
+}
+
+#[test]
+fn a_second_signal_ends_the_load_at_once() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut load = long_load(&listener.local_addr().unwrap().to_string());
+    let (mut stream, _) = listener.accept().unwrap();
+    stream.read_exact(&mut [0; 64]).unwrap();
+    load.signal(Signal::TERM);
+    load.signal(Signal::INT);
+    let code = load.wait().code();
+    assert!(code == Some(128 + 2) || code == Some(128 + 15), "{code:?}");
+}
+
+#[test]
+fn a_load_that_nobody_hears_ends_quietly() {
+    let server = Server::start("echo", &[]);
+    let address = server.address.to_string();
+    let mut command = bev(&["load", "--connect", &address, "--mode", "echo", "--duration", "100ms"]);
+    let mut load = Process::start(command.stdout(unheard()).stderr(Stdio::piped()));
+    assert_eq!(rest(load.stderr()), "");
+    assert_eq!(load.wait().code(), Some(128 + 13));
     server.end();
 }
 

@@ -1,17 +1,21 @@
 //! The servers, as peers and operators see them.
 
 use std::{
-    io::{ErrorKind, Read as _, Write as _},
+    io::{BufRead as _, ErrorKind, Read as _, Write as _},
     net::{Shutdown, TcpStream},
+    process::Stdio,
     thread,
     time::{Duration, Instant},
 };
 
-use crate::support::{LIMIT, Server};
+use crate::support::{LIMIT, Process, Server, bev, rest, unheard};
 use rustix::process::Signal;
 
-/// What the source repeats.
-const BLOCK: usize = 64 * 1024;
+/// Bytes after which the source repeats itself.
+const PERIOD: usize = 65_521;
+
+/// What the source begins with.
+const BEGINNING: [u8; 8] = [0xae, 0xb9, 0x91, 0x0c, 0xe0, 0xce, 0x44, 0x2e];
 
 fn pattern(len: usize) -> Vec<u8> {
     (0..len).map(|i| (i % 251) as u8).collect()
@@ -42,7 +46,8 @@ fn talk_to_sink(mut stream: TcpStream, len: usize) {
 fn talk_to_source(stream: &mut TcpStream, len: usize) {
     let mut came = vec![0; len];
     stream.read_exact(&mut came).unwrap();
-    assert!(came.iter().enumerate().all(|(i, &byte)| byte == i as u8));
+    assert_eq!(came[..8], BEGINNING);
+    assert!((PERIOD..len).all(|i| came[i] == came[i - PERIOD]));
 }
 
 fn talk(kind: &str, server: &Server) {
@@ -150,8 +155,8 @@ fn a_signal_drains_what_is_in_flight() {
         server.signal(Signal::TERM);
         let mut rest = Vec::new();
         stream.read_to_end(&mut rest).unwrap();
-        // The output is filled by whole blocks, so one that was cut off would show.
-        assert_eq!((1_000 + rest.len()) % BLOCK, 0);
+        // The output is filled by whole periods, so one that was cut off would show.
+        assert_eq!((1_000 + rest.len()) % PERIOD, 0);
         drop(stream);
         assert_eq!(server.wait(), Some(0));
     }
@@ -170,9 +175,10 @@ fn a_signal_waits_for_a_peer_that_does_not_read_no_longer_than_the_grace() {
 
 #[test]
 fn a_second_signal_ends_it_at_once() {
-    let server = Server::start("source", &["--grace", "1h"]);
+    let server = Server::start("echo", &["--grace", "1h"]);
     let mut stream = server.connect();
-    talk_to_source(&mut stream, 1_000);
+    // So it owes more than the kernel holds, and cannot end by itself.
+    assert!(write_until_stuck(&mut stream, &pattern(64 << 20)) < 64 << 20);
     let began = Instant::now();
     // Two different ones: equal ones that come together are one.
     server.signal(Signal::TERM);
@@ -180,4 +186,28 @@ fn a_second_signal_ends_it_at_once() {
     let code = server.wait();
     assert!(code == Some(128 + 2) || code == Some(128 + 15), "{code:?}");
     assert!(began.elapsed() < Duration::from_secs(20), "a drain alone would wait for 30 s");
+}
+
+#[test]
+fn a_shortage_of_descriptors_is_told_on_stderr() {
+    let mut server = Server::start_with_files(32, "--workers 1");
+    let mut stderr = server.process.stderr();
+    // More than it may have; those that are too many wait in the kernel's queue, or are turned away.
+    let peers: Vec<TcpStream> = (0..40).map(|_| server.connect()).collect();
+    let mut line = String::new();
+    stderr.read_line(&mut line).unwrap();
+    assert!(line.starts_with("warning: cannot accept: Too many open files"), "{line}");
+    drop(peers);
+    // It goes on: what is accepted again is served.
+    talk_to_echo(server.connect(), 1_000);
+    server.end();
+    assert!(rest(stderr).lines().all(|line| line.starts_with("warning: cannot accept: ")));
+}
+
+#[test]
+fn a_server_that_nobody_hears_ends_quietly() {
+    let mut command = bev(&["echo", "--listen", "127.0.0.1:0"]);
+    let mut server = Process::start(command.stdout(unheard()).stderr(Stdio::piped()));
+    assert_eq!(rest(server.stderr()), "");
+    assert_eq!(server.wait().code(), Some(128 + 13));
 }

@@ -1,9 +1,10 @@
 //! Running the program: started, watched, and ended whatever happens.
 
 use std::{
-    io::{BufRead as _, BufReader, Read as _},
+    io::{BufRead as _, BufReader, Read},
     net::{SocketAddr, TcpStream},
-    process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio},
+    os::{fd::OwnedFd, unix::net::UnixStream},
+    process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Output, Stdio},
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -50,6 +51,16 @@ impl Process {
 
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(self.pid, signal).unwrap();
+    }
+
+    /// What the process writes to stdout, where that is a pipe.
+    pub(crate) fn stdout(&mut self) -> BufReader<ChildStdout> {
+        BufReader::new(self.child.stdout.take().unwrap())
+    }
+
+    /// What the process writes to stderr, where that is a pipe.
+    pub(crate) fn stderr(&mut self) -> BufReader<ChildStderr> {
+        BufReader::new(self.child.stderr.take().unwrap())
     }
 
     pub(crate) fn wait(&mut self) -> ExitStatus {
@@ -101,6 +112,19 @@ pub(crate) fn shell(script: &str) -> (Option<i32>, String, String) {
     texts(output(command.args(["-c", script]).env("BEV", env!("CARGO_BIN_EXE_bev"))))
 }
 
+/// An output that nobody reads.
+pub(crate) fn unheard() -> Stdio {
+    let (ours, _) = UnixStream::pair().unwrap();
+    OwnedFd::from(ours).into()
+}
+
+/// What `read` has left, as text.
+pub(crate) fn rest(mut read: impl Read) -> String {
+    let mut text = String::new();
+    read.read_to_string(&mut text).unwrap();
+    text
+}
+
 fn texts(output: Output) -> (Option<i32>, String, String) {
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (output.status.code(), text(output.stdout), text(output.stderr))
@@ -108,7 +132,7 @@ fn texts(output: Output) -> (Option<i32>, String, String) {
 
 /// A server on a free port.
 pub(crate) struct Server {
-    process: Process,
+    pub(crate) process: Process,
     pub(crate) address: SocketAddr,
     _stdout: BufReader<ChildStdout>,
 }
@@ -116,13 +140,24 @@ pub(crate) struct Server {
 impl Server {
     /// Starts `bev KIND --listen 127.0.0.1:0 ARGS`, and waits for its first line.
     pub(crate) fn start(kind: &str, args: &[&str]) -> Self {
-        let mut command = bev(&[kind, "--listen", "127.0.0.1:0"]);
-        let mut process = Process::start(command.args(args).stdout(Stdio::piped()));
-        let mut stdout = BufReader::new(process.child.stdout.take().unwrap());
+        Self::watch(bev(&[kind, "--listen", "127.0.0.1:0"]).args(args))
+    }
+
+    /// Starts an echo server that may have `files` open, with a stderr to read.
+    pub(crate) fn start_with_files(files: u32, args: &str) -> Self {
+        let script = format!("ulimit -n {files} && exec \"$BEV\" echo --listen 127.0.0.1:0 {args}");
+        let mut command = Command::new("sh");
+        command.args(["-c", &script]).env("BEV", env!("CARGO_BIN_EXE_bev"));
+        Self::watch(command.stderr(Stdio::piped()))
+    }
+
+    fn watch(command: &mut Command) -> Self {
+        let mut process = Process::start(command.stdout(Stdio::piped()));
+        let mut stdout = process.stdout();
         let mut first = String::new();
         stdout.read_line(&mut first).unwrap();
         let address = first.strip_prefix("listening on ").map(str::trim_end);
-        let address = address.unwrap_or_else(|| panic!("the first line of {kind} {args:?} is {first:?}"));
+        let address = address.unwrap_or_else(|| panic!("the first line of {command:?} is {first:?}"));
         Self { process, address: address.parse().unwrap(), _stdout: stdout }
     }
 

@@ -1,23 +1,26 @@
-//! What is sent: a stream in which every position tells its byte.
+//! What is sent by the load and by the source: a stream in which every position tells its byte.
 
 use bufferevent::Evbuffer;
 use bytes::Bytes;
 
 /// Bytes after which the pattern repeats: a prime, so that no buffer size, block size or page size divides it, and a
 /// piece that is lost, doubled or displaced does not fit where it arrives.
-const PERIOD: usize = 65_521;
+pub(crate) const PERIOD: usize = 65_521;
+
+/// The stream that a source sends to all. An echo gets others, or a source would pass for one.
+pub(crate) const SOURCE: usize = 0;
 
 /// Pieces up to this length are copied, longer ones referred to.
 const COPY: usize = 1_024;
 
 /// The bytes of one period; cheap to clone.
 #[derive(Debug, Clone)]
-pub(super) struct Pattern {
+pub(crate) struct Pattern {
     period: Bytes,
 }
 
 impl Pattern {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut state = 0x9e37_79b9_7f4a_7c15_u64;
         let next = |_| {
             // xorshift64: any fixed sequence without a short period does.
@@ -29,22 +32,27 @@ impl Pattern {
         Self { period: (0..PERIOD).map(next).collect() }
     }
 
-    /// The stream of connection `number`, at its beginning. Streams of different connections begin at different places.
-    pub(super) fn stream(&self, number: usize) -> Cursor {
+    /// One period of [`SOURCE`].
+    pub(crate) fn period(&self) -> &Bytes {
+        &self.period
+    }
+
+    /// Stream `number`, at its beginning. Different streams begin at different places.
+    pub(crate) fn stream(&self, number: usize) -> Cursor {
         Cursor { period: self.period.clone(), at: number.wrapping_mul(7_919) % PERIOD }
     }
 }
 
 /// A position in a stream.
 #[derive(Debug, Clone)]
-pub(super) struct Cursor {
+pub(crate) struct Cursor {
     period: Bytes,
     at: usize,
 }
 
 impl Cursor {
     /// Appends the next `n` bytes of the stream to `buffer`; false if it refused some.
-    pub(super) fn fill(&mut self, buffer: &mut Evbuffer, n: usize) -> bool {
+    pub(crate) fn fill(&mut self, buffer: &mut Evbuffer, n: usize) -> bool {
         let mut left = n;
         while left > 0 {
             let piece = left.min(PERIOD - self.at);
@@ -64,7 +72,7 @@ impl Cursor {
     }
 
     /// Compares `bytes` with the stream and moves on behind them; answers how many differ.
-    pub(super) fn check(&mut self, mut bytes: &[u8]) -> usize {
+    pub(crate) fn check(&mut self, mut bytes: &[u8]) -> usize {
         let mut wrong = 0;
         while !bytes.is_empty() {
             let (piece, rest) = bytes.split_at(bytes.len().min(PERIOD - self.at));
