@@ -151,6 +151,9 @@ impl<K, H> Builder<K, H> {
     }
 
     /// Tells a last [`Event::Closed`](crate::Event::Closed) when the bufferevent has ended. Default: not.
+    ///
+    /// No callback comes when the base ends first, by [`Runtime::stop`](crate::Runtime::stop) or because the grace of a
+    /// shutdown is over: what is left then goes to [`Handle::close_and_wait`].
     pub fn report_close(mut self) -> Self {
         self.bufferevent.told.report_close = true;
         self

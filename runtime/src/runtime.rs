@@ -104,7 +104,7 @@ impl Runtime {
     }
 
     /// Stops all workers after the callback each is in. The last worker to end drops the bases with all that lives there;
-    /// if none ever ran, the last handle of the runtime does.
+    /// if none ever ran, the last handle of the runtime does. No callback tells of that: see [`Runtime::shutdown`].
     pub fn stop(&self) {
         self.inner.pool.stop();
     }
