@@ -203,7 +203,7 @@ impl Engine {
         for (handle, base) in &self.bases {
             let base = Arc::clone(base);
             let posted = handle.post(move |place| (0..at_once).for_each(|_| base.start_next(place)));
-            posted.map_err(Failure::runtime)?;
+            posted.map_err(|why| Failure::of("cannot reach a base of the load", why))?;
         }
         let all = self.load.plan.connections;
         self.load.board.wait(limit, |counts| counts.interrupted || counts.standing + counts.ended >= all);
@@ -227,12 +227,13 @@ impl Engine {
                     }
                 }
             });
-            posted.map_err(Failure::runtime)?;
+            posted.map_err(|why| Failure::of("cannot reach a base of the load", why))?;
         }
         Ok(())
     }
 
-    /// Waits for `duration`, or until no connection is left or a signal comes, and calls `look` now and then; answers how long it was.
+    /// Waits for `duration`, or until no connection is left or a signal comes, and calls `look` now and then; answers how
+    /// long it was.
     pub(crate) fn wait(&self, duration: Duration, mut look: impl FnMut(Duration)) -> Duration {
         let began = Instant::now();
         let all = self.load.plan.connections;
@@ -261,6 +262,7 @@ impl Engine {
     /// Lets each connection end its request and closes it, then ends the runtime. A request that is not answered within
     /// `limit` has failed.
     pub(crate) fn finish(self, limit: Duration) -> Result<Finished, Failure> {
+        let interrupted = self.is_interrupted();
         let unanswered = self.ages().fold(Unanswered::default(), Unanswered::with);
         // ORDER: Relaxed; see `is_stopping`.
         self.load.stopping.store(true, Ordering::Relaxed);
@@ -271,7 +273,7 @@ impl Engine {
         if totals.requests > 0 {
             self.ages().for_each(|age| latencies.record(1, age));
         }
-        let connecting = match counts.interrupted {
+        let connecting = match interrupted {
             true => 0,
             false => self.load.plan.connections.saturating_sub(counts.ended + counts.standing),
         };
@@ -283,7 +285,7 @@ impl Engine {
             totals,
             latencies,
             unanswered,
-            interrupted: counts.interrupted,
+            interrupted,
             connected: counts.connected,
             errors: counts.failed + (counts.standing + connecting) as u64,
             wrong_bytes: counts.wrong_bytes,
