@@ -1,6 +1,8 @@
-//! A runtime on threads of its own, beside the thread that waits for it.
+//! A runtime that runs: on threads of its own, beside the thread that waits for it, or with the help of that one.
 
 use std::{
+    io,
+    panic::{self, AssertUnwindSafe},
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -36,18 +38,28 @@ struct Left {
 impl Running {
     /// Runs each worker of `runtime` on a thread of its own, `NAME-NUMBER`; all of them run when this returns.
     pub(crate) fn start(runtime: Runtime, name: &str) -> Result<Self, Failure> {
+        let (running, first) = Self::start_others(runtime, name)?;
+        first.spawn(format!("{name}-0")).map_err(|why| Failure::of("cannot start a thread", why))?;
+        Ok(running)
+    }
+
+    /// The same but for the first worker, which the caller owes a thread.
+    pub(crate) fn start_others(runtime: Runtime, name: &str) -> Result<(Self, Mine), Failure> {
         let workers = runtime.worker_counters().count();
         let left = Mutex::new(Left { workers, failed: None });
         let running = Self { runtime, ended: Arc::new(Ended { left, none: Condvar::new() }) };
-        for number in 0..workers {
-            let worker = running.runtime.worker().map_err(Failure::runtime)?;
-            let end = End { of: Arc::clone(&running.ended), failed: None };
-            let thread = thread::Builder::new().name(format!("{name}-{number}"));
-            thread.spawn(move || end.run(worker)).map_err(|why| {
-                Failure::of(format_args!("cannot start thread {} of {workers}", number + 1), why)
+        let first = running.take_worker()?;
+        for number in 1..workers {
+            running.take_worker()?.spawn(format!("{name}-{number}")).map_err(|why| {
+                Failure::of(format_args!("cannot start thread {number} of {}", workers - 1), why)
             })?;
         }
-        Ok(running)
+        Ok((running, first))
+    }
+
+    fn take_worker(&self) -> Result<Mine, Failure> {
+        let worker = self.runtime.worker().map_err(Failure::runtime)?;
+        Ok(Mine { worker, end: End { of: Arc::clone(&self.ended), failed: None } })
     }
 
     pub(crate) fn runtime(&self) -> &Runtime {
@@ -81,6 +93,25 @@ impl Running {
     }
 }
 
+/// A worker that its owner is to run.
+#[derive(Debug)]
+pub(crate) struct Mine {
+    worker: Worker,
+    end: End,
+}
+
+impl Mine {
+    /// Works on this thread until the runtime stops; what goes wrong is for [`Running::wait`] to tell.
+    pub(crate) fn run(self) {
+        // The end tells of a panic too.
+        let _ = panic::catch_unwind(AssertUnwindSafe(|| self.end.run(self.worker)));
+    }
+
+    fn spawn(self, name: String) -> io::Result<()> {
+        thread::Builder::new().name(name).spawn(move || self.run()).map(drop)
+    }
+}
+
 impl Drop for Running {
     fn drop(&mut self) {
         self.runtime.stop();
@@ -88,6 +119,7 @@ impl Drop for Running {
 }
 
 /// Tells the end of one worker, however its thread ends.
+#[derive(Debug)]
 struct End {
     of: Arc<Ended>,
     failed: Option<String>,

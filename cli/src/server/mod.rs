@@ -37,10 +37,11 @@ pub(crate) fn run<S: Service>(
             ending.stop();
         }
     })?;
-    let running = Running::start(runtime, "bev")?;
+    let (running, mine) = Running::start_others(runtime, "bev")?;
     if let Some(address) = listener.local_addr() {
         writeln!(io::stdout(), "listening on {address}").map_err(Failure::output)?;
     }
+    mine.run();
     running.wait()
 }
 

@@ -182,6 +182,11 @@ impl<A: Affinity> Base<A> {
         queued && !self.shared.gate.is_broken()
     }
 
+    /// What is ready to run in the root strand and of the strands bound to this base, but for deferred work.
+    pub(crate) fn queued(&self) -> usize {
+        self.ready.len() + self.bound.len()
+    }
+
     /// On a base of a runtime, after a turn: one that was asked to exit rests from now on.
     pub(crate) fn rest_if_exiting(&self) {
         if self.shared.gate.is_exiting() {

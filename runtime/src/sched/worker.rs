@@ -30,10 +30,6 @@ use crate::{
 /// for help.
 const BATCH: Duration = Duration::from_micros(200);
 
-/// The same while no other worker sleeps. An early poll is for those who could help: what it finds queues at the tail,
-/// so here it would only wait in another queue, at the price of a system call.
-const LONG_BATCH: Duration = Duration::from_millis(1);
-
 /// Confined sources that run before the strands have their turn, and the other way round. A base's core goes into its
 /// slot and back once for a chunk of strands.
 const CHUNK: usize = 16;
@@ -215,7 +211,8 @@ impl Running<'_> {
         slept
     }
 
-    /// Runs what `base` has, for about [`BATCH`] while another worker sleeps, else for [`LONG_BATCH`]; then the caller polls it again. `None` if a watcher took the base over
+    /// Runs what `base` has, for about [`BATCH`], and all that was ready at the start unless another worker sleeps; then
+    /// the caller polls it again. `None` if a watcher took the base over
     /// while a strand ran.
     fn turn(&mut self, mut base: Box<Base<Movable>>) -> Option<Box<Base<Movable>>> {
         base.begin_turn();
@@ -227,6 +224,7 @@ impl Running<'_> {
             self.wish_watch();
         }
         self.call_for_help();
+        let mut first = base.queued() + self.lane.deque.len();
         while !self.pool.is_stopping() && !task::has_escaped() {
             let confined = (0..CHUNK).take_while(|_| !task::has_escaped() && base.run_confined()).count();
             let strands = !self.lane.deque.is_empty();
@@ -242,8 +240,8 @@ impl Running<'_> {
                     None => return None,
                 }
             }
-            let ran = self.now.since(began);
-            if ran > BATCH && (ran > LONG_BATCH || self.pool.has_sleeper(self.me)) {
+            first = first.saturating_sub(confined + CHUNK * usize::from(strands));
+            if self.now.since(began) > BATCH && (first == 0 || self.pool.has_sleeper(self.me)) {
                 break;
             }
         }
