@@ -395,7 +395,7 @@ impl Bufferevent {
     }
 
     /// Sets the most bytes one read takes, and one run reads: 1 to 64 KiB; 0 or more than that means 64 KiB, the
-    /// default.
+    /// default, of which a run makes up to four.
     ///
     /// # Libevent
     /// `bufferevent_set_max_single_read`, whose default is 16 KiB.

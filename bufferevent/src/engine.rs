@@ -18,7 +18,7 @@ use crate::{
     stream::{self, Io},
 };
 
-/// Short reads in one run, each followed by another only because an end or an error may be behind it.
+/// Reads in one run: whole blocks, or short ones after which an end or an error may follow.
 const READS_PER_RUN: u8 = 4;
 
 /// A shorter read is copied behind what the input holds already, so that small data does not hold large blocks.
@@ -173,6 +173,10 @@ impl Bufferevent {
             return false;
         }
         self.run.reads -= 1;
+        if self.run.reads < READS_PER_RUN - 1 {
+            // What the callback has emptied is read into again, while it is warm.
+            self.input.settle(&mut |block| scratch.give(block));
+        }
         let Some(fd) = self.fd() else { return false };
         match stream::receive(fd, &mut scratch.block()[..budget]) {
             Io::Done(0) => self.read_eof(),
@@ -203,7 +207,9 @@ impl Bufferevent {
     #[inline]
     fn after_read(&mut self, n: usize, budget: usize) {
         if n == budget {
-            self.run.reads = 0;
+            if budget < BLOCK {
+                self.run.reads = 0;
+            }
         } else if self.is_drained_by_short_read() {
             self.ready = self.ready - Ready::READABLE;
         }
