@@ -28,6 +28,9 @@ pub(crate) const UNATTENDED: Duration = Duration::from_millis(1);
 /// wake and sleep in quick turns do not call for it each time.
 const WATCH_BRIEFLY: Duration = Duration::from_millis(20);
 
+/// Idle workers that keep watch at the same time.
+const WATCHERS: usize = 2;
+
 /// How often an idle worker looks whether a shutdown is over.
 const SHUTDOWN_LOOK: Duration = Duration::from_millis(10);
 
@@ -51,7 +54,7 @@ pub(crate) struct Pool {
     shutdown_at: AtomicU64,
     /// Until when somebody keeps watch, in nanoseconds of the clock.
     watch_until: AtomicU64,
-    watched: AtomicBool,
+    watchers: AtomicUsize,
 }
 
 /// A base and the place its core waits in while no worker holds it.
@@ -203,7 +206,7 @@ impl Pool {
             active: AtomicUsize::new(0),
             shutdown_at: AtomicU64::new(0),
             watch_until: AtomicU64::new(0),
-            watched: AtomicBool::new(false),
+            watchers: AtomicUsize::new(0),
         }
     }
 
@@ -307,11 +310,7 @@ impl Pool {
     pub(crate) fn call_for_help(&self, caller: usize) -> bool {
         // ORDER: AcqRel; published by the RMWs of the calls that follow. loom: park::call_for_help_is_never_lost
         self.help_wanted.swap(true, Ordering::AcqRel);
-        let count = self.workers.len();
-        let called = match &self.top {
-            Some(top) => top.call(),
-            None => (1..count).any(|step| self.workers[(caller + step) % count].call()),
-        };
+        let called = self.call_sleeper(caller);
         if called {
             // ORDER: AcqRel; an answered call is nobody else's. One that is made meanwhile makes its own calls.
             self.help_wanted.swap(false, Ordering::AcqRel);
@@ -319,8 +318,17 @@ impl Pool {
         called
     }
 
-    /// For a worker that has announced its sleep: whether a call for help was made that it must answer.
-    pub(crate) fn takes_call(&self) -> bool {
+    fn call_sleeper(&self, caller: usize) -> bool {
+        let count = self.workers.len();
+        match &self.top {
+            Some(top) => top.call(),
+            None => (1..count).any(|step| self.workers[(caller + step) % count].call()),
+        }
+    }
+
+    /// For a worker that is about to look for tasks, and again when it has announced its sleep: whether help was called
+    /// for since it asked last.
+    pub(crate) fn hears_call(&self) -> bool {
         // ORDER: Relaxed: the announcement is an RMW that reads from the call's. AcqRel for the one who takes it.
         self.help_wanted.load(Ordering::Relaxed) && self.help_wanted.swap(false, Ordering::AcqRel)
     }
@@ -360,11 +368,13 @@ impl Pool {
 
     // ---- the watch ----
     //
-    // While one worker is awake and another idle, one idle worker keeps watch: it sleeps for at most UNATTENDED and looks
-    // whether the awake ones are stuck. Who wakes and finds strands wishes for a watch once; if nobody keeps one it calls
-    // a sleeper. Two cases, as in `protocol::park`: the wish's RMW on `watched` comes before the watcher's `end_watch`,
-    // which then sees the caller awake when it looks whether to go on; or it comes after, finds nobody, and calls. A
-    // worker about to sleep looks once more after its RMW on the park word, which the call's RMW meets.
+    // While one worker is awake and others are idle, one of those keeps watch: it sleeps for at most UNATTENDED and looks
+    // whether the awake ones are stuck. A second one does too, so that the first may wake for work of its own and nobody
+    // need be called. Who wakes and finds strands wishes for a watch once; if nobody keeps one it calls a sleeper. Two
+    // cases, as in `protocol::park`: the wish's RMW on `watchers` comes before the last watcher's `end_watch`, which then
+    // sees the caller awake when it looks whether to go on; or it comes after, finds nobody, and calls. A worker about to
+    // sleep looks once more after its RMW on the park word, which the call's RMW meets. Where nobody ever ran a strand,
+    // nobody watches.
 
     /// By the worker `caller`, which woke and is to run something: wishes for a watch.
     pub(crate) fn wish_watch(&self, caller: usize, now: Time) {
@@ -376,42 +386,47 @@ impl Pool {
         if self.watch_until.load(Ordering::Relaxed) < until(WATCH_BRIEFLY / 2) {
             self.watch_until.fetch_max(until(WATCH_BRIEFLY), Ordering::Relaxed);
         }
-        // ORDER: AcqRel, pairs with the swap in `end_watch`.
-        if !self.watched.fetch_or(false, Ordering::AcqRel) {
+        // ORDER: AcqRel, pairs with the one in `end_watch`.
+        if self.watchers.fetch_add(0, Ordering::AcqRel) == 0 {
             // loom: park::call_for_help_is_never_lost
-            self.call_for_help(caller);
+            self.call_sleeper(caller);
         }
     }
 
-    /// For the idle worker `me`: whether a watch is wished for, or others are awake, and nobody keeps watch.
+    /// For the idle worker `me`: whether a watch is wished for, or was and others are awake, and too few keep it.
     ///
     /// * `announced`: whether `me` counts as a sleeper already.
     pub(crate) fn wants_watch(&self, me: usize, now: Time, announced: bool) -> bool {
-        // ORDER: Relaxed; the caller has made an RMW on its park word, or on `watched`, that pairs with `wish_watch`.
-        !self.watched.load(Ordering::Relaxed)
-            && (now.as_nanos() < self.watch_until.load(Ordering::Relaxed)
-                || !self.others_sleep(me, announced))
+        // ORDER: Relaxed, both; the caller has made an RMW on its park word, or on `watchers`, that pairs with
+        // `wish_watch`.
+        let until = self.watch_until.load(Ordering::Relaxed);
+        until != 0
+            && self.watchers.load(Ordering::Relaxed) < WATCHERS
+            && (now.as_nanos() < until || !self.others_sleep(me, announced))
     }
 
-    /// Becomes the one idle worker that sleeps only briefly; true until [`Pool::end_watch`].
+    /// Becomes one of the idle workers that sleep only briefly; true until [`Pool::end_watch`].
     pub(crate) fn begin_watch(&self, me: usize, now: Time) -> bool {
-        // ORDER: AcqRel; an election, the winner alone swaps it back.
-        self.is_shared() && self.wants_watch(me, now, false) && !self.watched.swap(true, Ordering::AcqRel)
+        let one_more = |watchers| (watchers < WATCHERS).then_some(watchers + 1);
+        self.is_shared()
+            && self.wants_watch(me, now, false)
+            // ORDER: AcqRel; see `wish_watch`.
+            && self.watchers.fetch_update(Ordering::AcqRel, Ordering::Relaxed, one_more).is_ok()
     }
 
     pub(crate) fn end_watch(&self) {
         // ORDER: AcqRel; see `wish_watch`.
-        self.watched.swap(false, Ordering::AcqRel);
+        self.watchers.fetch_sub(1, Ordering::AcqRel);
     }
 
     /// All words of all workers and bases, for who wonders why nothing happens.
     pub(crate) fn dump(&self) -> String {
         let now = self.clock.now();
         let mut text = format!(
-            "stopping {} shutdown in {:?} watched {:?}\n",
+            "stopping {} shutdown in {:?} watchers {:?}\n",
             self.is_stopping(),
             self.shutdown_left(now),
-            self.watched,
+            self.watchers,
         );
         for (index, worker) in self.workers.iter().enumerate() {
             let idle = worker.is_idle();

@@ -191,7 +191,7 @@ impl Running<'_> {
             self.pool.bases[self.me].put(base);
             return polled;
         }
-        if let Some(task) = self.pool.steal(self.me, &mut self.random) {
+        if let Some(task) = self.find_task() {
             self.pool.bases[self.me].put(base);
             self.run_stolen(task);
             if let Some(mut base) = self.pool.bases[self.me].take() {
@@ -291,7 +291,7 @@ impl Running<'_> {
     fn has_other_duty(&self, watching: bool) -> bool {
         let ends = self.pool.is_stopping() || task::has_escaped();
         ends || self.pool.is_shared()
-            && (self.pool.takes_call() || !watching && self.pool.wants_watch(self.me, self.now, true))
+            && (self.pool.hears_call() || !watching && self.pool.wants_watch(self.me, self.now, true))
     }
 
     fn falls_asleep(&mut self) {
@@ -429,9 +429,15 @@ impl Running<'_> {
     }
 
     fn help(&mut self) -> bool {
-        let Some(task) = self.pool.steal(self.me, &mut self.random) else { return false };
+        let Some(task) = self.find_task() else { return false };
         self.run_stolen(task);
         true
+    }
+
+    /// A task of another worker. It answers every call for help that came before.
+    fn find_task(&mut self) -> Option<Task> {
+        let _answered = self.pool.hears_call();
+        self.pool.steal(self.me, &mut self.random)
     }
 
     fn run_stolen(&mut self, task: Task) {
