@@ -108,6 +108,8 @@ pub(crate) struct WorkerShared {
     pub(crate) counters: WorkerCounters,
     /// When the strand that is running began, in nanoseconds of the clock; 0: none is running.
     since: AtomicU64,
+    /// Whether more is queued than the worker runs in a batch.
+    backlog: AtomicBool,
     /// Whether a thread runs the worker.
     active: AtomicBool,
 }
@@ -126,6 +128,7 @@ impl WorkerShared {
             seat,
             counters: WorkerCounters::default(),
             since: AtomicU64::new(0),
+            backlog: AtomicBool::new(false),
             active: AtomicBool::new(false),
         }
     }
@@ -156,6 +159,18 @@ impl WorkerShared {
         // ORDER: Relaxed; see `begin_strand`.
         let since = self.since.load(Ordering::Relaxed);
         since != 0 && now.since(Time::from_nanos(since)) > UNATTENDED
+    }
+
+    /// By the worker itself: says whether others should take from its deque.
+    pub(crate) fn set_backlog(&self, backlog: bool) {
+        // ORDER: Relaxed; a hint for thieves, the deque does the rest.
+        self.backlog.store(backlog, Ordering::Relaxed);
+    }
+
+    /// Whether it pays to take from the deque: what is short is done sooner, and cheaper, where it is.
+    fn needs_help(&self, now: Time) -> bool {
+        // ORDER: Relaxed; see `set_backlog`. Acquire, pairs with the swaps in `enter` and `leave`.
+        self.backlog.load(Ordering::Relaxed) || self.is_stuck(now) || !self.active.load(Ordering::Acquire)
     }
 
     /// Wakes the worker if it sleeps; true if it did.
@@ -343,8 +358,8 @@ impl Pool {
         self.free.lock().push((index, deque));
     }
 
-    /// Takes one task from another worker, beginning with a random one.
-    pub(crate) fn steal(&self, thief: usize, random: &mut Random) -> Option<Task> {
+    /// Takes one task from another worker that needs help, beginning with a random one.
+    pub(crate) fn steal(&self, thief: usize, now: Time, random: &mut Random) -> Option<Task> {
         let count = self.workers.len();
         if !self.stealing || count < 2 {
             return None;
@@ -352,7 +367,7 @@ impl Pool {
         let start = random.below(count);
         for step in 0..count {
             let victim = (start + step) % count;
-            if victim == thief {
+            if victim == thief || !self.workers[victim].needs_help(now) {
                 continue;
             }
             loop {

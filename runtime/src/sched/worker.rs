@@ -226,7 +226,10 @@ impl Running<'_> {
         self.call_for_help();
         let mut first = base.queued() + self.lane.deque.len();
         while !self.pool.is_stopping() && !task::has_escaped() {
+            // While it is in one of these nobody may enter the base, but others may take its strands.
+            self.shared().begin_strand(self.now);
             let confined = (0..CHUNK).take_while(|_| !task::has_escaped() && base.run_confined()).count();
+            self.shared().end_strand();
             let strands = !self.lane.deque.is_empty();
             if confined == 0 && !strands {
                 break;
@@ -273,6 +276,7 @@ impl Running<'_> {
                 break;
             }
         }
+        self.tell_backlog();
         slot.take()
     }
 
@@ -437,7 +441,8 @@ impl Running<'_> {
     /// A task of another worker. It answers every call for help that came before.
     fn find_task(&mut self) -> Option<Task> {
         let _answered = self.pool.hears_call();
-        self.pool.steal(self.me, &mut self.random)
+        self.now = self.pool.clock.now();
+        self.pool.steal(self.me, self.now, &mut self.random)
     }
 
     fn run_stolen(&mut self, task: Task) {
@@ -476,10 +481,15 @@ impl Running<'_> {
 
     /// Wakes a sleeping worker if more than one batch's worth of tasks is queued here.
     fn call_for_help(&mut self) {
-        let long = self.lane.backlog_nanos() > BATCH.as_nanos() as u64;
-        if long && self.pool.is_shared() && self.pool.call_for_help(self.me) {
+        if self.tell_backlog() && self.pool.is_shared() && self.pool.call_for_help(self.me) {
             self.shared().counters.calls.add(1);
         }
+    }
+
+    fn tell_backlog(&self) -> bool {
+        let backlog = self.lane.backlog_nanos() > BATCH.as_nanos() as u64;
+        self.shared().set_backlog(backlog);
+        backlog
     }
 
     /// Polls the bases whose workers are stuck in a callback; their strands come to this worker's deque.
