@@ -7,7 +7,7 @@ use std::{
 };
 
 use bufferevent_evbuffer::{Evbuffer, transport::Transport};
-use bufferevent_runtime::{BaseHandle, Reasons, Strand, StrandGuard};
+use bufferevent_runtime::{BaseHandle, Reasons, Strand, StrandGuard, Time};
 
 use crate::{
     bufferevent::{Bufferevent, Room},
@@ -181,6 +181,12 @@ impl Handle {
     #[doc(alias = "bufferevent_get_base")]
     pub fn base(&self) -> BaseHandle {
         self.strand.base()
+    }
+
+    /// Since when it waits to run; `None` if it does not, or if the runtime was not told to
+    /// [trace](bufferevent_runtime::Builder::trace). For watchdogs.
+    pub fn waiting_since(&self) -> Option<Time> {
+        self.strand.waiting_since()
     }
 
     fn check_open(&self) -> Result<()> {

@@ -1,0 +1,283 @@
+//! THREADSAFE bufferevents under random writes, locks, switches, triggers, closes and aborts from all sides, over four
+//! bases on two workers, with a watchdog: one that waits for long without a run fails the test with a dump of all words.
+//! What was accepted by one that was closed, and not aborted, must have arrived at its peer to the last byte.
+//!
+//! `BEV_STRESS_SECONDS=600 cargo test --release -p bufferevent --test stress_bufferevents -- --nocapture` runs for long;
+//! without it two seconds are enough.
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+use std::{
+    os::unix::net::UnixStream,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use bufferevent::{
+    Bufferevent, Context, Error, Event, Handle, Handler, Interest, Runtime, Trigger, UnlockedHandler,
+    lock_both,
+};
+use bufferevent_sync::{
+    Mutex,
+    atomic::{AtomicBool, AtomicU64, Ordering},
+};
+
+/// Pairs at any time.
+const PAIRS: usize = 48;
+
+/// Threads that are no workers.
+const CLIENTS: u64 = 3;
+
+/// One that waits for so long is looked at again after [`DOUBT`]; a busy machine can make it wait once.
+const SUSPICIOUS: Duration = Duration::from_secs(1);
+const DOUBT: Duration = Duration::from_secs(4);
+
+/// How long the end may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// xorshift: which pair, which deed.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % sides
+    }
+}
+
+/// What went one way.
+#[derive(Default)]
+struct Way {
+    accepted: AtomicU64,
+    received: AtomicU64,
+    aborted: AtomicBool,
+    ended: AtomicBool,
+}
+
+/// Counts and drops what comes in, and closes when the peer has.
+struct Sink(Arc<Way>);
+
+impl Sink {
+    fn drain(&self, connection: &mut Bufferevent) {
+        let len = connection.input().len();
+        connection.input().drain(len).unwrap();
+        self.0.received.fetch_add(len as u64, Ordering::SeqCst);
+    }
+
+    fn handle(&self, connection: &mut Bufferevent, event: &Event) {
+        if event.is_terminal() {
+            self.drain(connection);
+            connection.close();
+        }
+    }
+
+    fn note_end(&self, event: &Event) {
+        if matches!(event, Event::Closed(_)) {
+            assert!(!self.0.ended.swap(true, Ordering::SeqCst), "closed twice");
+        }
+    }
+}
+
+impl Handler for Sink {
+    fn on_read(&mut self, cx: &mut Context<'_>) {
+        self.drain(cx);
+    }
+
+    fn on_event(&mut self, cx: &mut Context<'_>, event: Event) {
+        self.note_end(&event);
+        self.handle(cx, &event);
+    }
+}
+
+/// A lock that is refused means that it has ended.
+impl UnlockedHandler for Sink {
+    fn on_read(&mut self, bufferevent: &Handle) {
+        if let Ok(mut connection) = bufferevent.lock() {
+            self.drain(&mut connection);
+        }
+    }
+
+    fn on_event(&mut self, bufferevent: &Handle, event: Event) {
+        self.note_end(&event);
+        if let Ok(mut connection) = bufferevent.lock() {
+            self.handle(&mut connection, &event);
+        }
+    }
+}
+
+/// Two bufferevents that talk to each other; only the first is closed from outside.
+#[derive(Clone)]
+struct Pair {
+    first: Handle,
+    second: Handle,
+    there: Arc<Way>,
+    back: Arc<Way>,
+}
+
+struct World {
+    runtime: Runtime,
+    pairs: Vec<Mutex<Pair>>,
+    closing: Mutex<Vec<Pair>>,
+    until: Instant,
+    deeds: AtomicU64,
+}
+
+fn start(runtime: &Runtime, stream: UnixStream, way: &Arc<Way>, dice: &mut Dice) -> Handle {
+    let bases = runtime.bases();
+    let mut base = bases[dice.roll(bases.len() as u64) as usize].clone();
+    let builder = Bufferevent::socket(stream).report_close().threadsafe();
+    let sink = Sink(Arc::clone(way));
+    match dice.roll(3) {
+        0 => builder.handler(sink).start(&mut base),
+        1 => builder.handler(sink).deferred().start(&mut base),
+        _ => builder.unlocked(sink).start(&mut base),
+    }
+    .unwrap()
+}
+
+fn pair(runtime: &Runtime, dice: &mut Dice) -> Pair {
+    let (one, other) = UnixStream::pair().unwrap();
+    let (there, back) = (Arc::<Way>::default(), Arc::<Way>::default());
+    let first = start(runtime, one, &back, dice);
+    let second = start(runtime, other, &there, dice);
+    Pair { first, second, there, back }
+}
+
+/// Counts what was accepted; full and closed are answers like any other.
+fn count<T>(way: &Way, bytes: usize, answer: Result<T, Error>) {
+    match answer {
+        Ok(_) => drop(way.accepted.fetch_add(bytes as u64, Ordering::SeqCst)),
+        Err(Error::Closed | Error::OutputFull { .. } | Error::MailboxFull { .. }) => {}
+        Err(error) => panic!("{error}"),
+    }
+}
+
+impl World {
+    fn pick(&self, dice: &mut Dice) -> Pair {
+        self.pairs[dice.roll(PAIRS as u64) as usize].lock().clone()
+    }
+
+    fn replace(&self, dice: &mut Dice) -> Pair {
+        let new = pair(&self.runtime, dice);
+        let old = std::mem::replace(&mut *self.pairs[dice.roll(PAIRS as u64) as usize].lock(), new);
+        self.closing.lock().push(old.clone());
+        old
+    }
+
+    fn act(&self, dice: &mut Dice) {
+        const DATA: [u8; 20_000] = [7; 20_000];
+        let some = &DATA[..1 + dice.roll(3_000) as usize];
+        let pair = self.pick(dice);
+        match dice.roll(1_000) {
+            0..500 => count(&pair.there, some.len(), pair.first.write(some)),
+            500..600 => count(&pair.back, some.len(), pair.second.write(some)),
+            600..700 => {
+                if let Ok(mut guard) = pair.first.lock() {
+                    count(&pair.there, some.len(), guard.write(some));
+                    count(&pair.there, DATA.len(), guard.write(&DATA));
+                }
+            }
+            700..750 => {
+                let other = self.pick(dice);
+                if let Ok((mut one, mut two)) = lock_both(&pair.first, &other.first) {
+                    count(&pair.there, 1, one.write(&[1]));
+                    count(&other.there, 1, two.write(&[2]));
+                }
+            }
+            750..850 => {
+                let directions = [Interest::READ, Interest::WRITE, Interest::BOTH][dice.roll(3) as usize];
+                let handle = if dice.roll(2) == 0 { &pair.first } else { &pair.second };
+                let _closed_or_full = handle.disable(directions);
+                while matches!(handle.enable(directions), Err(Error::MailboxFull { .. })) {
+                    thread::yield_now();
+                }
+            }
+            850..950 => {
+                let _closed_or_full = pair.second.trigger(Interest::BOTH, Trigger::PLAIN);
+                let _closed_or_full = pair.first.trigger_event(3, Trigger::PLAIN);
+            }
+            950..985 => self.replace(dice).first.close(),
+            985..990 => drop(self.replace(dice).first.close_and_wait()),
+            _ => {
+                let old = self.replace(dice);
+                old.there.aborted.store(true, Ordering::SeqCst);
+                old.first.abort();
+            }
+        }
+        self.deeds.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Nobody waits for a run longer than a busy machine explains.
+    fn watch(&self) {
+        let late = |since: Option<_>, handle: &Handle| {
+            since.is_some_and(|since| handle.base().now().since(since) > SUSPICIOUS)
+        };
+        while Instant::now() < self.until {
+            thread::sleep(Duration::from_millis(100));
+            for slot in &self.pairs {
+                let pair = slot.lock().clone();
+                for handle in [&pair.first, &pair.second] {
+                    let since = handle.waiting_since();
+                    if late(since, handle) {
+                        thread::sleep(DOUBT);
+                        assert!(handle.waiting_since() != since, "it waits:\n{}", self.runtime.dump());
+                    }
+                }
+            }
+        }
+    }
+
+    fn settle(&self) {
+        let mut all = std::mem::take(&mut *self.closing.lock());
+        all.extend(self.pairs.iter().map(|slot| slot.lock().clone()));
+        all.iter().for_each(|pair| pair.first.close());
+        let deadline = Instant::now() + PATIENCE;
+        for pair in &all {
+            for way in [&pair.there, &pair.back] {
+                while !way.ended.load(Ordering::SeqCst) {
+                    assert!(Instant::now() < deadline, "one never ends:\n{}", self.runtime.dump());
+                    thread::sleep(Duration::from_millis(1));
+                }
+            }
+            let (accepted, received) =
+                (pair.there.accepted.load(Ordering::SeqCst), pair.there.received.load(Ordering::SeqCst));
+            if !pair.there.aborted.load(Ordering::SeqCst) {
+                assert_eq!(received, accepted, "bytes were lost");
+            }
+            assert!(received <= accepted, "bytes were doubled");
+        }
+        println!("{} deeds, {} pairs", self.deeds.load(Ordering::SeqCst), all.len());
+    }
+}
+
+#[test]
+fn nothing_is_lost_and_nobody_waits_for_ever() {
+    let seconds = std::env::var("BEV_STRESS_SECONDS").ok().and_then(|value| value.parse().ok());
+    let runtime = Runtime::builder().workers(2).bases(4).trace(true).build().unwrap();
+    let theirs = runtime.clone();
+    let running = thread::spawn(move || theirs.run());
+    let mut dice = Dice(0x9E37_79B9_7F4A_7C15);
+    let pairs = (0..PAIRS).map(|_| Mutex::new(pair(&runtime, &mut dice))).collect();
+    let until = Instant::now() + Duration::from_secs_f64(seconds.unwrap_or(2.0));
+    let world = World { runtime, pairs, closing: Mutex::default(), until, deeds: AtomicU64::new(0) };
+    thread::scope(|scope| {
+        let mut threads: Vec<_> = (1..=CLIENTS)
+            .map(|seed| {
+                let world = &world;
+                scope.spawn(move || {
+                    let mut dice = Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+                    while Instant::now() < world.until {
+                        world.act(&mut dice);
+                    }
+                })
+            })
+            .collect();
+        threads.push(scope.spawn(|| world.watch()));
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+    });
+    world.settle();
+    world.runtime.stop();
+    running.join().unwrap().unwrap();
+}
