@@ -167,7 +167,7 @@ impl World {
     }
 
     fn act(&self, dice: &mut Dice) {
-        const DATA: [u8; 20_000] = [7; 20_000];
+        static DATA: [u8; 20_000] = [7; 20_000];
         let some = &DATA[..1 + dice.roll(3_000) as usize];
         let pair = self.pick(dice);
         match dice.roll(1_000) {
@@ -248,7 +248,7 @@ impl World {
             }
             assert!(received <= accepted, "bytes were doubled");
         }
-        println!("{} deeds, {} pairs", self.deeds.load(Ordering::SeqCst), all.len());
+        eprintln!("{} deeds, {} pairs", self.deeds.load(Ordering::SeqCst), all.len());
     }
 }
 
