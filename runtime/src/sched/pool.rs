@@ -385,7 +385,8 @@ impl Pool {
     //
     // While one worker is awake and others are idle, one of those keeps watch: it sleeps for at most UNATTENDED and looks
     // whether the awake ones are stuck. A second one does too, so that the first may wake for work of its own and nobody
-    // need be called. Who wakes and finds strands wishes for a watch once; if nobody keeps one it calls a sleeper. Two
+    // need be called. Who wakes and finds strands wishes for a watch once; if nobody keeps one it calls a sleeper, which
+    // passes the call on if it has other things to do. Two
     // cases, as in `protocol::park`: the wish's RMW on `watchers` comes before the last watcher's `end_watch`, which then
     // sees the caller awake when it looks whether to go on; or it comes after, finds nobody, and calls. A worker about to
     // sleep looks once more after its RMW on the park word, which the call's RMW meets. Where nobody ever ran a strand,
@@ -401,6 +402,18 @@ impl Pool {
         if self.watch_until.load(Ordering::Relaxed) < until(WATCH_BRIEFLY / 2) {
             self.watch_until.fetch_max(until(WATCH_BRIEFLY), Ordering::Relaxed);
         }
+        self.find_watcher(caller);
+    }
+
+    /// By the worker `caller`, which woke and has work that no watch is needed for: it may have been called to keep one.
+    pub(crate) fn pass_watch_on(&self, caller: usize, now: Time) {
+        // ORDER: Relaxed; who called made an RMW after its wish, which the caller's RMW at its waking read from.
+        if now.as_nanos() < self.watch_until.load(Ordering::Relaxed) {
+            self.find_watcher(caller);
+        }
+    }
+
+    fn find_watcher(&self, caller: usize) {
         // ORDER: AcqRel, pairs with the one in `end_watch`.
         if self.watchers.fetch_add(0, Ordering::AcqRel) == 0 {
             // loom: park::call_for_help_is_never_lost

@@ -79,6 +79,7 @@ impl Worker {
             now,
             awake_since: now,
             wishes: Wishes::OnStrands,
+            just_woke: true,
             me: index,
             random: Random::new(index as u64 + 1),
             scratch: Scratch::default(),
@@ -130,6 +131,8 @@ struct Running<'a> {
     /// When it last woke.
     awake_since: Time,
     wishes: Wishes,
+    /// It has run nothing since.
+    just_woke: bool,
     random: Random,
     scratch: Scratch,
     /// Room for one: an edge of the top epoll that is taken must be acted on.
@@ -220,8 +223,13 @@ impl Running<'_> {
         let began = self.now;
         let wishes =
             self.wishes == Wishes::OnWork || self.wishes == Wishes::OnStrands && !self.lane.is_empty();
-        if wishes && base.has_confined_work() {
-            self.wish_watch();
+        if base.has_confined_work() {
+            let woke = std::mem::take(&mut self.just_woke);
+            if wishes {
+                self.wish_watch();
+            } else if woke {
+                self.pool.pass_watch_on(self.me, self.now);
+            }
         }
         self.call_for_help();
         let mut first = base.queued() + self.lane.deque.len();
@@ -311,6 +319,7 @@ impl Running<'_> {
 
     fn woke(&mut self, watching: bool) -> Result<()> {
         self.awake_since = self.now;
+        self.just_woke = true;
         self.wishes = if watching { Wishes::OnWork } else { Wishes::OnStrands };
         if watching {
             self.pool.end_watch();
