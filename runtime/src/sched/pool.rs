@@ -28,6 +28,9 @@ pub(crate) const UNATTENDED: Duration = Duration::from_millis(1);
 /// wake and sleep in quick turns do not call for it each time.
 const WATCH_BRIEFLY: Duration = Duration::from_millis(20);
 
+/// So many queued tasks are a backlog, however short each seems to be.
+const MANY: usize = 64;
+
 /// Idle workers that keep watch at the same time.
 const WATCHERS: usize = 2;
 
@@ -170,7 +173,10 @@ impl WorkerShared {
     /// Whether it pays to take from the deque: what is short is done sooner, and cheaper, where it is.
     fn needs_help(&self, now: Time) -> bool {
         // ORDER: Relaxed; see `set_backlog`. Acquire, pairs with the swaps in `enter` and `leave`.
-        self.backlog.load(Ordering::Relaxed) || self.is_stuck(now) || !self.active.load(Ordering::Acquire)
+        self.backlog.load(Ordering::Relaxed)
+            || self.stealer.len() >= MANY
+            || self.is_stuck(now)
+            || !self.active.load(Ordering::Acquire)
     }
 
     /// Wakes the worker if it sleeps; true if it did.

@@ -217,8 +217,11 @@ impl Running<'_> {
     /// Runs what `base` has, for about [`BATCH`], and all that was ready at the start unless another worker sleeps; then
     /// the caller polls it again. `None` if a watcher took the base over while a strand ran.
     fn turn(&mut self, mut base: Box<Base<Movable>>) -> Option<Box<Base<Movable>>> {
-        base.begin_turn();
         self.now = self.now.max(base.now());
+        // Posts run here too.
+        self.shared().begin_strand(self.now);
+        base.begin_turn();
+        self.shared().end_strand();
         let began = self.now;
         let wishes =
             self.wishes == Wishes::OnWork || self.wishes == Wishes::OnStrands && !self.lane.is_empty();
