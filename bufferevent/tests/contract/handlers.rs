@@ -62,7 +62,7 @@ fn a_handler_replaced_by_a_guard_gets_no_more_calls() {
 
 #[test]
 fn a_replaced_handler_is_dropped() {
-    // C-07
+    // C-08: nobody else has it to ask for; C-07
     each(|config| {
         let mut world = config.world();
         let alive = Arc::new(());
