@@ -46,7 +46,7 @@ pub(crate) struct Pool {
     pub(crate) top: Option<Top>,
     /// The deques of the workers that nobody has taken.
     free: Leaf<Vec<(usize, deque::Worker<Task>)>>,
-    /// A call for help found nobody asleep: the next worker about to sleep looks once more.
+    /// Help was called for, and nobody has looked since: a worker about to sleep looks once more.
     help_wanted: AtomicBool,
     /// Whether idle workers take work from others at all.
     pub(crate) stealing: bool,
@@ -327,16 +327,12 @@ impl Pool {
             }
     }
 
-    /// Wakes one sleeping worker to take tasks; true if there was one. If not, one that is about to sleep learns of it.
+    /// Wakes one sleeping worker to take tasks; true if there was one. One that is about to sleep learns of it too.
     pub(crate) fn call_for_help(&self, caller: usize) -> bool {
         // ORDER: AcqRel; published by the RMWs of the calls that follow. loom: park::call_for_help_is_never_lost
         self.help_wanted.swap(true, Ordering::AcqRel);
-        let called = self.call_sleeper(caller);
-        if called {
-            // ORDER: AcqRel; an answered call is nobody else's. One that is made meanwhile makes its own calls.
-            self.help_wanted.swap(false, Ordering::AcqRel);
-        }
-        called
+        // Who wakes hears it too, before it looks for tasks; the caller cannot take it back, since it may be another's.
+        self.call_sleeper(caller)
     }
 
     fn call_sleeper(&self, caller: usize) -> bool {
