@@ -10,7 +10,6 @@ use bufferevent_runtime::{BLOCK, Ready, Reasons, Scratch, Selector as _};
 
 use crate::{
     bufferevent::{Bufferevent, Phase, Socket, TimerRequest},
-    defaults::{DRAIN_IDLE, LINGER, LINGER_BYTES},
     event::{Cause, Event},
     interest::{Direction, Interest},
     options::Options,
@@ -115,7 +114,7 @@ impl Bufferevent {
     }
 
     #[cold]
-    fn step_unusual(&mut self, scratch: &mut Scratch) -> bool {
+    pub(crate) fn step_unusual(&mut self, scratch: &mut Scratch) -> bool {
         match self.phase {
             Phase::Connecting | Phase::Departing => self.step_connect(),
             Phase::Draining => self.step_drain(),
@@ -263,7 +262,7 @@ impl Bufferevent {
     }
 
     #[inline(always)]
-    fn step_write(&mut self) -> bool {
+    pub(crate) fn step_write(&mut self) -> bool {
         if self.run.writes == 0 || !self.may_write() {
             return false;
         }
@@ -354,117 +353,6 @@ impl Bufferevent {
         }
         self.enabled = self.enabled.difference(direction.into());
         self.pending.event(Event::Error { direction: Some(direction), cause: Cause::Io(error) });
-    }
-
-    // ---- connecting ----
-
-    fn step_connect(&mut self) -> bool {
-        if !self.ready.contains(Ready::WRITABLE) {
-            return false;
-        }
-        let Some(fd) = self.fd() else { return false };
-        match stream::connected(fd) {
-            Some(Ok(())) if self.phase == Phase::Departing => self.begin_drain(),
-            Some(Ok(())) => {
-                self.phase = Phase::Open;
-                self.pending.connected();
-            }
-            Some(Err(_)) if self.phase == Phase::Departing => self.end(),
-            Some(Err(error)) => self.connect_failed(error),
-            None => self.ready = self.ready - Ready::WRITABLE,
-        }
-        true
-    }
-
-    // ---- closing ----
-
-    /// Closes a bufferevent whose connect is under way: nothing more is told, and what was written is still sent.
-    pub(crate) fn depart(&mut self) {
-        self.phase = Phase::Departing;
-        self.enabled = Interest::WRITE;
-        self.run.timer = TimerRequest::Set(DRAIN_IDLE);
-    }
-
-    pub(crate) fn begin_drain(&mut self) {
-        self.phase = Phase::Draining;
-        self.enabled = Interest::WRITE;
-        self.run.progress = false;
-        if !self.output.is_empty() {
-            self.run.timer = TimerRequest::Set(DRAIN_IDLE);
-        }
-    }
-
-    fn step_drain(&mut self) -> bool {
-        if !self.output.is_empty() {
-            return self.step_write();
-        }
-        self.half_close();
-        true
-    }
-
-    /// The output is out: ends our side, and the whole if the peer's is ended too.
-    fn half_close(&mut self) {
-        // A descriptor that stays open is handed back as it is, for others to go on with (C-03, D19).
-        let ended = !self.options.contains(Options::CLOSE_ON_FREE)
-            || self.told.eof
-            || self.fd().is_none_or(|fd| stream::shutdown_write(&fd).is_err());
-        if ended {
-            return self.end();
-        }
-        self.phase = Phase::Lingering;
-        self.run.lingered = 0;
-        self.run.timer = TimerRequest::Set(LINGER);
-    }
-
-    fn may_linger(&self) -> bool {
-        self.phase == Phase::Lingering && self.ready.contains(Ready::READABLE)
-    }
-
-    /// Reads and drops, so that unread input does not make the system reset the connection under what we sent.
-    fn step_linger(&mut self, scratch: &mut Scratch) -> bool {
-        if self.run.reads == 0 || !self.may_linger() {
-            return false;
-        }
-        self.run.reads -= 1;
-        let Some(fd) = self.fd() else { return false };
-        match stream::receive(fd, scratch.block()) {
-            Io::Done(0) | Io::Failed(_) => self.end(),
-            Io::Done(n) => {
-                self.run.lingered += n;
-                if self.run.lingered > LINGER_BYTES {
-                    self.end();
-                }
-            }
-            Io::WouldBlock => self.ready = self.ready - Ready::READABLE,
-        }
-        true
-    }
-
-    /// Closes what nobody will run any more, and so does now what can be done without waiting (D15): sends what the socket
-    /// takes, ends our side, and reads and drops what is there, within the bounds of a close.
-    pub(crate) fn close_without_waiting(&mut self) {
-        if self.options.contains(Options::CLOSE_ON_FREE) && self.prepare().is_ok() {
-            self.close();
-            self.ready = Ready::READABLE | Ready::WRITABLE;
-            let mut scratch = Scratch::default();
-            loop {
-                (self.run.reads, self.run.writes) = (1, 1);
-                if !self.step_unusual(&mut scratch) {
-                    break;
-                }
-            }
-        }
-        self.abort();
-    }
-
-    fn timer_fired(&mut self) {
-        match self.phase {
-            Phase::Draining if std::mem::take(&mut self.run.progress) => {
-                self.run.timer = TimerRequest::Set(DRAIN_IDLE);
-            }
-            Phase::Departing | Phase::Draining | Phase::Lingering => self.end(),
-            _ => {}
-        }
     }
 
     // ---- the end of a run ----

@@ -1,0 +1,49 @@
+//! Callbacks that the user asks for.
+
+use super::Bufferevent;
+use crate::{
+    event::{Event, Trigger},
+    interest::Interest,
+    pending::{Due, Pending},
+};
+
+impl Bufferevent {
+    /// Makes the read or write callback due, or both, as if data had come or gone. Works on disabled directions too.
+    ///
+    /// It runs after the callback that asks for it, in the same run, unless this bufferevent or `how` defers.
+    /// # Libevent
+    /// `bufferevent_trigger`.
+    #[doc(alias = "bufferevent_trigger")]
+    pub fn trigger(&mut self, directions: Interest, how: Trigger) {
+        if self.is_closing() {
+            return;
+        }
+        let due = if how.ignore_watermarks { Due::Forced } else { Due::Asked };
+        let read =
+            directions.contains(Interest::READ) && (due == Due::Forced || self.input.len() >= self.read.low);
+        let write = directions.contains(Interest::WRITE)
+            && (due == Due::Forced || self.output.len() <= self.write.low);
+        let pending = self.pending_for(how);
+        if read {
+            pending.read(due);
+        }
+        if write {
+            pending.write(due);
+        }
+    }
+
+    /// Makes [`Event::User`] due with these bits.
+    ///
+    /// # Libevent
+    /// `bufferevent_trigger_event`.
+    #[doc(alias = "bufferevent_trigger_event")]
+    pub fn trigger_event(&mut self, bits: u16, how: Trigger) {
+        if !self.is_closing() {
+            self.pending_for(how).event(Event::User(bits));
+        }
+    }
+
+    fn pending_for(&mut self, how: Trigger) -> &mut Pending {
+        if how.defer { self.later.get_or_insert_default() } else { &mut self.pending }
+    }
+}

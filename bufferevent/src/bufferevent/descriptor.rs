@@ -1,0 +1,120 @@
+//! The descriptor: given, taken, told to the selector.
+
+use std::{
+    io,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
+};
+
+use bufferevent_runtime::{Ready, Registered};
+
+use super::{Bufferevent, Phase, Socket};
+use crate::{
+    error::{Error, Result},
+    stream::Stream,
+};
+
+impl Bufferevent {
+    /// The descriptor, if there is one.
+    ///
+    /// # Libevent
+    /// `bufferevent_getfd`.
+    #[doc(alias = "bufferevent_getfd")]
+    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
+        match &self.socket {
+            Socket::None => None,
+            Socket::Idle(stream) => Some(stream.as_fd()),
+            Socket::Registered(registered) => Some(registered.as_fd()),
+        }
+    }
+
+    /// The number of the descriptor, if there is one.
+    pub fn raw_fd(&self) -> Option<RawFd> {
+        self.fd().map(|fd| fd.as_raw_fd())
+    }
+
+    /// Gives the bufferevent a connected stream socket, in place of the one it has, which comes back. Buffers stay.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] after `close`; [`Error::NotStream`] if it is no stream socket; [`Error::Io`] if the selector does
+    /// not take it. The bufferevent goes on with the socket it has then, and the one that is refused is closed; who
+    /// wants to keep it gives a duplicate.
+    /// # Libevent
+    /// `bufferevent_setfd`.
+    #[doc(alias = "bufferevent_setfd")]
+    pub fn set_fd(&mut self, stream: impl Into<Stream>) -> Result<Option<OwnedFd>> {
+        let stream = stream.into().prepare().map_err(|(error, _)| error)?;
+        self.exchange(stream, Phase::Open)
+    }
+
+    /// Takes the descriptor away; the bufferevent stays, detached. Buffers stay; an end or an error of the descriptor that
+    /// is not told yet is not told any more.
+    ///
+    /// One that is being closed ends at once: output that is left is unsent.
+    /// # Libevent
+    /// `bufferevent_setfd(-1)`.
+    pub fn take_fd(&mut self) -> Option<OwnedFd> {
+        self.ready = Ready::NONE;
+        (self.told.eof, self.told.owes_eof) = (false, false);
+        let fd = self.release_fd()?;
+        self.pending.forget_connection();
+        if self.is_closing() {
+            self.end();
+        } else {
+            self.phase = Phase::Detached;
+        }
+        Some(fd)
+    }
+
+    pub(super) fn exchange(&mut self, stream: Stream, phase: Phase) -> Result<Option<OwnedFd>> {
+        if self.is_closing() {
+            return Err(Error::Closed);
+        }
+        // The new one first: if the selector refuses it, nothing has changed.
+        let new = self.registered(stream).map_err(|(error, _)| error)?;
+        let old = self.take_fd();
+        self.socket = new;
+        self.phase = phase;
+        Ok(old)
+    }
+
+    /// Makes sure that the descriptor it was made with is a stream socket that does not block.
+    pub(crate) fn prepare(&mut self) -> Result<()> {
+        self.turn_idle(|_, stream| stream.prepare().map(Socket::Idle))
+    }
+
+    /// Tells the selector of the descriptor it was made with.
+    pub(crate) fn register(&mut self) -> io::Result<()> {
+        self.turn_idle(Self::registered)
+    }
+
+    /// Turns a descriptor that the selector does not know yet into what `make` makes of it; refused, it stays.
+    fn turn_idle<E>(
+        &mut self,
+        make: impl FnOnce(&Self, Stream) -> Result<Socket, (E, Stream)>,
+    ) -> Result<(), E> {
+        let (socket, made) = match std::mem::replace(&mut self.socket, Socket::None) {
+            Socket::Idle(stream) => match make(self, stream) {
+                Ok(socket) => (socket, Ok(())),
+                Err((error, stream)) => (Socket::Idle(stream), Err(error)),
+            },
+            other => (other, Ok(())),
+        };
+        self.socket = socket;
+        made
+    }
+
+    /// Tells the selector of a descriptor, once the bufferevent has a home.
+    fn registered(&self, stream: Stream) -> Result<Socket, (io::Error, Stream)> {
+        let Some(home) = &self.home else { return Ok(Socket::Idle(stream)) };
+        let registered = Registered::new(&home.selector, stream.into(), home.key.token());
+        registered.map(Socket::Registered).map_err(|(fd, error)| (error, fd.into()))
+    }
+
+    pub(crate) fn release_fd(&mut self) -> Option<OwnedFd> {
+        match std::mem::replace(&mut self.socket, Socket::None) {
+            Socket::None => None,
+            Socket::Idle(stream) => Some(stream.into()),
+            Socket::Registered(registered) => Some(registered.into_source()),
+        }
+    }
+}

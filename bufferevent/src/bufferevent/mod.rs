@@ -1,0 +1,223 @@
+//! The bufferevent itself: its state, and every operation on it, written once, a topic a file.
+
+mod buffers;
+mod callbacks;
+mod close;
+mod connect;
+mod descriptor;
+mod switches;
+mod watermarks;
+
+use std::{
+    fmt,
+    ops::{Deref, DerefMut},
+    os::fd::{IntoRawFd, OwnedFd},
+    sync::Arc,
+};
+
+use bufferevent_evbuffer::{End, Evbuffer, transport::Transport};
+use bufferevent_runtime::{AnySelector, Key, Ready, Registered};
+
+use crate::{
+    defaults::{INPUT_CAP, MAX_SINGLE_READ, MAX_SINGLE_WRITE, OUTPUT_CAP, OUTPUT_HIGH},
+    interest::Interest,
+    options::Options,
+    pending::Pending,
+    stream::Stream,
+};
+
+/// A buffered, callback-driven connection.
+///
+/// It has an input and an output buffer, a handler, and for each direction watermarks and a switch. Data that arrives
+/// is read into the input and the handler told; what is put into the output is sent when the socket takes it.
+///
+/// Every operation stands here and takes `&mut self`. There are three ways to reach it: in a callback through
+/// [`Context`](crate::Context), which derefs to it; from any thread through [`Handle::lock`](crate::Handle::lock), if
+/// it is THREADSAFE; and from other code of the same base through its [`Id`](crate::Id). It is made by
+/// [`Bufferevent::socket`], [`Bufferevent::connect`] and their like, which give a [`Builder`](crate::Builder).
+///
+/// The type parameter only makes the type unsized, so that two bufferevents cannot be swapped.
+/// # Libevent
+/// `struct bufferevent`.
+#[doc(alias = "bufferevent")]
+pub struct Bufferevent<Unsized: ?Sized = [()]> {
+    pub(crate) input: Evbuffer,
+    pub(crate) output: Evbuffer,
+    pub(crate) read: Half,
+    pub(crate) write: Half,
+    pub(crate) input_cap: Option<usize>,
+    pub(crate) socket: Socket,
+    pub(crate) home: Option<Home>,
+    pub(crate) pending: Pending,
+    /// Callbacks that were asked for from the deferred queue although this bufferevent does not defer.
+    pub(crate) later: Option<Box<Pending>>,
+    pub(crate) options: Options,
+    pub(crate) enabled: Interest,
+    pub(crate) ready: Ready,
+    pub(crate) phase: Phase,
+    pub(crate) told: Told,
+    pub(crate) run: Run,
+    _unswappable: Unsized,
+}
+
+/// What each direction has of its own.
+#[derive(Debug)]
+pub(crate) struct Half {
+    pub(crate) low: usize,
+    pub(crate) high: Option<usize>,
+    pub(crate) max_single: usize,
+}
+
+/// Where the bufferevent lives, once it is started.
+pub(crate) struct Home {
+    pub(crate) selector: Arc<AnySelector>,
+    pub(crate) key: Key,
+}
+
+/// The descriptor, and whether the selector knows it.
+pub(crate) enum Socket {
+    None,
+    Idle(Stream),
+    Registered(Registered<OwnedFd>),
+}
+
+/// How far the connection has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// No descriptor.
+    Detached,
+    /// A connect is under way.
+    Connecting,
+    Open,
+    /// `close` was called while a connect is under way; the output is written out once it stands.
+    Departing,
+    /// `close` was called; the output is being written out.
+    Draining,
+    /// Our side is ended; waiting for the peer's end.
+    Lingering,
+    Ended,
+}
+
+/// What has been told and need not be told again.
+#[derive(Debug, Default)]
+pub(crate) struct Told {
+    /// The output is, or was last told to be, at its high mark.
+    pub(crate) output_full: bool,
+    pub(crate) input_full: bool,
+    /// The peer has ended its side.
+    pub(crate) eof: bool,
+    /// That end is not told yet.
+    pub(crate) owes_eof: bool,
+    /// `enable(WRITE)` was called: a write callback is due when the socket is writable.
+    pub(crate) announce_writable: bool,
+    /// A `Closed` event was asked for.
+    pub(crate) report_close: bool,
+    /// What is left of it, by that event or to who waits for the end.
+    pub(crate) outcome: bool,
+}
+
+/// The run that is going on.
+#[derive(Debug, Default)]
+pub(crate) struct Run {
+    /// Callbacks may be delivered.
+    pub(crate) deliver: bool,
+    pub(crate) reads: u8,
+    pub(crate) writes: u8,
+    /// Output was taken since the drain timer was set.
+    pub(crate) progress: bool,
+    /// Bytes read and dropped while lingering.
+    pub(crate) lingered: usize,
+    pub(crate) timer: TimerRequest,
+}
+
+/// What the shell must do with the timer at the end of the run.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TimerRequest {
+    #[default]
+    Leave,
+    Set(std::time::Duration),
+}
+
+/// Whether the output has room for more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Room {
+    /// Go on.
+    Some,
+    /// The output has reached its high mark: what was given is taken, [`Event::Drained`] tells when to go on.
+    Full,
+}
+
+impl Bufferevent<[(); 0]> {
+    fn new(options: Options) -> Self {
+        let (mut input, mut output) = (Evbuffer::new(), Evbuffer::new());
+        input.freeze(End::Back);
+        output.freeze(End::Front);
+        output.set_limit(Some(OUTPUT_CAP));
+        input.set_settled();
+        output.set_settled();
+        Self {
+            input,
+            output,
+            read: Half { low: 0, high: None, max_single: MAX_SINGLE_READ },
+            write: Half { low: 0, high: Some(OUTPUT_HIGH), max_single: MAX_SINGLE_WRITE },
+            input_cap: Some(INPUT_CAP),
+            socket: Socket::None,
+            home: None,
+            pending: Pending::default(),
+            later: None,
+            options,
+            enabled: Interest::WRITE,
+            ready: Ready::NONE,
+            phase: Phase::Detached,
+            told: Told::default(),
+            run: Run::default(),
+            _unswappable: [],
+        }
+    }
+}
+
+/// A bufferevent as its owner has it. Dropped, it is closed (D15), or its descriptor left open (D19).
+pub(crate) struct Owned(Bufferevent<[(); 0]>);
+
+impl Owned {
+    pub(crate) fn new(options: Options) -> Self {
+        Self(Bufferevent::new(options))
+    }
+}
+
+impl Deref for Owned {
+    type Target = Bufferevent;
+
+    #[inline]
+    fn deref(&self) -> &Bufferevent {
+        &self.0
+    }
+}
+
+impl DerefMut for Owned {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut Bufferevent {
+        &mut self.0
+    }
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        self.close_without_waiting();
+        if let Some(fd) = self.release_fd() {
+            let _stays_open = fd.into_raw_fd();
+        }
+    }
+}
+
+impl<Unsized: ?Sized> fmt::Debug for Bufferevent<Unsized> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bufferevent")
+            .field("phase", &self.phase)
+            .field("enabled", &self.enabled)
+            .field("input", &self.input.len())
+            .field("output", &self.output.len())
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
