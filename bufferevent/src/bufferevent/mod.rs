@@ -143,7 +143,7 @@ pub(crate) enum TimerRequest {
 pub enum Room {
     /// Go on.
     Some,
-    /// The output has reached its high mark: what was given is taken, [`Event::Drained`] tells when to go on.
+    /// The output has reached its high mark: what was given is taken, [`Event::Drained`](crate::Event::Drained) tells when to go on.
     Full,
 }
 
