@@ -79,7 +79,7 @@ impl Bufferevent {
         Ok(target.append(&mut self.input)?)
     }
 
-    /// A refusal counts as full: [`Event::Drained`] tells when to try again.
+    /// A refusal counts as full: [`Event::Drained`](crate::Event::Drained) tells when to try again.
     fn check_room(&mut self, more: usize) -> Result<()> {
         if self.is_closing() {
             return Err(Error::Closed);

@@ -14,7 +14,7 @@ use crate::{
 
 impl Bufferevent {
     /// Closes gracefully: the output is written out, our side ended, and the peer's end awaited, each within bounds. No
-    /// callback starts after this returns, but a last [`Event::Closed`] if it was asked for.
+    /// callback starts after this returns, but a last [`Event::Closed`](crate::Event::Closed) if it was asked for.
     ///
     /// # Libevent
     /// `bufferevent_free`. Differs: output that is not yet sent is sent.
@@ -31,7 +31,7 @@ impl Bufferevent {
         }
     }
 
-    /// Ends it now: what is in the buffers is lost. No callback starts after this returns, but a last [`Event::Closed`]
+    /// Ends it now: what is in the buffers is lost. No callback starts after this returns, but a last [`Event::Closed`](crate::Event::Closed)
     /// if it was asked for.
     ///
     /// # Libevent

@@ -38,7 +38,7 @@ impl Bufferevent {
     /// Sets the watermarks of the output.
     ///
     /// * `low`, bytes, default 0: the write callback comes when no more than this is left.
-    /// * `high`, bytes, `None` = no limit, default 256 KiB: from here on `write` reports [`Room::Full`].
+    /// * `high`, bytes, `None` = no limit, default 256 KiB: from here on `write` reports [`Room::Full`](crate::Room::Full).
     ///
     /// # Errors
     /// [`Error::InvalidWatermark`] if `high < low`; nothing is changed.
@@ -72,7 +72,7 @@ impl Bufferevent {
     }
 
     /// Sets the most input there may be, `None` = no limit; default 4 MiB. There reading is suspended and
-    /// [`Event::InputFull`] told once.
+    /// [`Event::InputFull`](crate::Event::InputFull) told once.
     pub fn set_input_cap(&mut self, cap: Option<usize>) {
         self.input_cap = cap;
     }
