@@ -14,7 +14,7 @@ use crate::{
     interest::{Direction, Interest},
     options::Options,
     pending::{Callback, Due},
-    stream::{self, Io},
+    stream::Io,
 };
 
 /// Reads in one run: whole blocks, or short ones after which an end or an error may follow.
@@ -176,8 +176,8 @@ impl Bufferevent {
             // What the callback has emptied is read into again, while it is warm.
             self.input.settle(&mut |block| scratch.give(block));
         }
-        let Some(fd) = self.fd() else { return false };
-        match stream::receive(fd, &mut scratch.block()[..budget]) {
+        let Some(link) = self.link() else { return false };
+        match link.receive(&mut scratch.block()[..budget]) {
             Io::Done(0) => self.read_eof(),
             Io::Done(n) => {
                 self.keep(scratch, n);
@@ -273,13 +273,13 @@ impl Bufferevent {
             return true;
         }
         self.note_full();
-        let Some(fd) = self.fd() else { return false };
+        let Some(link) = self.link() else { return false };
         let most = self.output.len().min(self.write.max_single);
         let front = self.output.front();
         let (sent, attempted) = if front.len() >= most {
-            (stream::transmit_one(fd, &front[..most]), most)
+            (link.transmit_one(&front[..most]), most)
         } else {
-            stream::transmit(fd, self.output.chunks(), most)
+            link.transmit(self.output.chunks(), most)
         };
         match sent {
             Io::Done(n) => self.after_write(n, attempted),

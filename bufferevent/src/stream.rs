@@ -100,6 +100,67 @@ impl From<Stream> for OwnedFd {
     }
 }
 
+/// What the system calls of a bufferevent are made on.
+#[derive(Clone, Copy)]
+pub(crate) enum Link<'a> {
+    Fd(BorrowedFd<'a>),
+}
+
+impl Link<'_> {
+    /// Reads once into `block`.
+    #[inline(always)]
+    pub(crate) fn receive(self, block: &mut [u8]) -> Io {
+        match self {
+            Self::Fd(fd) => receive(fd, block),
+        }
+    }
+
+    /// Sends `chunk`, in one system call.
+    #[inline(always)]
+    pub(crate) fn transmit_one(self, chunk: &[u8]) -> Io {
+        match self {
+            Self::Fd(fd) => outcome(|| send(fd, chunk, SendFlags::NOSIGNAL)),
+        }
+    }
+
+    /// Sends at most `max` bytes of `chunks`, in one system call, and tells how many were offered to it: fewer if they
+    /// are in too many pieces.
+    pub(crate) fn transmit<'a>(self, chunks: impl Iterator<Item = &'a [u8]>, max: usize) -> (Io, usize) {
+        let mut slices = [IoSlice::new(&[]); PIECES];
+        let (mut used, mut left) = (0, max);
+        for chunk in chunks.take(PIECES) {
+            if left == 0 {
+                break;
+            }
+            let chunk = &chunk[..chunk.len().min(left)];
+            left -= chunk.len();
+            slices[used] = IoSlice::new(chunk);
+            used += 1;
+        }
+        let slices = &slices[..used];
+        let sent = match self {
+            Self::Fd(fd) => {
+                outcome(|| sendmsg(fd, slices, &mut SendAncillaryBuffer::default(), SendFlags::NOSIGNAL))
+            }
+        };
+        (sent, max - left)
+    }
+
+    /// How a connect that was under way ended, if it has.
+    pub(crate) fn connected(self) -> Option<io::Result<()>> {
+        match self {
+            Self::Fd(fd) => connected(fd),
+        }
+    }
+
+    /// Ends our side; the peer reads the end after what was sent. An error means that the peer is gone.
+    pub(crate) fn shutdown_write(self) -> io::Result<()> {
+        match self {
+            Self::Fd(fd) => Ok(rustix::net::shutdown(fd, rustix::net::Shutdown::Write)?),
+        }
+    }
+}
+
 /// How far one system call came.
 #[derive(Debug)]
 pub(crate) enum Io {
@@ -124,7 +185,7 @@ fn outcome(call: impl Fn() -> rustix::io::Result<usize>) -> Io {
 
 /// Reads once into `block`.
 #[inline]
-pub(crate) fn receive(fd: BorrowedFd<'_>, block: &mut [u8]) -> Io {
+fn receive(fd: BorrowedFd<'_>, block: &mut [u8]) -> Io {
     loop {
         return match recv(fd, &mut *block, RecvFlags::empty()) {
             Ok((n, _)) => Io::Done(n),
@@ -133,35 +194,6 @@ pub(crate) fn receive(fd: BorrowedFd<'_>, block: &mut [u8]) -> Io {
             Err(error) => Io::Failed(error.into()),
         };
     }
-}
-
-/// Sends `chunk`, in one system call.
-#[inline]
-pub(crate) fn transmit_one(fd: BorrowedFd<'_>, chunk: &[u8]) -> Io {
-    outcome(|| send(fd, chunk, SendFlags::NOSIGNAL))
-}
-
-/// Sends at most `max` bytes of `chunks`, in one system call, and tells how many were offered to it: fewer if they are in
-/// too many pieces.
-pub(crate) fn transmit<'a>(
-    fd: BorrowedFd<'_>,
-    chunks: impl Iterator<Item = &'a [u8]>,
-    max: usize,
-) -> (Io, usize) {
-    let mut slices = [IoSlice::new(&[]); PIECES];
-    let (mut used, mut left) = (0, max);
-    for chunk in chunks.take(PIECES) {
-        if left == 0 {
-            break;
-        }
-        let chunk = &chunk[..chunk.len().min(left)];
-        left -= chunk.len();
-        slices[used] = IoSlice::new(chunk);
-        used += 1;
-    }
-    let sent =
-        outcome(|| sendmsg(fd, &slices[..used], &mut SendAncillaryBuffer::default(), SendFlags::NOSIGNAL));
-    (sent, max - left)
 }
 
 /// A connect that was begun.
@@ -192,7 +224,7 @@ fn is_in_progress(error: &io::Error) -> bool {
 }
 
 /// How a connect that was under way ended, if it has.
-pub(crate) fn connected(fd: BorrowedFd<'_>) -> Option<io::Result<()>> {
+fn connected(fd: BorrowedFd<'_>) -> Option<io::Result<()>> {
     let socket = SockRef::from(&fd);
     match socket.take_error() {
         Ok(Some(error)) | Err(error) => return Some(Err(error)),
@@ -203,9 +235,4 @@ pub(crate) fn connected(fd: BorrowedFd<'_>) -> Option<io::Result<()>> {
         Err(error) if error.kind() == io::ErrorKind::NotConnected => None,
         Err(error) => Some(Err(error)),
     }
-}
-
-/// Ends our side; the peer reads the end after what was sent. An error means that the peer is gone.
-pub(crate) fn shutdown_write(fd: &impl AsFd) -> io::Result<()> {
-    Ok(rustix::net::shutdown(fd, rustix::net::Shutdown::Write)?)
 }

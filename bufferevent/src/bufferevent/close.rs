@@ -9,7 +9,7 @@ use crate::{
     event::Closed,
     interest::Interest,
     options::Options,
-    stream::{self, Io},
+    stream::Io,
 };
 
 impl Bufferevent {
@@ -131,7 +131,7 @@ impl Bufferevent {
         // A descriptor that stays open is handed back as it is, for others to go on with (C-03, D19).
         let ended = !self.options.contains(Options::CLOSE_ON_FREE)
             || self.told.eof
-            || self.fd().is_none_or(|fd| stream::shutdown_write(&fd).is_err());
+            || self.link().is_none_or(|link| link.shutdown_write().is_err());
         if ended {
             return self.end();
         }
@@ -150,8 +150,8 @@ impl Bufferevent {
             return false;
         }
         self.run.reads -= 1;
-        let Some(fd) = self.fd() else { return false };
-        match stream::receive(fd, scratch.block()) {
+        let Some(link) = self.link() else { return false };
+        match link.receive(scratch.block()) {
             Io::Done(0) | Io::Failed(_) => self.end(),
             Io::Done(n) => {
                 self.run.lingered += n;

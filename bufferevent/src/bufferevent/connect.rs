@@ -65,8 +65,8 @@ impl Bufferevent {
         if !self.ready.contains(Ready::WRITABLE) {
             return false;
         }
-        let Some(fd) = self.fd() else { return false };
-        match stream::connected(fd) {
+        let Some(link) = self.link() else { return false };
+        match link.connected() {
             Some(Ok(())) if self.phase == Phase::Departing => self.begin_drain(),
             Some(Ok(())) => {
                 self.phase = Phase::Open;

@@ -10,7 +10,7 @@ use bufferevent_runtime::{Ready, Registered};
 use super::{Bufferevent, Phase, Socket};
 use crate::{
     error::{Error, Result},
-    stream::Stream,
+    stream::{Link, Stream},
 };
 
 impl Bufferevent {
@@ -25,6 +25,12 @@ impl Bufferevent {
             Socket::Idle(stream) => Some(stream.as_fd()),
             Socket::Registered(registered) => Some(registered.as_fd()),
         }
+    }
+
+    /// What system calls are made on, if there is a descriptor.
+    #[inline(always)]
+    pub(crate) fn link(&self) -> Option<Link<'_>> {
+        self.fd().map(Link::Fd)
     }
 
     /// The number of the descriptor, if there is one.
