@@ -128,6 +128,11 @@ fn what_is_not_started_goes_where_its_handler_may() {
         runtime::Accepting<Rc<u8>, u8>: "Unpin";
         runtime::Once<Rc<u8>>: "Unpin";
         runtime::Every<u8>: "Send Sync Unpin";
+        runtime::Waiting<runtime::NoDescriptor, u8>: "Send Sync Unpin";
+        runtime::Waiting<runtime::NoDescriptor, Rc<u8>>: "Unpin";
+        runtime::Signalled<u8>: "Send Sync Unpin";
+        runtime::Signalled<Rc<u8>>: "Unpin";
+        runtime::Fired<'_, runtime::NoDescriptor>: "Send Sync Unpin";
     }
 }
 
@@ -159,6 +164,10 @@ fn values_go_anywhere() {
         runtime::BaseCounters: "Send Sync Unpin";
         runtime::WorkerCounters: "Send Sync Unpin";
         runtime::Event: "Send Sync Unpin";
+        runtime::EventId: "Send Sync Unpin";
+        runtime::EventSettings: "Send Sync Unpin";
+        runtime::What: "Send Sync Unpin";
+        runtime::NoDescriptor: "Send Sync Unpin";
         runtime::Events: "Send Unpin";
         runtime::Key: "Send Sync Unpin";
         runtime::Lifecycle: "Send Sync Unpin";

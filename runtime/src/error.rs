@@ -32,6 +32,11 @@ pub enum Error {
         /// The most a runtime may have.
         limit: usize,
     },
+    /// The signal cannot be caught, or must not be waited for.
+    InvalidSignal {
+        /// Its number.
+        signal: i32,
+    },
     /// All workers the runtime was built with have been handed out already.
     NoWorkerLeft {
         /// Workers it was built with.
@@ -61,6 +66,7 @@ impl fmt::Display for Error {
             Self::InvalidBases { bases, limit } => {
                 write!(f, "{bases} bases asked for; a runtime has 1 to {limit}")
             }
+            Self::InvalidSignal { signal } => write!(f, "signal {signal} cannot be waited for"),
             Self::NoWorkerLeft { workers } => write!(f, "all {workers} workers of the runtime are taken"),
             Self::Unsupported(what) => write!(f, "not supported here: {what}"),
             Self::WouldDeadlock => {

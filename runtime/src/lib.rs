@@ -29,6 +29,8 @@ mod counters;
 #[cfg(not(loom))]
 mod error;
 #[cfg(not(loom))]
+mod event;
+#[cfg(not(loom))]
 mod lane;
 #[cfg(not(loom))]
 mod listener;
@@ -63,6 +65,7 @@ pub use self::{
     clock::{Clock, ManualClock, Tick, Time},
     counters::{BaseCounters, WorkerCounters},
     error::{Error, Result},
+    event::{EventId, EventSettings, EventState, Fired, NoDescriptor, Signalled, Waited, Waiting, What},
     listener::{
         ACCEPT_BACK_OFF, ACCEPTS_PER_RUN, Accepted, Accepting, BACKLOG, BoxError, Listener, ListenerHandle,
     },

@@ -2,7 +2,7 @@
 
 use std::any::Any;
 
-use crate::{affinity::Affinity, base::Base, protocol::Reasons, slots::Key};
+use crate::{affinity::Affinity, base::Base, event::EventState, protocol::Reasons, slots::Key};
 
 /// An object that lives in one base and runs only on it, without a lock.
 ///
@@ -11,6 +11,12 @@ use crate::{affinity::Affinity, base::Base, protocol::Reasons, slots::Key};
 pub trait Source<A: Affinity>: Any {
     /// Handles `reasons`, everything that was posted since the last run. Runs on the base's turn only.
     fn run(&mut self, base: &mut Base<A>, key: Key, reasons: Reasons) -> After;
+
+    /// The state of the plain event that this is, if it is one.
+    #[doc(hidden)]
+    fn event(&mut self) -> Option<&mut EventState> {
+        None
+    }
 }
 
 /// What a run leaves behind.
@@ -21,6 +27,8 @@ pub enum After {
     Idle,
     /// Run again at the tail of the ready queue, with these reasons: a budget ended the run, not the work.
     Again(Reasons),
+    /// Run again with [`Reasons::USER`] in the next turn, when the selector was polled.
+    NextTurn,
     /// Run again from the deferred queue, with these reasons.
     Defer(Reasons),
     /// The source is done; drop it and free its key.

@@ -6,6 +6,7 @@ use crate::{
     affinity::{Affinity, IntoSource},
     base::Base,
     clock::Time,
+    event::EventId,
     protocol::Reasons,
     slots::Key,
     source::{After, Source},
@@ -14,11 +15,17 @@ use crate::{
 
 /// Names a timer of one base.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct TimerId(Key);
+pub struct TimerId(EventId);
 
 impl TimerId {
-    pub(crate) fn of(key: Key) -> Self {
-        Self(key)
+    pub(crate) fn of<A: Affinity>(base: &Base<A>, key: Key) -> Self {
+        Self(EventId::of(base, key))
+    }
+}
+
+impl From<TimerId> for EventId {
+    fn from(timer: TimerId) -> Self {
+        timer.0
     }
 }
 
@@ -48,7 +55,7 @@ impl<A: Affinity> Base<A> {
     {
         let key = self.insert(Once(Some(f)));
         self.arm(key, self.deadline(delay));
-        TimerId(key)
+        TimerId::of(self, key)
     }
 
     /// Runs `f` on this base every `interval` (at least 1 ms), first after one interval.
@@ -66,25 +73,18 @@ impl<A: Affinity> Base<A> {
         let next = self.deadline(interval);
         let key = self.insert(Every { call: f, interval, next });
         self.arm(key, next);
-        TimerId(key)
-    }
-
-    /// Cancels a timer; its closure is dropped. False if it has run already, or was cancelled.
-    ///
-    /// # Libevent
-    /// `event_del`.
-    pub fn cancel(&mut self, timer: TimerId) -> bool {
-        self.remove(timer.0)
+        TimerId::of(self, key)
     }
 }
 
 impl<A: Affinity, F: FnOnce(&mut Base<A>) + 'static> Source<A> for Once<F> {
     fn run(&mut self, base: &mut Base<A>, _key: Key, reasons: Reasons) -> After {
-        if reasons.contains(Reasons::TIMER) {
-            if let Some(call) = self.0.take() {
-                if !isolate(|| call(base)) {
-                    base.counters().panics.add(1);
-                }
+        if !reasons.intersects(Reasons::TIMER | Reasons::CLOSE) {
+            return After::Idle;
+        }
+        if let Some(call) = self.0.take().filter(|_| reasons.contains(Reasons::TIMER)) {
+            if !isolate(|| call(base)) {
+                base.counters().panics.add(1);
             }
         }
         After::Remove

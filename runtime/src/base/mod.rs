@@ -71,6 +71,8 @@ pub struct Base<A: Affinity = Movable> {
     slots: Slots<A>,
     ready: VecDeque<Key>,
     deferred: Deferred,
+    /// What looks again in the next turn.
+    next_turn: Vec<Key>,
     /// Tokens of strands that only this base's turn may run.
     bound: VecDeque<Arc<dyn AnyStrand>>,
     round: Round,
@@ -131,6 +133,7 @@ impl<A: Affinity> Base<A> {
             slots: Slots::new(),
             ready: VecDeque::new(),
             deferred: Deferred::default(),
+            next_turn: Vec::new(),
             bound: VecDeque::new(),
             round: Round::default(),
             wheel: Wheel::new(now.tick()),
@@ -209,6 +212,11 @@ impl<A: Affinity> Base<A> {
         if !isolate(|| drop(garbage)) {
             self.shared.counters.panics.add(1);
         }
+    }
+
+    /// Whether something lives under `key`.
+    pub(crate) fn holds(&mut self, key: Key) -> bool {
+        matches!(self.slots.get_mut(key), Some(Slot::Confined(_) | Slot::Homed(_)))
     }
 
     /// The source `key`, unless it is running or gone.
@@ -390,7 +398,7 @@ impl<A: Affinity> Base<A> {
         let key = self.shared.keys.reserve();
         self.insert_boxed(key, A::boxed(ExitTimer));
         self.arm(key, deadline);
-        TimerId::of(key)
+        TimerId::of(self, key)
     }
 
     /// Ends the loop after the callback that is running; what is ready stays so, and runs when the base runs again. If

@@ -179,7 +179,7 @@ impl<A: Affinity> Base<A> {
     /// Whether the root strand, or a strand bound to this base, is ready to run, and may.
     pub(crate) fn has_confined_work(&self) -> bool {
         let queued = !self.ready.is_empty() || self.deferred.len() > 0 || !self.bound.is_empty();
-        queued && !self.shared.gate.is_broken()
+        (queued || !self.next_turn.is_empty()) && !self.shared.gate.is_broken()
     }
 
     /// What is ready to run in the root strand and of the strands bound to this base, but for deferred work.
@@ -261,7 +261,17 @@ impl<A: Affinity> Base<A> {
         let messages = self.drain_inbox();
         self.fire_timers();
         self.deferred.begin_pass();
+        self.look_again();
         messages
+    }
+
+    /// Posts to what asked for it in the last turn.
+    fn look_again(&mut self) {
+        let mut keys = std::mem::take(&mut self.next_turn);
+        for key in keys.drain(..) {
+            self.post_to(key, Reasons::USER);
+        }
+        self.next_turn = keys;
     }
 
     /// Posts to what has a timer that is due.
@@ -400,6 +410,7 @@ impl<A: Affinity> Base<A> {
                 match after {
                     After::Idle | After::Remove => {}
                     After::Again(left) => self.post_to(key, left),
+                    After::NextTurn => self.next_turn.push(key),
                     After::Defer(left) => self.defer(key, left),
                 }
                 return true;

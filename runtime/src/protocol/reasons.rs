@@ -66,6 +66,18 @@ impl Reasons {
         (self.0 >> 8) as u8 & 15
     }
 
+    /// The reasons of a plain event that is activated by hand: what is said to have happened, five bits.
+    #[must_use]
+    pub const fn of_activation(what: u8) -> Self {
+        Self((what as u32 & 31) << ACTIVATION)
+    }
+
+    /// What is said to have happened, see [`Reasons::of_activation`].
+    #[must_use]
+    pub const fn activation(self) -> u8 {
+        (self.0 >> ACTIVATION) as u8 & 31
+    }
+
     /// As they stand in a strand word.
     #[must_use]
     pub const fn bits(self) -> u32 {
@@ -118,6 +130,9 @@ impl Reasons {
         self.0 &= !other.0;
     }
 }
+
+/// The lowest bit of an activation.
+const ACTIVATION: u32 = 20;
 
 impl BitOr for Reasons {
     type Output = Self;
