@@ -59,8 +59,8 @@ pub use bufferevent_evbuffer as evbuffer;
 pub use bufferevent_evbuffer::Evbuffer;
 pub use bufferevent_runtime as runtime;
 pub use bufferevent_runtime::{
-    Accepted, Base, BaseHandle, EventId, EventSettings, Listener, ListenerHandle, Movable, Pinned, Placement, Runtime,
-    Turned, What,
+    Accepted, Base, BaseHandle, EventId, EventSettings, Listener, ListenerHandle, Movable, Pinned, Placement,
+    Runtime, Turned, What,
 };
 
 pub use self::{

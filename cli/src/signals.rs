@@ -1,34 +1,33 @@
 //! The signals that end the program.
 
-use std::{io, os::unix::net::UnixStream, sync::Arc};
+use std::{io, sync::Arc};
 
-use bufferevent::{Bufferevent, Callbacks, Runtime};
+use bufferevent::{Runtime, runtime};
 use bufferevent_sync::SignalFlag;
 use signal_hook::{
     consts::{SIGINT, SIGTERM},
-    flag, low_level,
+    flag,
 };
 
 use crate::failure::Failure;
 
 /// From now on the first SIGTERM or SIGINT calls `end` on a base of `runtime`, and a second one ends the process at
 /// once, with 128 and its number as the exit code.
-///
-/// A signal writes to a socket that a bufferevent reads: no thread waits for it.
-pub(crate) fn end_gracefully(runtime: &Runtime, end: impl Fn() + Send + 'static) -> Result<(), Failure> {
-    let ours = register().map_err(|why| Failure::of("cannot wait for signals", why))?;
-    let handler = Callbacks::new().on_read(move |cx| {
-        cx.abort();
-        end();
-    });
-    let mut bases = runtime.bases();
-    let started = Bufferevent::socket(ours).handler(handler).start(&mut bases[0]);
-    started.map(drop).map_err(|why| Failure::of("cannot wait for signals", why))
+pub(crate) fn end_gracefully(
+    runtime: &Runtime,
+    end: impl Fn() + Send + Sync + 'static,
+) -> Result<(), Failure> {
+    end_at_second().map_err(|why| Failure::of("cannot wait for signals", why))?;
+    let end = Arc::new(end);
+    for signal in [SIGTERM, SIGINT] {
+        let end = Arc::clone(&end);
+        let waited: runtime::Result<_> = runtime.bases()[0].signal(signal, move |_, _| end());
+        waited.map_err(|why| Failure::of("cannot wait for signals", why))?;
+    }
+    Ok(())
 }
 
-/// Answers the socket that the first signal makes readable.
-fn register() -> io::Result<UnixStream> {
-    let (told, ours) = UnixStream::pair()?;
+fn end_at_second() -> io::Result<()> {
     let [term, int] = [(); 2].map(|()| Arc::new(SignalFlag::new(false)));
     for (signal, own, other) in [(SIGTERM, &term, &int), (SIGINT, &int, &term)] {
         // In this order: the first signal finds both flags unset. Of two that come at once, on two threads, each sets its
@@ -36,7 +35,6 @@ fn register() -> io::Result<UnixStream> {
         flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(own))?;
         flag::register(signal, Arc::clone(own))?;
         flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(other))?;
-        low_level::pipe::register(signal, told.try_clone()?)?;
     }
-    Ok(ours)
+    Ok(())
 }

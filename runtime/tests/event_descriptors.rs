@@ -12,9 +12,7 @@ use std::{
     time::Duration,
 };
 
-use bufferevent_runtime::{
-    AnySelector, Base, Clock, Error, ManualClock, Pinned, Runtime, Turned, What,
-};
+use bufferevent_runtime::{AnySelector, Base, Clock, Error, ManualClock, Pinned, Runtime, Turned, What};
 use common::{Log, Running, Signal, eventually};
 
 const NOW: Option<Duration> = Some(Duration::ZERO);
@@ -501,7 +499,11 @@ fn a_level_event_that_is_never_served_does_not_keep_others_from_running() {
         let event = base.event(ours, What::WRITE, move |_, _| mine.raise()).unwrap();
         for other in running.runtime.bases() {
             let mine = Arc::clone(&timers);
-            other.post(move |base| { base.every(millis(1), move |_| mine.raise()); }).unwrap();
+            other
+                .post(move |base| {
+                    base.every(millis(1), move |_| mine.raise());
+                })
+                .unwrap();
         }
         written.wait_for(100);
         timers.wait_for(10);
