@@ -5,7 +5,10 @@ use std::{sync::Arc, thread::available_parallelism};
 use bufferevent_sync::deque;
 
 use crate::{
-    base::{Base, INBOX, shared::BaseShared},
+    base::{
+        Base, INBOX,
+        shared::{Attachment, BaseShared},
+    },
     clock::Clock,
     error::{Error, Result},
     lane::PoolId,
@@ -140,8 +143,9 @@ impl Builder {
         let id = PoolId::unique();
         let mut top = if bases > workers { Some(Top::new()?) } else { None };
         let mut slots = Vec::with_capacity(bases);
+        let attachment = Arc::default();
         for index in 0..bases {
-            slots.push(self.base(index, id, top.as_mut())?);
+            slots.push(self.base(index, id, top.as_mut(), &attachment)?);
         }
         let mut own = Vec::with_capacity(workers);
         let mut shared = Vec::with_capacity(workers);
@@ -154,10 +158,17 @@ impl Builder {
         Ok(Runtime::new(pool, self.thread_name))
     }
 
-    fn base(&self, index: usize, id: PoolId, top: Option<&mut Top>) -> Result<BaseSlot> {
+    fn base(
+        &self,
+        index: usize,
+        id: PoolId,
+        top: Option<&mut Top>,
+        attachment: &Arc<Attachment>,
+    ) -> Result<BaseSlot> {
         let selector = self.selector.make()?;
         let mut shared = BaseShared::new(index, id, false, selector, self.clock.clone(), self.inbox);
         shared.trace = self.trace;
+        shared.attachment = Arc::clone(attachment);
         let shared = Arc::new(shared);
         let mut core = Base::from_shared(Arc::clone(&shared));
         if let Some(top) = top {

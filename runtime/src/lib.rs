@@ -70,7 +70,7 @@ pub use self::{
         ACCEPT_BACK_OFF, ACCEPTS_PER_RUN, Accepted, Accepting, BACKLOG, BoxError, Listener, ListenerHandle,
     },
     placement::Placement,
-    protocol::{Lifecycle, Reasons, Waiter},
+    protocol::{AnswerWord, Answered, Cancelled, Lifecycle, Reasons, Waiter},
     runtime::Runtime,
     sched::Worker,
     scratch::{BLOCK, Scratch},

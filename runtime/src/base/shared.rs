@@ -2,7 +2,10 @@
 
 use std::{any::Any, fmt, marker::PhantomData, sync::Arc, time::Duration};
 
-use bufferevent_sync::atomic::{AtomicUsize, Ordering};
+use bufferevent_sync::{
+    Leaf,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use super::Base;
 use crate::{
@@ -31,6 +34,8 @@ pub(crate) enum Message {
     Arm(Key),
     /// A strand is dead: empty its slot.
     Forget(Key),
+    /// Something that an object waits for has come: run it.
+    Wake(Key),
     /// A task for any worker.
     Spawn(Box<dyn FnOnce() + Send>),
     /// A user's closure; the argument is the `Base` of the right affinity.
@@ -57,6 +62,13 @@ pub(crate) struct BaseShared {
     driver: AtomicUsize,
     /// Objects living here: what placement compares.
     objects: AtomicUsize,
+    pub(crate) attachment: Arc<Attachment>,
+}
+
+/// What a crate above keeps with a runtime; all bases of it share one.
+#[derive(Default)]
+pub(crate) struct Attachment {
+    value: Leaf<Option<Arc<dyn Any + Send + Sync>>>,
 }
 
 impl BaseShared {
@@ -84,6 +96,7 @@ impl BaseShared {
             counters: BaseCounters::default(),
             driver: AtomicUsize::new(0),
             objects: AtomicUsize::new(0),
+            attachment: Arc::default(),
         }
     }
 
@@ -292,6 +305,43 @@ impl<A: Affinity> BaseHandle<A> {
     /// [`break_now`](BaseHandle::break_now).
     pub fn is_ending(&self) -> bool {
         self.shared.gate.is_broken() || self.shared.gate.is_exiting()
+    }
+
+    /// Runs the source or strand `key`, soon, with [`Reasons::USER`](crate::Reasons::USER), whatever the base's affinity.
+    /// Nothing if it is gone.
+    ///
+    /// From any thread; never waits, and is never refused: for who sees to it that few are under way, such as the one
+    /// answer to the one question of an object.
+    pub fn wake(&self, key: Key) {
+        // A base that is gone runs nothing.
+        let _ = self.shared.send_internal(Message::Wake(key));
+    }
+
+    /// What a crate above keeps with the runtime, or with a base that is driven by hand, if there is anything.
+    pub fn attached(&self) -> Option<Arc<dyn Any + Send + Sync>> {
+        self.shared.attachment.value.lock().clone()
+    }
+
+    /// Keeps `value` with the runtime, or with a base that is driven by hand, in place of what was there: the last handle
+    /// drops it.
+    pub fn attach(&self, value: Arc<dyn Any + Send + Sync>) {
+        let old = self.shared.attachment.value.lock().replace(value);
+        drop(old);
+    }
+
+    /// What is kept already, else what `make` makes. Two threads may both make one; one of the two is kept.
+    pub fn attached_or(
+        &self,
+        make: impl FnOnce() -> Arc<dyn Any + Send + Sync>,
+    ) -> Arc<dyn Any + Send + Sync> {
+        if let Some(value) = self.attached() {
+            return value;
+        }
+        let made = make();
+        let mut place = self.shared.attachment.value.lock();
+        let kept = Arc::clone(place.get_or_insert_with(|| Arc::clone(&made)));
+        drop(place);
+        kept
     }
 
     /// The time now on the base's clock.

@@ -274,6 +274,17 @@ impl<A: Affinity> Base<A> {
         self.next_turn = keys;
     }
 
+    /// Posts to what somebody else answered, if it is there still.
+    fn wake(&mut self, key: Key) {
+        match self.slots.get_mut(key) {
+            Some(Slot::Homed(homed)) => {
+                let strand = Arc::clone(&homed.strand);
+                self.post_strand(&strand, Reasons::USER);
+            }
+            _ => self.post_to(key, Reasons::USER),
+        }
+    }
+
     /// Posts to what has a timer that is due.
     pub(crate) fn fire_timers(&mut self) {
         self.wheel.advance(self.now.tick());
@@ -308,6 +319,7 @@ impl<A: Affinity> Base<A> {
                 Message::Forget(key) => {
                     self.remove(key);
                 }
+                Message::Wake(key) => self.wake(key),
                 Message::Spawn(call) => self.spawn(call),
                 Message::Call(call) => self.call(call),
             }

@@ -10,6 +10,7 @@
 //! | 3 loopbreak and loopexit                  | `gate`                            |
 //! | 5 inbox                                   | `inbox`                           |
 //! | 6 close and finish                        | `lifecycle`, with `waiter` to sleep |
+//! | 9 question and answer                     | `answer`                          |
 //!
 //! What they share: every write is an RMW, so that all of them stand in one order and each sees the one before it. Who
 //! publishes does so and *then* makes its RMW; who wants to sleep, leave or stop makes its RMW and *then* looks. Of
@@ -25,6 +26,7 @@
     allow(dead_code, unreachable_pub, unused_imports, reason = "public under loom; some have no caller")
 )]
 
+mod answer;
 mod base_word;
 mod gate;
 mod inbox;
@@ -35,6 +37,7 @@ mod sleepers;
 mod strand_word;
 mod waiter;
 
+pub use answer::{AnswerWord, Answered, Cancelled};
 pub use base_word::{BaseWord, Release};
 pub use gate::Gate;
 pub use inbox::Inbox;
