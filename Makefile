@@ -39,12 +39,14 @@ lint-layout:
 
 lint-clippy:
 	$(CARGO) clippy --workspace --all-targets --keep-going -- -D warnings
+	# What ships, without what is for tests alone.
+	$(CARGO) clippy --package bufferevent -- -D warnings
 
 lint-loom:
 	tools/loom.sh lint
 
 lint-docs:
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --keep-going
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --all-features --no-deps --document-private-items --keep-going
 
 test-workspace:
 	$(CARGO) test --workspace --no-fail-fast
@@ -71,7 +73,7 @@ bench-smoke: ## Every benchmark once, to see that it runs
 	$(CARGO) test --package benches --benches
 
 doc: ## The documentation, as HTML
-	$(CARGO) doc --workspace --no-deps
+	$(CARGO) doc --workspace --all-features --no-deps
 
 fmt: ## Format the code
 	$(CARGO) fmt --all

@@ -90,6 +90,21 @@ impl Bufferevent {
         Builder::over(stream.into(), Phase::Connecting)
     }
 
+    /// A bufferevent over a transport that does what a test says. Reading is enabled. It has no descriptor, and so none to
+    /// hand back.
+    ///
+    /// `start` answers [`Error::AlreadyConnected`] if the wire is, or was, another bufferevent's.
+    #[cfg(feature = "test-util")]
+    pub fn scripted(wire: &crate::testing::Wire) -> Builder {
+        let mut builder = Builder::new(Begin::Nothing);
+        builder.bufferevent.phase = if wire.is_connected() { Phase::Open } else { Phase::Connecting };
+        match wire.plug() {
+            Ok(plug) => builder.bufferevent.socket = Socket::Scripted(plug),
+            Err(error) => builder.error = Some(error),
+        }
+        builder
+    }
+
     /// A bufferevent that has no socket yet: [`Bufferevent::set_fd`] or [`Bufferevent::connect_to`] gives it one. Reading
     /// is enabled.
     ///

@@ -15,6 +15,13 @@ pub enum Error {
     /// The runtime refused.
     Runtime(bufferevent_runtime::Error),
 
+    /// Something on a manual base makes itself run again and again.
+    #[cfg(feature = "test-util")]
+    Unsettled {
+        /// Turns that were made.
+        turns: usize,
+    },
+
     // the caller
     /// The bufferevent is closed or closing, or the id names none of this base.
     Closed,
@@ -67,6 +74,8 @@ impl fmt::Display for Error {
                     "waiting here could last for ever: this thread holds a strand, or runs the base",
                 )
             }
+            #[cfg(feature = "test-util")]
+            Self::Unsettled { turns } => write!(f, "there is something to do after {turns} turns still"),
             Self::NotStream => f.write_str("the descriptor is not a stream socket, or is one that listens"),
             Self::AlreadyConnected => f.write_str("the bufferevent has a descriptor already"),
             Self::NotConnected => f.write_str("the bufferevent has no descriptor"),

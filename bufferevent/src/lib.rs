@@ -54,6 +54,8 @@ mod options;
 mod pending;
 mod shared;
 mod stream;
+#[cfg(feature = "test-util")]
+pub mod testing;
 
 pub use bufferevent_evbuffer as evbuffer;
 pub use bufferevent_evbuffer::Evbuffer;

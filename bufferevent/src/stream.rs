@@ -17,6 +17,8 @@ use rustix::{
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
 use crate::error::{Error, Result};
+#[cfg(feature = "test-util")]
+use crate::testing::Wire;
 
 /// Pieces of output that one system call takes at most.
 const PIECES: usize = 64;
@@ -104,6 +106,8 @@ impl From<Stream> for OwnedFd {
 #[derive(Clone, Copy)]
 pub(crate) enum Link<'a> {
     Fd(BorrowedFd<'a>),
+    #[cfg(feature = "test-util")]
+    Wire(&'a Wire),
 }
 
 impl Link<'_> {
@@ -112,6 +116,8 @@ impl Link<'_> {
     pub(crate) fn receive(self, block: &mut [u8]) -> Io {
         match self {
             Self::Fd(fd) => receive(fd, block),
+            #[cfg(feature = "test-util")]
+            Self::Wire(wire) => wire.receive(block),
         }
     }
 
@@ -120,6 +126,8 @@ impl Link<'_> {
     pub(crate) fn transmit_one(self, chunk: &[u8]) -> Io {
         match self {
             Self::Fd(fd) => outcome(|| send(fd, chunk, SendFlags::NOSIGNAL)),
+            #[cfg(feature = "test-util")]
+            Self::Wire(wire) => wire.transmit(&[IoSlice::new(chunk)]),
         }
     }
 
@@ -142,6 +150,8 @@ impl Link<'_> {
             Self::Fd(fd) => {
                 outcome(|| sendmsg(fd, slices, &mut SendAncillaryBuffer::default(), SendFlags::NOSIGNAL))
             }
+            #[cfg(feature = "test-util")]
+            Self::Wire(wire) => wire.transmit(slices),
         };
         (sent, max - left)
     }
@@ -150,6 +160,8 @@ impl Link<'_> {
     pub(crate) fn connected(self) -> Option<io::Result<()>> {
         match self {
             Self::Fd(fd) => connected(fd),
+            #[cfg(feature = "test-util")]
+            Self::Wire(wire) => wire.connected(),
         }
     }
 
@@ -157,6 +169,11 @@ impl Link<'_> {
     pub(crate) fn shutdown_write(self) -> io::Result<()> {
         match self {
             Self::Fd(fd) => Ok(rustix::net::shutdown(fd, rustix::net::Shutdown::Write)?),
+            #[cfg(feature = "test-util")]
+            Self::Wire(wire) => {
+                wire.shut_down();
+                Ok(())
+            }
         }
     }
 }
@@ -171,6 +188,17 @@ pub(crate) enum Io {
     Failed(io::Error),
 }
 
+impl Io {
+    /// What a system call that failed so comes to.
+    #[cold]
+    pub(crate) fn of(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::WouldBlock => Self::WouldBlock,
+            _ => Self::Failed(error),
+        }
+    }
+}
+
 #[inline]
 fn outcome(call: impl Fn() -> rustix::io::Result<usize>) -> Io {
     loop {
@@ -178,7 +206,7 @@ fn outcome(call: impl Fn() -> rustix::io::Result<usize>) -> Io {
             Ok(n) => Io::Done(n),
             Err(Errno::AGAIN) => Io::WouldBlock,
             Err(Errno::INTR) => continue,
-            Err(error) => Io::Failed(error.into()),
+            Err(error) => Io::of(error.into()),
         };
     }
 }
@@ -191,7 +219,7 @@ fn receive(fd: BorrowedFd<'_>, block: &mut [u8]) -> Io {
             Ok((n, _)) => Io::Done(n),
             Err(Errno::AGAIN) => Io::WouldBlock,
             Err(Errno::INTR) => continue,
-            Err(error) => Io::Failed(error.into()),
+            Err(error) => Io::of(error.into()),
         };
     }
 }

@@ -37,6 +37,8 @@ mod listener;
 #[cfg(not(loom))]
 mod placement;
 #[cfg(not(loom))]
+mod random;
+#[cfg(not(loom))]
 mod runtime;
 #[cfg(not(loom))]
 mod sched;
@@ -71,6 +73,7 @@ pub use self::{
     },
     placement::Placement,
     protocol::{AnswerWord, Answered, Cancelled, Lifecycle, Reasons, Waiter},
+    random::Random,
     runtime::Runtime,
     sched::Worker,
     scratch::{BLOCK, Scratch},

@@ -21,7 +21,8 @@ use crate::{
     error::{Error, Result},
     lane,
     listener::{Accepted, BoxError, Counts, Listener, ListenerHandle},
-    placement::{Random, choose},
+    placement::choose,
+    random::Random,
     sched::{Worker, pool::Pool},
 };
 

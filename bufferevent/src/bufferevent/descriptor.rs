@@ -24,12 +24,18 @@ impl Bufferevent {
             Socket::None => None,
             Socket::Idle(stream) => Some(stream.as_fd()),
             Socket::Registered(registered) => Some(registered.as_fd()),
+            #[cfg(feature = "test-util")]
+            Socket::Scripted(_) => None,
         }
     }
 
-    /// What system calls are made on, if there is a descriptor.
+    /// What system calls are made on, if there is anything.
     #[inline(always)]
     pub(crate) fn link(&self) -> Option<Link<'_>> {
+        #[cfg(feature = "test-util")]
+        if let Socket::Scripted(plug) = &self.socket {
+            return Some(Link::Wire(plug.wire()));
+        }
         self.fd().map(Link::Fd)
     }
 
@@ -90,6 +96,10 @@ impl Bufferevent {
 
     /// Tells the selector of the descriptor it was made with.
     pub(crate) fn register(&mut self) -> io::Result<()> {
+        #[cfg(feature = "test-util")]
+        if let (Socket::Scripted(plug), Some(home)) = (&self.socket, &self.home) {
+            plug.attach(&home.selector, home.key.token());
+        }
         self.turn_idle(Self::registered)
     }
 
@@ -121,6 +131,11 @@ impl Bufferevent {
             Socket::None => None,
             Socket::Idle(stream) => Some(stream.into()),
             Socket::Registered(registered) => Some(registered.into_source()),
+            #[cfg(feature = "test-util")]
+            scripted @ Socket::Scripted(_) => {
+                self.socket = scripted;
+                None
+            }
         }
     }
 }

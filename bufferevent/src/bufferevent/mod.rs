@@ -79,6 +79,8 @@ pub(crate) enum Socket {
     None,
     Idle(Stream),
     Registered(Registered<OwnedFd>),
+    #[cfg(feature = "test-util")]
+    Scripted(crate::testing::Plug),
 }
 
 /// How far the connection has come.

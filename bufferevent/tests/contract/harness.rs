@@ -311,7 +311,12 @@ impl Actor {
         world: &World,
         script: impl Fn(&mut Cx<'_, '_>, &Call) + Send + Sync + 'static,
     ) -> Self {
-        Self { log: Log::new(&world.signal), number: 0, script: Arc::new(script) }
+        Self { log: Log::new(&world.signal), ..Self::alone(script) }
+    }
+
+    /// One whose callbacks no world waits for.
+    pub(crate) fn alone(script: impl Fn(&mut Cx<'_, '_>, &Call) + Send + Sync + 'static) -> Self {
+        Self { log: Log::new(&Arc::default()), number: 0, script: Arc::new(script) }
     }
 
     /// Another handler that writes into the same log, under a number of its own.

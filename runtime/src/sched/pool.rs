@@ -15,8 +15,8 @@ use crate::{
     clock::{Clock, Time},
     counters::WorkerCounters,
     lane::PoolId,
-    placement::Random,
     protocol::{BaseWord, ParkWord},
+    random::Random,
     selector::{AnySelector, Selector as _},
     task::Task,
 };

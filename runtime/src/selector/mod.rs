@@ -17,6 +17,8 @@
 mod events;
 mod interest;
 mod polling;
+#[cfg(feature = "test-util")]
+mod posted;
 mod registered;
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -86,7 +88,11 @@ trait Register {
 
 /// The selector of a base: one of the implementations, chosen when it is made.
 #[derive(Debug)]
-pub struct AnySelector(Kind);
+pub struct AnySelector {
+    kind: Kind,
+    #[cfg(feature = "test-util")]
+    posted: posted::Posted,
+}
 
 #[derive(Debug)]
 enum Kind {
@@ -96,6 +102,14 @@ enum Kind {
 }
 
 impl AnySelector {
+    fn of(kind: Kind) -> AnySelector {
+        AnySelector {
+            kind,
+            #[cfg(feature = "test-util")]
+            posted: posted::Posted::default(),
+        }
+    }
+
     /// Makes the best selector of this system.
     ///
     /// # Errors
@@ -124,7 +138,7 @@ impl AnySelector {
     /// As [`AnySelector::new`].
     #[cfg(any(target_os = "linux", target_os = "android"))]
     pub fn epoll() -> io::Result<AnySelector> {
-        Ok(AnySelector(Kind::Epoll(EpollSelector::new()?)))
+        Ok(AnySelector::of(Kind::Epoll(EpollSelector::new()?)))
     }
 
     /// Makes the portable selector. On a 32-bit system its tokens must fit a word.
@@ -132,7 +146,7 @@ impl AnySelector {
     /// # Errors
     /// As [`AnySelector::new`].
     pub fn polling() -> io::Result<AnySelector> {
-        Ok(AnySelector(Kind::Polling(PollingSelector::new()?)))
+        Ok(AnySelector::of(Kind::Polling(PollingSelector::new()?)))
     }
 
     /// Makes the portable selector as it is where the system knows no edges, to test the code that re-arms.
@@ -140,7 +154,7 @@ impl AnySelector {
     /// # Errors
     /// As [`AnySelector::new`].
     pub fn polling_without_edges() -> io::Result<AnySelector> {
-        Ok(AnySelector(Kind::Polling(PollingSelector::without_edges()?)))
+        Ok(AnySelector::of(Kind::Polling(PollingSelector::without_edges()?)))
     }
 }
 
@@ -174,16 +188,21 @@ impl SelectorKind {
 impl Selector for AnySelector {
     #[inline]
     fn wait(&self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
-        match &self.0 {
+        #[cfg(feature = "test-util")]
+        let timeout = if self.posted.is_empty() { timeout } else { Some(Duration::ZERO) };
+        let waited = match &self.kind {
             #[cfg(any(target_os = "linux", target_os = "android"))]
             Kind::Epoll(epoll) => epoll.wait(events, timeout),
             Kind::Polling(polling) => polling.wait(events, timeout),
-        }
+        };
+        #[cfg(feature = "test-util")]
+        self.posted.drain_into(events);
+        waited
     }
 
     #[inline]
     fn wake(&self) -> io::Result<()> {
-        match &self.0 {
+        match &self.kind {
             #[cfg(any(target_os = "linux", target_os = "android"))]
             Kind::Epoll(epoll) => epoll.wake(),
             Kind::Polling(polling) => polling.wake(),
@@ -192,7 +211,7 @@ impl Selector for AnySelector {
 
     #[inline]
     fn reports_hangup(&self) -> bool {
-        match &self.0 {
+        match &self.kind {
             #[cfg(any(target_os = "linux", target_os = "android"))]
             Kind::Epoll(epoll) => epoll.reports_hangup(),
             Kind::Polling(polling) => polling.reports_hangup(),
@@ -201,7 +220,7 @@ impl Selector for AnySelector {
 
     #[inline]
     fn needs_rearm(&self) -> bool {
-        match &self.0 {
+        match &self.kind {
             #[cfg(any(target_os = "linux", target_os = "android"))]
             Kind::Epoll(epoll) => epoll.needs_rearm(),
             Kind::Polling(polling) => polling.needs_rearm(),
@@ -211,7 +230,7 @@ impl Selector for AnySelector {
 
 impl Register for AnySelector {
     fn add(&self, fd: BorrowedFd<'_>, token: Token) -> io::Result<()> {
-        match &self.0 {
+        match &self.kind {
             #[cfg(any(target_os = "linux", target_os = "android"))]
             Kind::Epoll(epoll) => epoll.add(fd, token),
             Kind::Polling(polling) => polling.add(fd, token),
@@ -220,7 +239,7 @@ impl Register for AnySelector {
 
     #[inline]
     fn rearm(&self, fd: BorrowedFd<'_>, token: Token, missing: Ready) -> io::Result<()> {
-        match &self.0 {
+        match &self.kind {
             #[cfg(any(target_os = "linux", target_os = "android"))]
             Kind::Epoll(epoll) => epoll.rearm(fd, token, missing),
             Kind::Polling(polling) => polling.rearm(fd, token, missing),
@@ -228,7 +247,7 @@ impl Register for AnySelector {
     }
 
     fn remove(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
-        match &self.0 {
+        match &self.kind {
             #[cfg(any(target_os = "linux", target_os = "android"))]
             Kind::Epoll(epoll) => epoll.remove(fd),
             Kind::Polling(polling) => polling.remove(fd),
@@ -237,7 +256,7 @@ impl Register for AnySelector {
 
     #[inline]
     fn forget(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
-        match &self.0 {
+        match &self.kind {
             #[cfg(any(target_os = "linux", target_os = "android"))]
             Kind::Epoll(epoll) => epoll.forget(fd),
             Kind::Polling(polling) => polling.forget(fd),
@@ -248,7 +267,7 @@ impl Register for AnySelector {
 /// The descriptor that is readable while the selector has events, to nest it in another selector or a foreign loop.
 impl AsFd for AnySelector {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        match &self.0 {
+        match &self.kind {
             #[cfg(any(target_os = "linux", target_os = "android"))]
             Kind::Epoll(epoll) => epoll.as_fd(),
             Kind::Polling(polling) => polling.as_fd(),

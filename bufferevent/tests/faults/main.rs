@@ -1,0 +1,13 @@
+//! The project's catalogue of faults (F and a number), each with the test it asks for: on a manual base over scripted
+//! transports where what must happen can be scripted, on real sockets where the kernel has to be asked.
+//!
+//! F1 to F4, F12 in the selector, F26 to F29, F32, F62 and F64 are tested with the runtime.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+#[path = "../contract/harness.rs"]
+#[allow(dead_code, reason = "it serves the contract suite too")]
+mod harness;
+mod sim;
+
+mod wires;

@@ -1,0 +1,151 @@
+//! The manual base and the scripted transports themselves.
+
+use std::{cell::RefCell, io, rc::Rc, time::Duration};
+
+use bufferevent::{
+    Bufferevent, Error, Interest, LINGER, NoHandler, Trigger, Turned,
+    testing::{ManualBase, ReadStep, Ready, Seed, Wire, WriteStep},
+};
+
+use crate::{
+    harness::{Call, SETS, pattern},
+    sim::{Sim, echo},
+};
+
+#[test]
+fn would_block_at_any_byte_and_chunks_of_any_size_change_nothing() {
+    let data = pattern(300);
+    for set in SETS {
+        for size in [1, 2, 7, 299, 300] {
+            let (mut sim, wire) = (Sim::new(), Wire::new());
+            sim.start(set, &wire, echo);
+            for chunk in data.chunks(size) {
+                wire.read_next(ReadStep::WouldBlock);
+                wire.deliver(chunk);
+                wire.write_next(WriteStep::WouldBlock);
+                wire.write_next(WriteStep::Take(1));
+            }
+            wire.end();
+            sim.settle();
+            assert!(wire.written() == data && wire.is_closed(), "{set:?}, {size}");
+        }
+    }
+}
+
+#[test]
+fn a_connect_stands_or_fails_when_the_script_says() {
+    for set in SETS {
+        for stands in [true, false] {
+            let (mut sim, wire) = (Sim::new(), Wire::connecting());
+            let conn = sim.start(set, &wire, |_, _| {});
+            sim.with(&conn, |bufferevent| bufferevent.write(b"early").map(drop)).unwrap().unwrap();
+            sim.settle();
+            wire.ready(Ready::WRITABLE);
+            sim.settle();
+            assert!(conn.log.calls().is_empty() && wire.written().is_empty(), "nothing is known yet");
+            if stands {
+                wire.connect();
+            } else {
+                wire.refuse(io::ErrorKind::ConnectionRefused.into());
+            }
+            sim.settle();
+            let expected = if stands { vec![Call::Connected, Call::Write] } else { vec![Call::Failed(None)] };
+            assert_eq!(conn.log.calls(), expected);
+            assert_eq!(wire.written(), if stands { &b"early"[..] } else { b"" });
+            assert_eq!((conn.log.cause().is_some(), wire.is_closed()), (!stands, !stands));
+        }
+    }
+}
+
+#[test]
+fn writes_stop_where_there_is_no_room_and_go_on_when_there_is() {
+    for set in SETS {
+        let (mut sim, wire) = (Sim::new(), Wire::new());
+        wire.set_room(3);
+        let conn = sim.start(set, &wire, |_, _| {});
+        sim.with(&conn, |bufferevent| bufferevent.write(b"sentence").map(drop)).unwrap().unwrap();
+        sim.settle();
+        assert_eq!((wire.take_written(), wire.room()), (b"sen".to_vec(), 0));
+        sim.settle();
+        let writes = wire.writes();
+        wire.set_room(100);
+        sim.settle();
+        assert_eq!((wire.take_written(), wire.room()), (b"tence".to_vec(), 95));
+        assert!(writes <= 2 && wire.writes() - writes == 1);
+        assert_eq!(conn.log.calls(), [Call::Write]);
+    }
+}
+
+#[test]
+fn a_wire_is_one_bufferevents() {
+    let (mut base, wire) = (ManualBase::new().unwrap(), Wire::new());
+    Bufferevent::scripted(&wire).handler(NoHandler).start(&mut base).unwrap();
+    let second = Bufferevent::scripted(&wire).handler(NoHandler).start(&mut base);
+    assert!(matches!(second, Err(Error::AlreadyConnected)));
+    drop(base);
+    assert!(wire.is_closed());
+    let third = Bufferevent::scripted(&wire).handler(NoHandler).start(&mut ManualBase::new().unwrap());
+    assert!(matches!(third, Err(Error::AlreadyConnected)));
+}
+
+#[test]
+fn time_stops_at_each_deadline_on_its_way_in_order() {
+    let mut base = ManualBase::new().unwrap();
+    let times = Rc::new(RefCell::new(Vec::new()));
+    for millis in [70_000, 20, 3_000, 20] {
+        let times = Rc::clone(&times);
+        base.after(Duration::from_millis(millis), move |base| times.borrow_mut().push(base.now().as_nanos()));
+    }
+    let start = base.now().as_nanos();
+    assert_eq!(base.advance(Duration::from_secs(69)).unwrap(), Turned::Idle);
+    assert_eq!(base.advance(Duration::from_secs(1)).unwrap(), Turned::Empty);
+    let passed: Vec<_> = times.borrow().iter().map(|at| (at - start) / 1_000_000).collect();
+    assert_eq!(passed, [20, 20, 3_000, 70_000]);
+    assert_eq!(base.now().as_nanos() - start, 70_000_000_000);
+}
+
+#[test]
+fn what_never_comes_to_rest_is_an_error_and_no_hang() {
+    let (mut base, wire) = (ManualBase::new().unwrap(), Wire::new());
+    let handler = bufferevent::Callbacks::new()
+        .on_read(|cx| cx.trigger(Interest::READ, Trigger::IGNORE_WATERMARKS.deferred()));
+    Bufferevent::scripted(&wire).handler(handler).start(&mut base).unwrap();
+    base.settle().unwrap();
+    wire.deliver(b"go");
+    assert!(matches!(base.settle(), Err(Error::Unsettled { .. })));
+}
+
+#[test]
+fn a_close_without_a_peers_end_is_over_when_its_linger_is() {
+    for set in SETS {
+        let (mut sim, wire) = (Sim::new(), Wire::new());
+        let conn = sim.start(set, &wire, |_, _| {});
+        sim.with(&conn, |bufferevent| {
+            bufferevent.write(b"last").unwrap();
+            bufferevent.close();
+        })
+        .unwrap();
+        sim.settle();
+        assert!(wire.is_shut_down() && wire.written() == b"last" && !wire.is_closed());
+        sim.advance(LINGER - Duration::from_millis(1));
+        assert!(!wire.is_closed());
+        sim.advance(Duration::from_millis(2));
+        assert!(wire.is_closed() && sim.is_gone(&conn) && sim.base.is_empty());
+    }
+}
+
+#[test]
+fn the_same_seed_is_the_same_run() {
+    let run = |number| {
+        let (mut sim, wire) = (Sim::new(), Wire::new());
+        let seed = Seed::of(number);
+        wire.disturb(seed.random());
+        let conn = sim.start(SETS[0], &wire, echo);
+        wire.deliver(&pattern(10_000));
+        sim.settle();
+        assert_eq!(wire.written(), pattern(10_000));
+        (conn.log.calls(), wire.reads(), wire.writes(), sim.base.counters().turns.get())
+    };
+    assert_eq!(run(3), run(3));
+    assert!((4..9).any(|number| run(number) != run(3)), "another seed is another run");
+}
