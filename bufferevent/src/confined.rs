@@ -40,9 +40,21 @@ impl<A: HandlerAffinity> Confined<A> {
         });
         put_back(base.counters(), &mut self.handler, handler);
         if !returned {
-            base.counters().panics.add(1);
-            self.view().abort();
+            self.panicked(base);
         }
+    }
+
+    /// Calls observers of the buffers.
+    #[cold]
+    fn notify(&mut self, base: &Base<A>, tell: fn(&mut Bufferevent)) {
+        if !self.on_panic.guard(|| tell(&mut self.bufferevent)) {
+            self.panicked(base);
+        }
+    }
+
+    fn panicked(&mut self, base: &Base<A>) {
+        base.counters().panics.add(1);
+        self.view().abort();
     }
 }
 
@@ -56,10 +68,15 @@ impl<A: HandlerAffinity> Source<A> for Confined<A> {
             if !self.view().advance(base.scratch()) {
                 break false;
             }
-            if let Some(callback) = self.view().next_callback() {
+            if self.view().has_news() {
+                self.notify(base, Bufferevent::notify_at_once);
+            } else if let Some(callback) = self.view().next_callback() {
                 self.call(base, callback);
             }
         };
+        if !broken && self.view().owes_deferred() {
+            self.notify(base, Bufferevent::notify_deferred);
+        }
         let ended = self.view().end_run(base.scratch());
         if let TimerRequest::Set(after) = self.view().take_timer() {
             base.arm(key, base.deadline(after));

@@ -2,6 +2,7 @@
 
 use std::{fmt, time::Duration};
 
+use bufferevent_evbuffer::OBSERVER_ROUNDS;
 use bufferevent_runtime::{
     ACCEPT_BACK_OFF, ACCEPTS_PER_RUN, BACKLOG, BLOCK, DEFERRED_PER_PASS, EVENTS, INBOX,
 };
@@ -35,7 +36,7 @@ pub struct Defaults;
 
 impl fmt::Display for Defaults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rows: [(&str, String); 15] = [
+        let rows: [(&str, String); 16] = [
             ("read high mark", "none".to_owned()),
             ("input cap, bytes", INPUT_CAP.to_string()),
             ("output high mark, bytes", OUTPUT_HIGH.to_string()),
@@ -43,6 +44,7 @@ impl fmt::Display for Defaults {
             ("most bytes per read", MAX_SINGLE_READ.to_string()),
             ("most bytes per write", MAX_SINGLE_WRITE.to_string()),
             ("mailbox, operations", MAILBOX.to_string()),
+            ("rounds of observers per operation", OBSERVER_ROUNDS.to_string()),
             ("inbox of a base, messages", INBOX.to_string()),
             ("events per poll", EVENTS.to_string()),
             ("deferred callbacks per pass", DEFERRED_PER_PASS.to_string()),

@@ -66,7 +66,7 @@ impl Bufferevent {
         }
     }
 
-    /// Goes on, a system call at a time, until a callback is due. False: the run is over.
+    /// Goes on, a system call at a time, until a callback is due, or observers are. False: the run is over.
     pub(crate) fn advance(&mut self, scratch: &mut Scratch) -> bool {
         while !self.has_callback() {
             if !self.step(scratch) {
@@ -78,7 +78,7 @@ impl Bufferevent {
 
     #[inline]
     fn has_callback(&self) -> bool {
-        self.run.deliver && !self.pending.is_empty()
+        self.run.deliver && !self.pending.is_empty() || self.has_news()
     }
 
     /// The callback that is due, unless the buffers no longer justify it.
@@ -130,6 +130,9 @@ impl Bufferevent {
         self.rearm();
         if !self.pending.is_empty() || self.later.is_some() {
             return Ended::Defer;
+        }
+        if self.owes_deferred() {
+            return Ended::Again;
         }
         if self.phase == Phase::Open && self.ready.bits() & self.enabled.bits() == 0 {
             return Ended::Idle;
@@ -340,6 +343,8 @@ impl Bufferevent {
     pub(crate) fn wants_run(&self) -> bool {
         !self.pending.is_empty()
             || self.later.is_some()
+            || self.has_news()
+            || self.owes_deferred()
             || self.is_closing()
             || self.told.owes_eof
             || self.run.timer != TimerRequest::Leave

@@ -245,6 +245,7 @@ impl<'a> Guard<'a> {
             return Err(Error::Closed);
         }
         outer.mailbox.apply(locked.view());
+        locked.view().hold_observers(true);
         Ok(Self { locked })
     }
 
@@ -291,6 +292,7 @@ impl DerefMut for Guard<'_> {
 impl Drop for Guard<'_> {
     /// Sends what was written, so that a write from another thread needs no other thread to wake; the rest is for a run.
     fn drop(&mut self) {
+        self.locked.view().hold_observers(false);
         self.locked.view().flush_output();
         self.locked.view().rearm();
         if self.locked.look().wants_run() {

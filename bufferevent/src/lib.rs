@@ -50,6 +50,7 @@ mod handle;
 mod handler;
 mod interest;
 mod mailbox;
+mod notify;
 mod options;
 mod pending;
 mod shared;

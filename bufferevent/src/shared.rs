@@ -126,6 +126,14 @@ impl Stack {
         }
     }
 
+    /// Calls observers of the buffers.
+    #[cold]
+    fn notify(&mut self, tell: fn(&mut Bufferevent)) {
+        if !self.on_panic.guard(|| tell(&mut self.bufferevent)) {
+            self.panicked();
+        }
+    }
+
     /// Takes the handler of an unlocked callback back that found the strand in the hands of a guard.
     fn take_back(&mut self, outer: &Outer) {
         let Slot::Unlocked(slot) = &mut self.slot else { return };
@@ -140,8 +148,10 @@ impl Stack {
         self.take_back(outer);
         outer.mailbox.close(self.view());
         let closed = self.view().outcome();
-        let output = std::mem::take(&mut self.view().output);
+        let (input, output) =
+            (std::mem::take(&mut self.view().input), std::mem::take(&mut self.view().output));
         let handler = std::mem::replace(&mut self.slot, Slot::Locked(None));
+        discard(self.base.counters(), input);
         discard(self.base.counters(), output);
         discard(self.base.counters(), handler);
         outer.finish(closed);
@@ -210,6 +220,10 @@ impl Body for Stack {
             }
             let stack = held.body();
             stack.collect_mail(strand);
+            if stack.look().has_news() {
+                stack.notify(Bufferevent::notify_at_once);
+                continue;
+            }
             let Some(callback) = stack.view().next_callback() else { continue };
             if matches!(stack.slot, Slot::Locked(_)) {
                 stack.call_locked(strand, callback);
@@ -236,6 +250,9 @@ impl Body for Stack {
 
 fn end(held: &mut Held<'_, Stack>, lent: &mut Lent<'_>, broken: bool) -> Left {
     let strand = held.strand();
+    if !broken && held.body().look().owes_deferred() {
+        held.body().notify(Bufferevent::notify_deferred);
+    }
     let view = held.body().view();
     let ended = view.end_run(lent.scratch);
     if let TimerRequest::Set(after) = view.take_timer() {

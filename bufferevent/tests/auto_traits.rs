@@ -147,6 +147,8 @@ fn values_go_anywhere() {
         runtime::Error: "Send Sync Unpin";
         runtime::BoxError: "Send Sync Unpin";
         evbuffer::Error: "Send Sync Unpin";
+        evbuffer::Change: "Send Sync Unpin";
+        evbuffer::ObserverId: "Send Sync Unpin";
         Room: "Send Sync Unpin";
         Trigger: "Send Sync Unpin";
         Options: "Send Sync Unpin";

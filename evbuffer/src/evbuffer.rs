@@ -5,6 +5,7 @@ use std::fmt;
 use std::io::IoSlice;
 
 use crate::freeze::Frozen;
+use crate::observe::Rare;
 use crate::segment::{Block, Segment};
 use crate::{End, Error};
 
@@ -12,8 +13,8 @@ use crate::{End, Error};
 ///
 /// What costs what, and when data is copied, is on the [crate page](crate).
 /// # Libevent
-/// `struct evbuffer`. Differs: no lock and no reference count (a buffer has one owner), no flags; file segments,
-/// multicast references and change callbacks do not exist.
+/// `struct evbuffer`. Differs: no lock and no reference count (a buffer has one owner), no flags; file segments
+/// and multicast references do not exist.
 /// # Examples
 /// ```
 /// use bufferevent_evbuffer::Evbuffer;
@@ -46,6 +47,8 @@ pub struct Evbuffer {
     pub(crate) limit: usize,
     pub(crate) spare: Box<[u8]>,
     pub(crate) frozen: Frozen,
+    /// `None` in most buffers.
+    pub(crate) rare: Option<Box<Rare>>,
 }
 
 impl Default for Evbuffer {
@@ -68,6 +71,7 @@ impl Evbuffer {
             limit: usize::MAX,
             spare: Box::default(),
             frozen: Frozen::default(),
+            rare: None,
         }
     }
 
@@ -84,6 +88,7 @@ impl Evbuffer {
     pub fn add(&mut self, data: &[u8]) -> Result<(), Error> {
         self.check_back(data.len())?;
         self.push_slice(data);
+        self.changed();
         Ok(())
     }
 
@@ -99,6 +104,7 @@ impl Evbuffer {
         for slice in slices {
             self.push_slice(slice);
         }
+        self.changed();
         Ok(total)
     }
 
@@ -122,7 +128,9 @@ impl Evbuffer {
         let before = self.len;
         let mut sink = Sink { buffer: self, refusal: Error::Format };
         if fmt::Write::write_fmt(&mut sink, text).is_ok() {
-            return Ok(self.len - before);
+            let formatted = self.len - before;
+            self.changed();
+            return Ok(formatted);
         }
         let refusal = sink.refusal;
         let formatted = self.len - before;
@@ -166,6 +174,7 @@ impl Evbuffer {
             block.push_front_some(left);
             self.push_segment_front(Segment::Owned(block));
         }
+        self.changed();
         Ok(())
     }
 
@@ -181,6 +190,7 @@ impl Evbuffer {
         if self.len > 0 {
             self.check_front()?;
             self.discard(n);
+            self.changed();
         }
         Ok(n)
     }
@@ -194,6 +204,7 @@ impl Evbuffer {
     pub fn remove(&mut self, out: &mut [u8]) -> Result<usize, Error> {
         let n = self.copy_out(out)?;
         self.discard(n);
+        self.changed();
         Ok(n)
     }
 
@@ -315,10 +326,12 @@ struct Sink<'a> {
 
 impl fmt::Write for Sink<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.buffer.add(text.as_bytes()).map_err(|refusal| {
+        self.buffer.check_back(text.len()).map_err(|refusal| {
             self.refusal = refusal;
             fmt::Error
-        })
+        })?;
+        self.buffer.push_slice(text.as_bytes());
+        Ok(())
     }
 }
 

@@ -122,8 +122,8 @@ impl Evbuffer {
     }
 }
 
-/// The frozen ends: bit 0 the front, bit 1 the back. Bit 2: the owner settles the buffer, see
-/// [`Transport::set_settled`](crate::transport::Transport::set_settled).
+/// The frozen ends: bit 0 the front, bit 1 the back. Bits 2 and 3: the owner settles the buffer, and holds its observers
+/// back, see [`Transport`](crate::transport::Transport).
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Frozen(u8);
 
@@ -142,16 +142,27 @@ impl Frozen {
         self.0 |= SETTLED;
     }
 
+    pub(crate) fn is_held(self) -> bool {
+        self.0 & HELD != 0
+    }
+
+    #[inline]
+    pub(crate) fn set_held(&mut self, on: bool) {
+        self.set_bit(HELD, on);
+    }
+
     fn set(&mut self, end: End, on: bool) {
-        if on {
-            self.0 |= bit(end);
-        } else {
-            self.0 &= !bit(end);
-        }
+        self.set_bit(bit(end), on);
+    }
+
+    #[inline]
+    fn set_bit(&mut self, bit: u8, on: bool) {
+        self.0 = if on { self.0 | bit } else { self.0 & !bit };
     }
 }
 
 const SETTLED: u8 = 4;
+const HELD: u8 = 8;
 
 #[inline]
 const fn bit(end: End) -> u8 {

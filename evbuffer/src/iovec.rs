@@ -112,7 +112,9 @@ impl Evbuffer {
         R: io::Read + ?Sized,
     {
         self.check_back(0)?;
-        self.receive_from(source, max)
+        let n = self.receive_from(source, max)?;
+        self.changed();
+        Ok(n)
     }
 
     /// Writes once to `sink` and drains what it took; gives the number of bytes.
@@ -142,10 +144,12 @@ impl Evbuffer {
         W: io::Write + ?Sized,
     {
         self.check_front()?;
-        self.send_to(sink, max)
+        let n = self.send_to(sink, max)?;
+        self.changed();
+        Ok(n)
     }
 
-    /// [`read_from`](Evbuffer::read_from), frozen or not.
+    /// [`read_from`](Evbuffer::read_from), frozen or not, and without telling an observer.
     pub(crate) fn receive_from<R>(&mut self, source: &mut R, max: usize) -> io::Result<usize>
     where
         R: io::Read + ?Sized,
@@ -156,11 +160,11 @@ impl Evbuffer {
         self.check_room(1)?;
         let mut space = self.reserve_unchecked(max.min(self.room()).min(MAX_BLOCK), max)?;
         let n = source.read_vectored(&mut space.io_slices())?;
-        space.commit(n)?;
+        space.accept(n)?;
         Ok(n)
     }
 
-    /// [`write_to`](Evbuffer::write_to), frozen or not.
+    /// [`write_to`](Evbuffer::write_to), frozen or not, and without telling an observer.
     pub(crate) fn send_to<W>(&mut self, sink: &mut W, max: usize) -> io::Result<usize>
     where
         W: io::Write + ?Sized,

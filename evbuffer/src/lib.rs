@@ -45,6 +45,11 @@
 //! ([`freeze`](Evbuffer::freeze)), there may be a limit ([`set_limit`](Evbuffer::set_limit)), a position may be past
 //! the end. Nothing here panics on bad arguments, except where the trait [`Buf`](bytes::Buf) prescribes it.
 //!
+//! # Who is told
+//!
+//! Observers are closures that are told of each change of the length, at once ([`observe`](Evbuffer::observe)) or as sums
+//! ([`observe_deferred`](Evbuffer::observe_deferred)). A buffer that has none pays a test of one pointer per operation.
+//!
 //! # Words
 //!
 //! *Front* and *back* are libevent's start and end. A *segment* is its chain link. Positions are counted from the
@@ -60,6 +65,8 @@ mod error;
 mod evbuffer;
 mod freeze;
 mod iovec;
+mod observe;
+mod observers;
 mod reserve;
 mod search;
 mod segment;
@@ -74,5 +81,6 @@ pub use crate::error::Error;
 pub use crate::evbuffer::Evbuffer;
 pub use crate::freeze::End;
 pub use crate::iovec::Chunks;
+pub use crate::observe::{Change, OBSERVER_ROUNDS, ObserverId};
 pub use crate::reserve::Reservation;
 pub use crate::search::{Eol, EolMatch};

@@ -130,12 +130,17 @@ impl<'a> Reservation<'a> {
     /// `evbuffer_commit_space`.
     #[doc(alias = "evbuffer_commit_space")]
     pub fn commit(self, n: usize) -> Result<(), Error> {
+        self.accept(n)?.changed();
+        Ok(())
+    }
+
+    /// [`commit`](Reservation::commit) that tells no observer.
+    pub(crate) fn accept(self, n: usize) -> Result<&'a mut Evbuffer, Error> {
         if n > self.capacity() {
             return Err(Error::OutOfRange { position: n, len: self.capacity() });
         }
         let first = n.min(self.tail);
-        self.finish(first, n - first);
-        Ok(())
+        Ok(self.finish(first, n - first))
     }
 
     /// Adds the first `first` bytes of the first piece and the first `second` bytes of the second.
@@ -151,7 +156,7 @@ impl<'a> Reservation<'a> {
                 return Err(Error::OutOfRange { position: part, len });
             }
         }
-        self.finish(in_tail, in_extra);
+        self.finish(in_tail, in_extra).changed();
         Ok(())
     }
 
@@ -165,7 +170,7 @@ impl<'a> Reservation<'a> {
         usize::from(self.tail > 0) + usize::from(self.extra > 0)
     }
 
-    fn finish(self, in_tail: usize, in_extra: usize) {
+    fn finish(self, in_tail: usize, in_extra: usize) -> &'a mut Evbuffer {
         let buffer = self.buffer;
         if let Segment::Owned(block) = buffer.tail_mut() {
             block.grow(in_tail);
@@ -176,6 +181,7 @@ impl<'a> Reservation<'a> {
             buffer.push_segment(Segment::Owned(Block::filled(storage, in_extra)));
             buffer.len += in_extra;
         }
+        buffer
     }
 }
 

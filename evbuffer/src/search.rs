@@ -127,6 +127,7 @@ impl Evbuffer {
         let Some(found) = self.search_eol(0, eol) else { return Ok(None) };
         let line = self.copy_of_front(found.position);
         self.discard(found.position + found.len);
+        self.changed();
         Ok(Some(line))
     }
 }

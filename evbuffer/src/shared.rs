@@ -34,6 +34,7 @@ impl Evbuffer {
         if !data.is_empty() {
             self.len += data.len();
             self.push_segment(Segment::Shared(data));
+            self.changed();
         }
         Ok(())
     }
@@ -50,6 +51,7 @@ impl Evbuffer {
         self.check_room(data.len())?;
         self.len += data.len();
         self.push_segment_front(Segment::Shared(data));
+        self.changed();
         Ok(())
     }
 
@@ -76,10 +78,9 @@ impl Evbuffer {
             return Ok(Bytes::new());
         }
         self.check_front()?;
-        if n > self.head.len() {
-            return Ok(self.take_copy(n));
-        }
-        Ok(self.take_from_head(n))
+        let taken = if n > self.head.len() { self.take_copy(n) } else { self.take_from_head(n) };
+        self.changed();
+        Ok(taken)
     }
 
     /// Takes the first contiguous piece, as [`take_bytes`](Evbuffer::take_bytes) does; `None` if the buffer is empty.

@@ -37,6 +37,7 @@ impl BufRead for Evbuffer {
     fn consume(&mut self, n: usize) {
         if !self.is_frozen(End::Front) {
             self.discard(n.min(self.len));
+            self.changed();
         }
     }
 }
@@ -94,6 +95,7 @@ impl Buf for Evbuffer {
     fn advance(&mut self, n: usize) {
         assert!(n <= self.remaining(), "cannot advance past the end");
         self.discard(n);
+        self.changed();
     }
 
     /// As [`take_bytes`](Evbuffer::take_bytes).

@@ -33,6 +33,8 @@ impl Evbuffer {
         self.check_back(other.len)?;
         other.check_front()?;
         other.transfer_all(self);
+        other.changed();
+        self.changed();
         Ok(())
     }
 
@@ -52,14 +54,11 @@ impl Evbuffer {
         other.check_front()?;
         if self.len == 0 {
             other.transfer_all(self);
-            return Ok(());
+        } else {
+            other.transfer_all_to_front(self);
         }
-        other.pack_for(self);
-        self.len += mem::take(&mut other.len);
-        while let Some(segment) = other.rest.pop_back() {
-            self.push_segment_front(segment);
-        }
-        self.push_segment_front(mem::take(&mut other.head));
+        other.changed();
+        self.changed();
         Ok(())
     }
 
@@ -91,6 +90,8 @@ impl Evbuffer {
         self.check_front()?;
         target.check_back(n)?;
         self.transfer(target, n);
+        self.changed();
+        target.changed();
         Ok(n)
     }
 
@@ -147,6 +148,16 @@ impl Evbuffer {
         target.len += mem::take(&mut self.len);
         target.push_segment(mem::take(&mut self.head));
         target.rest.append(&mut self.rest);
+    }
+
+    /// Moves everything to the front of `target`; there is something in both.
+    fn transfer_all_to_front(&mut self, target: &mut Evbuffer) {
+        self.pack_for(target);
+        target.len += mem::take(&mut self.len);
+        while let Some(segment) = self.rest.pop_back() {
+            target.push_segment_front(segment);
+        }
+        target.push_segment_front(mem::take(&mut self.head));
     }
 
     /// Copies everything behind the last bytes of `target` if it is one block and fits.

@@ -1,7 +1,7 @@
 //! What the owner of a buffer does to it: the same work as the public calls, at frozen ends too.
 //!
 //! A bufferevent freezes the back of its input and the front of its output, and still has to fill the one and drain
-//! the other. The limit holds here as everywhere.
+//! the other. The limit holds here as everywhere. No observer is called by these operations.
 
 use std::collections::VecDeque;
 use std::io;
@@ -66,6 +66,18 @@ pub trait Transport {
     /// # Errors
     /// [`Error::Full`] if the limit of `target` would be passed; nothing moves.
     fn pass_on(&mut self, target: &mut Evbuffer, n: usize) -> Result<usize, Error>;
+
+    /// Whether an observer is to be called at once: the operations here leave that to the owner.
+    fn has_news(&self) -> bool;
+
+    /// Calls the observers that are to be called at once.
+    fn notify_at_once(&mut self);
+
+    /// Whether [`Evbuffer::notify_deferred`] has something to tell.
+    fn owes_deferred(&self) -> bool;
+
+    /// From now on no observer is called, by whatever operation, until this is undone.
+    fn hold_observers(&mut self, held: bool);
 }
 
 impl Transport for Evbuffer {
@@ -82,6 +94,7 @@ impl Transport for Evbuffer {
         } else {
             self.len += filled;
             self.push_segment(Segment::Owned(Block::filled(block, filled)));
+            self.noted();
         }
         Ok(())
     }
@@ -118,6 +131,7 @@ impl Transport for Evbuffer {
     fn fill(&mut self, data: &[u8]) -> Result<(), Error> {
         self.check_room(data.len())?;
         self.push_slice(data);
+        self.noted();
         Ok(())
     }
 
@@ -125,6 +139,7 @@ impl Transport for Evbuffer {
     fn consume(&mut self, n: usize) -> usize {
         let n = n.min(self.len);
         self.discard(n);
+        self.noted();
         n
     }
 
@@ -133,11 +148,15 @@ impl Transport for Evbuffer {
     }
 
     fn receive<R: io::Read + ?Sized>(&mut self, source: &mut R, max: usize) -> io::Result<usize> {
-        self.receive_from(source, max)
+        let n = self.receive_from(source, max)?;
+        self.noted();
+        Ok(n)
     }
 
     fn send<W: io::Write + ?Sized>(&mut self, sink: &mut W, max: usize) -> io::Result<usize> {
-        self.send_to(sink, max)
+        let n = self.send_to(sink, max)?;
+        self.noted();
+        Ok(n)
     }
 
     fn pass_on(&mut self, target: &mut Evbuffer, n: usize) -> Result<usize, Error> {
@@ -145,8 +164,29 @@ impl Transport for Evbuffer {
         target.check_room(n)?;
         if n > 0 {
             self.transfer(target, n);
+            self.noted();
+            target.noted();
         }
         Ok(n)
+    }
+
+    #[inline]
+    fn has_news(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.observers.has_news())
+    }
+
+    fn notify_at_once(&mut self) {
+        self.tell_at_once();
+    }
+
+    #[inline]
+    fn owes_deferred(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.observers.owes_deferred())
+    }
+
+    #[inline]
+    fn hold_observers(&mut self, held: bool) {
+        self.frozen.set_held(held);
     }
 }
 

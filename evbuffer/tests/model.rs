@@ -1,5 +1,7 @@
 //! Random sequences of all operations on three buffers, against plain vectors.
 
+mod common;
+
 use std::io;
 use std::io::{BufRead, IoSlice, Read, Write};
 
@@ -7,6 +9,8 @@ use bufferevent_evbuffer::transport::Transport;
 use bufferevent_evbuffer::{End, Eol, EolMatch, Error, Evbuffer};
 use bytes::{Buf, Bytes};
 use proptest::prelude::*;
+
+use common::Log;
 
 /// What an operation works on: a buffer and what it should be.
 #[derive(Default)]
@@ -16,6 +20,19 @@ struct Pair {
     front: bool,
     back: bool,
     limit: Option<usize>,
+    watch: Watch,
+}
+
+/// What two observers of a buffer were told: the first at once, the second later.
+#[derive(Default)]
+struct Watch {
+    log: Log,
+    /// The length that the first one knows of.
+    len: usize,
+    /// What the first was told since the second was.
+    before: usize,
+    added: usize,
+    removed: usize,
 }
 
 /// Bytes to put in: made from a seed, so that a failing case prints and shrinks well.
@@ -70,6 +87,7 @@ enum Op {
     PassOn(usize, usize),
     Receive(Data, usize),
     Send(usize, usize),
+    NotifyDeferred,
 }
 
 impl Data {
@@ -129,7 +147,40 @@ impl Pair {
         }
     }
 
-    fn check(&self) {
+    /// A pair whose real buffer is watched.
+    fn watched() -> Self {
+        let mut pair = Self::default();
+        pair.watch.log.observe(&mut pair.real, 0);
+        pair.watch.log.observe_deferred(&mut pair.real, 1);
+        pair
+    }
+
+    /// B-22: whatever the operation was, the sums that were told lead to the length that there is.
+    fn check_told(&mut self) {
+        self.real.notify_at_once();
+        let watch = &mut self.watch;
+        for (who, before, added, removed) in watch.log.take() {
+            assert_eq!((who, before), (0, watch.len));
+            assert!((added == 0) != (removed == 0), "an operation either adds or removes");
+            watch.len = before + added - removed;
+            watch.added += added;
+            watch.removed += removed;
+        }
+        assert_eq!(watch.len, self.model.len());
+    }
+
+    /// B-23.
+    fn notify_deferred(&mut self) {
+        self.real.notify_deferred();
+        let watch = &mut self.watch;
+        let sums = (1, watch.before, watch.added, watch.removed);
+        let expected = if (watch.added, watch.removed) == (0, 0) { vec![] } else { vec![sums] };
+        assert_eq!(watch.log.take(), expected);
+        (watch.before, watch.added, watch.removed) = (watch.len, 0, 0);
+    }
+
+    fn check(&mut self) {
+        self.check_told();
         self.real.debug_validate();
         assert_eq!(self.real.len(), self.model.len());
         assert!(self.real == self.model, "bytes differ");
@@ -609,6 +660,7 @@ fn apply_out(op: &Op, pair: &mut Pair) {
             assert_eq!(Transport::consume(&mut pair.real, n), n.min(len));
             pair.take(n, &Ok(()));
         }
+        Op::NotifyDeferred => pair.notify_deferred(),
         _ => unreachable!(),
     }
 }
@@ -711,6 +763,7 @@ fn settings() -> impl Strategy<Value = Op> {
         4 => end().prop_map(|end| Op::Freeze(end, false)),
         1 => length().prop_map(|limit| Op::SetLimit(Some(limit))),
         4 => Just(Op::SetLimit(None)),
+        8 => Just(Op::NotifyDeferred),
     ]
 }
 
@@ -720,7 +773,7 @@ fn op() -> impl Strategy<Value = Op> {
 
 /// Three buffers; operations that move between two take the next one if both are the same.
 fn run(ops: &[(usize, Op)]) {
-    let mut pairs = [Pair::default(), Pair::default(), Pair::default()];
+    let mut pairs = [Pair::watched(), Pair::watched(), Pair::watched()];
     for (index, op) in ops {
         let second = match *op {
             Op::Append(second)

@@ -1,13 +1,16 @@
 //! The cases of libevent's buffer suite that apply here, under their C names.
 //!
-//! Not here: `callbacks`, `multicast*`, `file_segment*` and `add_file*` (B-08, B-21, B-22: no such features), and the
-//! out-of-memory parts. Cases about chains without bytes use references without bytes, which leave no segment.
+//! Not here: `multicast*`, `file_segment*` and `add_file*` (B-08, B-21: no such features), and the out-of-memory parts. Cases about chains without bytes use references without bytes, which leave no segment.
+
+mod common;
 
 use std::io::IoSlice;
 use std::sync::Arc;
 
 use bufferevent_evbuffer::{End, Eol, EolMatch, Error, Evbuffer};
 use bytes::Bytes;
+
+use common::Log;
 
 /// Memory whose release can be seen: where a C reference has a cleanup callback.
 struct Watched {
@@ -588,6 +591,50 @@ fn regress_evbuffer_prepend() {
     assert_eq!(two, "string 1000. string 999. ");
     one.debug_validate();
     two.debug_validate();
+
+    let log = Log::default();
+    two.drain(usize::MAX).unwrap();
+    log.observe(&mut two, 0);
+    for n in [3, 8096, 0] {
+        two.prepend(&vec![b'x'; n]).unwrap();
+    }
+    assert_eq!(log.take(), [(0, 0, 3, 0), (0, 3, 8096, 0)]);
+}
+
+/// B-22.
+#[test]
+fn regress_evbuffer_callbacks() {
+    let mut buffer = Evbuffer::new();
+    let log = Log::default();
+    let one = log.observe(&mut buffer, 1);
+    let two = log.observe(&mut buffer, 2);
+    write!(buffer, "{}", "x".repeat(36)).unwrap();
+    assert!(buffer.enable_observer(two, false));
+    buffer.drain(10).unwrap();
+    buffer.prepend(b"Hello").unwrap();
+    assert!(buffer.enable_observer(two, true));
+    buffer.add_bytes("Goodbye").unwrap();
+    assert!(buffer.unobserve(one));
+    buffer.drain(buffer.len()).unwrap();
+    assert!(!buffer.unobserve(one));
+    buffer.add(b"X").unwrap();
+    assert!(buffer.unobserve(two));
+    buffer.add(b"unseen").unwrap();
+    assert_eq!(log.transcript(1), "0->36; 36->26; 26->31; 31->38; ");
+    assert_eq!(log.transcript(2), "0->36; 31->38; 38->0; 0->1; ");
+    buffer.debug_validate();
+
+    let drains = buffer.observe(|buffer, change| {
+        if change.added > 0 {
+            buffer.drain(change.after()).unwrap();
+        }
+    });
+    write!(buffer, "this is drained at once").unwrap();
+    assert_eq!(buffer.len(), 0);
+    assert!(buffer.unobserve(drains));
+    write!(buffer, "this is not").unwrap();
+    assert_eq!(buffer, "this is not");
+    buffer.debug_validate();
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The end: gracefully, at once, or without waiting.
 
-use bufferevent_evbuffer::End;
+use bufferevent_evbuffer::{Evbuffer, transport::Transport};
 use bufferevent_runtime::{Ready, Scratch};
 
 use super::{Bufferevent, Phase, Socket, TimerRequest};
@@ -77,8 +77,11 @@ impl Bufferevent {
         if std::mem::replace(&mut self.told.outcome, true) {
             return None;
         }
-        let mut unread = std::mem::take(&mut self.input);
-        unread.unfreeze(End::Back);
+        // Its observers stay, and go with their owner.
+        let mut unread = Evbuffer::new();
+        let all = self.input.len();
+        let moved = self.input.pass_on(&mut unread, all);
+        debug_assert!(moved.is_ok(), "a new buffer has no limit");
         Some(Closed { unsent: self.output.len(), unread, fd: self.release_fd() })
     }
 

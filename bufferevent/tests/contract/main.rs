@@ -17,6 +17,7 @@ mod handlers;
 mod listening;
 mod mailbox;
 mod misuse;
+mod observers;
 mod order;
 mod panics;
 mod socket;
