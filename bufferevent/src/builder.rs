@@ -1,6 +1,6 @@
 //! How a bufferevent is made and started.
 
-use std::{fmt, marker::PhantomData};
+use std::{fmt, marker::PhantomData, time::Duration};
 
 use bufferevent_runtime::{Base, BaseHandle, Placement, Reasons};
 use socket2::SockAddr;
@@ -189,6 +189,24 @@ impl<K, H> Builder<K, H> {
     /// Sets the watermarks of the output; see [`Bufferevent::set_write_watermark`]. A wrong pair is told by `start`.
     pub fn write_watermark(mut self, low: usize, high: Option<usize>) -> Self {
         self.error = self.bufferevent.set_write_watermark(low, high).err().or(self.error);
+        self
+    }
+
+    /// Sets how long each direction may make no progress; see [`Bufferevent::set_timeouts`].
+    pub fn timeouts(mut self, read: Option<Duration>, write: Option<Duration>) -> Self {
+        self.bufferevent.set_timeouts(read, write);
+        self
+    }
+
+    /// Sets how long a connect may take; see [`Bufferevent::set_connect_timeout`].
+    pub fn connect_timeout(mut self, after: Option<Duration>) -> Self {
+        self.bufferevent.set_connect_timeout(after);
+        self
+    }
+
+    /// Sets how long the bufferevent may live, from its start; see [`Bufferevent::set_lifetime`].
+    pub fn lifetime(mut self, after: Option<Duration>) -> Self {
+        self.bufferevent.set_lifetime(after);
         self
     }
 

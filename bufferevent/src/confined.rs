@@ -5,7 +5,7 @@ use std::fmt;
 use bufferevent_runtime::{After, Base, Key, Reasons, Source};
 
 use crate::{
-    bufferevent::{Bufferevent, Owned, TimerRequest},
+    bufferevent::{Bufferevent, Owned},
     context::{Context, Spot},
     engine::Ended,
     handler::{Handler as _, HandlerAffinity, PanicPolicy, put_back},
@@ -60,7 +60,7 @@ impl<A: HandlerAffinity> Confined<A> {
 
 impl<A: HandlerAffinity> Source<A> for Confined<A> {
     fn run(&mut self, base: &mut Base<A>, key: Key, reasons: Reasons) -> After {
-        self.view().begin_run(reasons);
+        self.view().begin_run(reasons, base.now());
         let broken = loop {
             if base.is_broken() {
                 break true;
@@ -78,8 +78,8 @@ impl<A: HandlerAffinity> Source<A> for Confined<A> {
             self.notify(base, Bufferevent::notify_deferred);
         }
         let ended = self.view().end_run(base.scratch());
-        if let TimerRequest::Set(after) = self.view().take_timer() {
-            base.arm(key, base.deadline(after));
+        if let Some(at) = self.view().next_alarm() {
+            base.arm(key, at);
         }
         match ended {
             // The step that is next was not looked for.

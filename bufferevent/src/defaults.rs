@@ -19,6 +19,8 @@ pub const OUTPUT_HIGH: usize = 256 * 1024;
 pub const OUTPUT_CAP: usize = 4 * 1024 * 1024;
 /// Operations a mailbox holds; their bytes are bounded by the output's cap.
 pub const MAILBOX: usize = 1_024;
+/// How long a connect may take.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a close waits for the peer to end its side after ours was ended.
 pub const LINGER: Duration = Duration::from_secs(2);
 /// Bytes a close reads and drops meanwhile.
@@ -36,7 +38,7 @@ pub struct Defaults;
 
 impl fmt::Display for Defaults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rows: [(&str, String); 16] = [
+        let rows = [
             ("read high mark", "none".to_owned()),
             ("input cap, bytes", INPUT_CAP.to_string()),
             ("output high mark, bytes", OUTPUT_HIGH.to_string()),
@@ -51,6 +53,8 @@ impl fmt::Display for Defaults {
             ("accepts per run", ACCEPTS_PER_RUN.to_string()),
             ("accept queue of the kernel", BACKLOG.to_string()),
             ("pause after a shortage of descriptors", format!("{ACCEPT_BACK_OFF:?}")),
+            ("read, write and life timeouts", "none".to_owned()),
+            ("connect timeout", format!("{CONNECT_TIMEOUT:?}")),
             ("close: wait without progress", format!("{DRAIN_IDLE:?}")),
             ("close: linger", format!("{LINGER:?}, {LINGER_BYTES} bytes")),
         ];

@@ -6,10 +6,10 @@
 //! call (D17).
 
 use bufferevent_evbuffer::transport::Transport;
-use bufferevent_runtime::{BLOCK, Ready, Reasons, Scratch, Selector as _};
+use bufferevent_runtime::{BLOCK, Ready, Reasons, Scratch, Selector as _, Time};
 
 use crate::{
-    bufferevent::{Bufferevent, Phase, Socket, TimerRequest},
+    bufferevent::{Bufferevent, Phase, Socket},
     event::{Cause, Event},
     interest::{Direction, Interest},
     options::Options,
@@ -40,7 +40,8 @@ pub(crate) enum Ended {
 impl Bufferevent {
     /// Begins a run.
     #[inline]
-    pub(crate) fn begin_run(&mut self, reasons: Reasons) {
+    pub(crate) fn begin_run(&mut self, reasons: Reasons, now: Time) {
+        self.run.now = now;
         self.ready |= Ready::from_bits(reasons.readiness());
         self.run.reads = READS_PER_RUN;
         self.run.writes = 1;
@@ -62,7 +63,7 @@ impl Bufferevent {
             self.close();
         }
         if reasons.contains(Reasons::TIMER) {
-            self.timer_fired();
+            self.alarm_rings();
         }
     }
 
@@ -111,16 +112,19 @@ impl Bufferevent {
         go & Ready::READABLE.bits() != 0 && self.step_read(scratch)
             || go & Ready::WRITABLE.bits() != 0 && self.step_write()
             || self.told.owes_eof && self.tell_eof()
+            || self.may_shut_down() && self.step_shutdown()
+            || self.run.alarm && self.step_clocks()
     }
 
     #[cold]
     pub(crate) fn step_unusual(&mut self, scratch: &mut Scratch) -> bool {
-        match self.phase {
+        let stepped = match self.phase {
             Phase::Connecting | Phase::Departing => self.step_connect(),
             Phase::Draining => self.step_drain(),
             Phase::Lingering => self.step_linger(scratch),
             Phase::Open | Phase::Detached | Phase::Ended => false,
-        }
+        };
+        stepped || self.run.alarm && self.step_clocks()
     }
 
     /// Ends the run: gives blocks back, and says what is left to do.
@@ -143,15 +147,10 @@ impl Bufferevent {
         if self.may_read() || self.may_write() || self.may_linger() { Ended::Again } else { Ended::Idle }
     }
 
-    /// The timer that the shell must set, if any.
-    pub(crate) fn take_timer(&mut self) -> TimerRequest {
-        std::mem::take(&mut self.run.timer)
-    }
-
     // ---- reading ----
 
     /// Bytes that may be read now: 0 at the high mark and at the cap.
-    fn read_budget(&self) -> usize {
+    pub(crate) fn read_budget(&self) -> usize {
         let len = self.input.len();
         let until = |limit: Option<usize>| limit.map_or(usize::MAX, |limit| limit.saturating_sub(len));
         self.read.max_single.min(until(self.read.high)).min(until(self.input_cap))
@@ -208,6 +207,8 @@ impl Bufferevent {
 
     #[inline]
     fn after_read(&mut self, n: usize, budget: usize) {
+        self.run.progress = self.run.progress | Interest::READ;
+        self.moved.read += n as u64;
         if n == budget {
             if budget < BLOCK {
                 self.run.reads = 0;
@@ -307,7 +308,8 @@ impl Bufferevent {
     #[inline(always)]
     fn after_write(&mut self, n: usize, attempted: usize) {
         self.output.consume(n);
-        self.run.progress = true;
+        self.run.progress = self.run.progress | Interest::WRITE;
+        self.moved.written += n as u64;
         if n < attempted {
             self.ready = self.ready - Ready::WRITABLE;
         }
@@ -347,9 +349,10 @@ impl Bufferevent {
             || self.owes_deferred()
             || self.is_closing()
             || self.told.owes_eof
-            || self.run.timer != TimerRequest::Leave
+            || self.owes_clocks()
             || self.may_read()
             || self.may_write()
+            || self.may_shut_down()
     }
 
     pub(crate) fn fail(&mut self, direction: Direction, error: std::io::Error) {

@@ -25,6 +25,8 @@ pub enum Error {
     // the caller
     /// The bufferevent is closed or closing, or the id names none of this base.
     Closed,
+    /// Writing was shut down.
+    ShutDown,
     /// This thread already holds a strand, or runs on a worker that the call would wait for.
     WouldDeadlock,
     /// The descriptor is not a stream socket, or is one that listens.
@@ -69,6 +71,7 @@ impl fmt::Display for Error {
             Self::Runtime(source) => write!(f, "{source}"),
             Self::Buffer(source) => write!(f, "{source}"),
             Self::Closed => f.write_str("the bufferevent is closed, or the id is not of this base"),
+            Self::ShutDown => f.write_str("writing was shut down"),
             Self::WouldDeadlock => {
                 f.write_str(
                     "waiting here could last for ever: this thread holds a strand, or runs the base",

@@ -48,12 +48,50 @@ pub enum Event {
 pub enum Cause {
     /// The system said so.
     Io(io::Error),
+    /// It took longer than it may.
+    TimeLimit(TimeLimit),
+}
+
+/// What took longer than it may, besides a direction that made no progress.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TimeLimit {
+    /// A connect; see [`Bufferevent::set_connect_timeout`](crate::Bufferevent::set_connect_timeout).
+    Connect,
+    /// All of it; see [`Bufferevent::set_lifetime`](crate::Bufferevent::set_lifetime).
+    Lifetime,
+    /// The bytes that must move in a window; see [`Bufferevent::set_min_rate`](crate::Bufferevent::set_min_rate).
+    MinRate,
+}
+
+impl fmt::Display for TimeLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Connect => "the connect took too long",
+            Self::Lifetime => "the connection lived as long as it may",
+            Self::MinRate => "the peer was slower than it may be",
+        })
+    }
+}
+
+impl std::error::Error for TimeLimit {}
+
+impl Cause {
+    /// The kind of the error: `TimedOut` for a time limit.
+    #[must_use]
+    pub fn kind(&self) -> io::ErrorKind {
+        match self {
+            Self::Io(error) => error.kind(),
+            Self::TimeLimit(_) => io::ErrorKind::TimedOut,
+        }
+    }
 }
 
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Io(error) => write!(f, "{error}"),
+            Self::TimeLimit(limit) => write!(f, "{limit}"),
         }
     }
 }
@@ -62,6 +100,7 @@ impl std::error::Error for Cause {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Io(error) => Some(error),
+            Self::TimeLimit(limit) => Some(limit),
         }
     }
 }
@@ -70,6 +109,9 @@ impl std::error::Error for Cause {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Closed {
+    /// Whether all output was sent and the peer ended its side too, within the bounds of the close; for a descriptor that
+    /// comes back, whether all output was sent.
+    pub clean: bool,
     /// Bytes of output that were not sent.
     pub unsent: usize,
     /// Input that nobody has read.

@@ -10,11 +10,11 @@ use bufferevent_evbuffer::{Evbuffer, transport::Transport};
 use bufferevent_runtime::{BaseHandle, Reasons, Strand, StrandGuard, Time};
 
 use crate::{
-    bufferevent::{Bufferevent, Room},
+    bufferevent::{Bufferevent, Closing, Room},
     error::{Error, Result},
     event::{Closed, Trigger},
     handler::{Handler, UnlockedHandler, discard},
-    interest::Interest,
+    interest::{Direction, Interest},
     mailbox::Op,
     shared::{Slot, Stack},
 };
@@ -139,8 +139,21 @@ impl Handle {
     /// [`Bufferevent::close`], never waiting for a callback. Nothing if it was called before.
     #[doc(alias = "bufferevent_free")]
     pub fn close(&self) {
-        let _closed_before = self.apply(Op::Close);
+        self.close_with(Closing::default());
+    }
+
+    /// [`Bufferevent::close_with`], never waiting for a callback. Nothing if it closes already.
+    pub fn close_with(&self, bounds: Closing) {
+        let _closed_before = self.apply(Op::Close(bounds));
         let _first = self.strand.outer().lifecycle.request_close();
+    }
+
+    /// [`Bufferevent::shutdown`], never waiting for a callback.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] after a close; [`Error::MailboxFull`]. One that has no connection by then stays as it is.
+    pub fn shutdown(&self, direction: Direction) -> Result<()> {
+        self.apply(Op::Shutdown(direction))
     }
 
     /// [`Bufferevent::abort`], never waiting for a callback.

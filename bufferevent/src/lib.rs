@@ -40,6 +40,7 @@
 
 mod bufferevent;
 mod builder;
+mod clocks;
 mod confined;
 mod context;
 mod defaults;
@@ -67,13 +68,13 @@ pub use bufferevent_runtime::{
 };
 
 pub use self::{
-    bufferevent::{Bufferevent, Room},
+    bufferevent::{Bufferevent, Closing, MinRate, Room},
     builder::{AnyKind, Builder, ConfinedKind, IntoSlot, SharedKind, Started},
     confined::Confined,
     context::{BaseExt, Context, Id, Place, Spot},
     defaults::*,
     error::{Error, Result},
-    event::{Cause, Closed, Event, Trigger},
+    event::{Cause, Closed, Event, TimeLimit, Trigger},
     handle::{Guard, Handle, lock_both},
     handler::{
         Call, Callbacks, DataCall, EventCall, Handler, HandlerAffinity, IntoHandler, NoHandler, PanicPolicy,

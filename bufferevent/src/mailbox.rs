@@ -6,11 +6,11 @@ use bufferevent_evbuffer::{Evbuffer, transport::Transport};
 use bufferevent_sync::Leaf;
 
 use crate::{
-    bufferevent::{Bufferevent, Room},
+    bufferevent::{Bufferevent, Closing, Room},
     defaults::MAILBOX,
     error::Error,
     event::Trigger,
-    interest::Interest,
+    interest::{Direction, Interest},
 };
 
 /// One operation.
@@ -21,7 +21,8 @@ pub(crate) enum Op {
     Disable(Interest),
     Trigger(Interest, Trigger),
     TriggerEvent(u16, Trigger),
-    Close,
+    Shutdown(Direction),
+    Close(Closing),
     Abort,
 }
 
@@ -73,7 +74,7 @@ impl Mailbox {
         let Synced { takes, mail } = &mut *self.synced.lock();
         let then = match (&op, *takes) {
             (Op::Abort, Takes::All | Takes::Abort) => Takes::Nothing,
-            (Op::Close, Takes::All) => Takes::Abort,
+            (Op::Close(_), Takes::All) => Takes::Abort,
             (_, Takes::All) => Takes::All,
             (_, Takes::Abort | Takes::Nothing) => return Err((Error::Closed, op)),
         };
@@ -149,7 +150,9 @@ impl Op {
             Op::Disable(directions) => bufferevent.disable(directions),
             Op::Trigger(directions, how) => bufferevent.trigger(directions, how),
             Op::TriggerEvent(bits, how) => bufferevent.trigger_event(bits, how),
-            Op::Close => bufferevent.close(),
+            // It fails only on what is closed, or has no connection to end.
+            Op::Shutdown(direction) => drop(bufferevent.shutdown(direction)),
+            Op::Close(bounds) => bufferevent.close_with(bounds),
             Op::Abort => bufferevent.abort(),
         }
     }
@@ -170,10 +173,13 @@ mod tests {
     #[test]
     fn one_close_and_one_abort_wait_at_most_and_nothing_behind_them() {
         let mailbox = Mailbox::default();
-        mailbox.push(Op::Close, Bounds::default()).unwrap();
-        assert!(is_refused(&mailbox, Op::Close) && is_refused(&mailbox, Op::Enable(Interest::BOTH)));
+        mailbox.push(Op::Close(Closing::default()), Bounds::default()).unwrap();
+        assert!(
+            is_refused(&mailbox, Op::Close(Closing::default()))
+                && is_refused(&mailbox, Op::Enable(Interest::BOTH))
+        );
         mailbox.push(Op::Abort, Bounds::default()).unwrap();
-        assert!([Op::Abort, Op::Close].into_iter().all(|op| is_refused(&mailbox, op)));
+        assert!([Op::Abort, Op::Close(Closing::default())].into_iter().all(|op| is_refused(&mailbox, op)));
         let refused = mailbox.push(Op::Write(Evbuffer::from(b"back".to_vec())), Bounds::default());
         assert!(matches!(refused, Err((Error::Closed, Op::Write(data))) if data.to_vec() == b"back"));
         assert_eq!(waiting(&mailbox), 2);
@@ -183,7 +189,7 @@ mod tests {
     fn one_close_and_one_abort_always_fit() {
         let mailbox = Mailbox::default();
         while mailbox.push(Op::Enable(Interest::READ), Bounds::default()).is_ok() {}
-        mailbox.push(Op::Close, Bounds::default()).unwrap();
+        mailbox.push(Op::Close(Closing::default()), Bounds::default()).unwrap();
         mailbox.push(Op::Abort, Bounds::default()).unwrap();
         assert_eq!(waiting(&mailbox), MAILBOX + 2);
     }

@@ -8,7 +8,7 @@ use bufferevent_runtime::{
 use bufferevent_sync::Leaf;
 
 use crate::{
-    bufferevent::{Bufferevent, Home, Owned, TimerRequest},
+    bufferevent::{Bufferevent, Home, Owned},
     context::{Context, Spot},
     engine::Ended,
     event::Closed,
@@ -210,7 +210,7 @@ impl Body for Stack {
         if reasons.contains(Reasons::MAIL) {
             outer.mailbox.apply(held.body().view());
         }
-        held.body().view().begin_run(reasons);
+        held.body().view().begin_run(reasons, lent.now);
         let broken = loop {
             if strand.is_broken() {
                 break true;
@@ -255,8 +255,8 @@ fn end(held: &mut Held<'_, Stack>, lent: &mut Lent<'_>, broken: bool) -> Left {
     }
     let view = held.body().view();
     let ended = view.end_run(lent.scratch);
-    if let TimerRequest::Set(after) = view.take_timer() {
-        strand.arm(Some(lent.now.saturating_add(after)));
+    if let Some(at) = view.next_alarm() {
+        strand.arm(Some(at));
     }
     if view.is_closing() {
         let _first = strand.outer().lifecycle.request_close();

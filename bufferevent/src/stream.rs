@@ -12,13 +12,16 @@ use std::{
 use bufferevent_runtime::Accepted;
 use rustix::{
     io::Errno,
-    net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, send, sendmsg},
+    net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, recv, send, sendmsg},
 };
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
-use crate::error::{Error, Result};
 #[cfg(feature = "test-util")]
 use crate::testing::Wire;
+use crate::{
+    error::{Error, Result},
+    interest::Direction,
+};
 
 /// Pieces of output that one system call takes at most.
 const PIECES: usize = 64;
@@ -165,13 +168,20 @@ impl Link<'_> {
         }
     }
 
-    /// Ends our side; the peer reads the end after what was sent. An error means that the peer is gone.
-    pub(crate) fn shutdown_write(self) -> io::Result<()> {
+    /// Ends a direction: the peer reads the end after what was sent, or what it sends is of no use. An error means that
+    /// the peer is gone.
+    pub(crate) fn shutdown(self, direction: Direction) -> io::Result<()> {
         match self {
-            Self::Fd(fd) => Ok(rustix::net::shutdown(fd, rustix::net::Shutdown::Write)?),
+            Self::Fd(fd) => {
+                let how = match direction {
+                    Direction::Read => Shutdown::Read,
+                    Direction::Write => Shutdown::Write,
+                };
+                Ok(rustix::net::shutdown(fd, how)?)
+            }
             #[cfg(feature = "test-util")]
             Self::Wire(wire) => {
-                wire.shut_down();
+                wire.shut_down(direction);
                 Ok(())
             }
         }

@@ -3,7 +3,10 @@
 use bufferevent_evbuffer::Evbuffer;
 
 use super::{Bufferevent, Room};
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    interest::Interest,
+};
 
 impl Bufferevent {
     /// What has been received and not yet taken. Its back is frozen: only the connection adds to it.
@@ -34,7 +37,7 @@ impl Bufferevent {
     ///
     /// With WRITE disabled it waits there. Otherwise it is sent at the end of the run, which may be after this call.
     /// # Errors
-    /// [`Error::Closed`] after `close` or `abort`; [`Error::OutputFull`] if it would pass the cap. Nothing is taken then.
+    /// [`Error::Closed`] after `close` or `abort`; [`Error::ShutDown`] after `shutdown`; [`Error::OutputFull`] if it would pass the cap. Nothing is taken then.
     /// # Libevent
     /// `bufferevent_write`. Differs: reports [`Room::Full`] at the high mark and refuses past the cap.
     #[doc(alias = "bufferevent_write")]
@@ -83,6 +86,9 @@ impl Bufferevent {
     fn check_room(&mut self, more: usize) -> Result<()> {
         if self.is_closing() {
             return Err(Error::Closed);
+        }
+        if self.shut.asked.contains(Interest::WRITE) {
+            return Err(Error::ShutDown);
         }
         match self.output.limit() {
             Some(cap) if self.output.len().saturating_add(more) > cap => {

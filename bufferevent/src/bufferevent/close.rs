@@ -1,16 +1,47 @@
 //! The end: gracefully, at once, or without waiting.
 
-use bufferevent_evbuffer::{Evbuffer, transport::Transport};
+use std::time::Duration;
+
+use bufferevent_evbuffer::{End, Evbuffer, transport::Transport};
 use bufferevent_runtime::{Ready, Scratch};
 
-use super::{Bufferevent, Phase, Socket, TimerRequest};
+use super::{Bufferevent, Phase, Socket};
 use crate::{
+    clocks::Limit,
     defaults::{DRAIN_IDLE, LINGER, LINGER_BYTES},
+    error::{Error, Result},
     event::Closed,
-    interest::Interest,
+    interest::{Direction, Interest},
     options::Options,
     stream::Io,
 };
+
+/// How a close is bounded.
+///
+/// ```
+/// use std::time::Duration;
+/// use bufferevent::Closing;
+///
+/// let hasty = Closing { deadline: Some(Duration::from_secs(1)), ..Closing::default() };
+/// assert_eq!(hasty.linger, Duration::from_secs(2));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Closing {
+    /// How long it waits for the peer to take any of the output that is left. Default 30 s.
+    pub drain: Duration,
+    /// How long it waits for the peer to end its side after ours was ended; zero: not at all. Default 2 s.
+    pub linger: Duration,
+    /// Bytes that it reads and drops meanwhile. Default 256 KiB.
+    pub linger_bytes: usize,
+    /// How long all of it may take, `None`: only what the others bound. Default `None`.
+    pub deadline: Option<Duration>,
+}
+
+impl Default for Closing {
+    fn default() -> Self {
+        Self { drain: DRAIN_IDLE, linger: LINGER, linger_bytes: LINGER_BYTES, deadline: None }
+    }
+}
 
 impl Bufferevent {
     /// Closes gracefully: the output is written out, our side ended, and the peer's end awaited, each within bounds. No
@@ -20,10 +51,22 @@ impl Bufferevent {
     /// `bufferevent_free`. Differs: output that is not yet sent is sent.
     #[doc(alias = "bufferevent_free")]
     pub fn close(&mut self) {
+        self.close_with(Closing::default());
+    }
+
+    /// [`Bufferevent::close`] within other bounds. Nothing if it closes already.
+    pub fn close_with(&mut self, bounds: Closing) {
         if self.is_closing() {
             return;
         }
         self.silence();
+        if bounds != Closing::default() {
+            let clocks = self.clocks();
+            clocks.set(Limit::Drain, Some(bounds.drain));
+            clocks.set(Limit::Linger, Some(bounds.linger));
+            clocks.set(Limit::Close, bounds.deadline);
+        }
+        self.run.linger_bytes = bounds.linger_bytes;
         match self.phase {
             Phase::Open => self.begin_drain(),
             Phase::Connecting if !self.output.is_empty() => self.depart(),
@@ -50,6 +93,62 @@ impl Bufferevent {
         }
     }
 
+    /// Ends one direction for good; the other goes on.
+    ///
+    /// * `Write`: once the output is out, the peer is told that no more comes. Nothing can be written from now on.
+    /// * `Read`: nothing is read any more, and the system is told so. What is in the input stays.
+    ///
+    /// While a connect is under way it takes effect when the connection stands. A second time it is nothing.
+    /// # Errors
+    /// [`Error::Closed`] after `close`; [`Error::NotConnected`] without a descriptor.
+    pub fn shutdown(&mut self, direction: Direction) -> Result<()> {
+        if self.is_closing() {
+            return Err(Error::Closed);
+        }
+        if matches!(self.socket, Socket::None) {
+            return Err(Error::NotConnected);
+        }
+        let interest = Interest::from(direction);
+        if self.shut.asked.contains(interest) {
+            return Ok(());
+        }
+        self.shut.asked = self.shut.asked | interest;
+        match direction {
+            Direction::Write => self.output.freeze(End::Back),
+            Direction::Read => {
+                self.disable(Interest::READ);
+                self.told.owes_eof = false;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a direction was shut down and the system is to be told so now.
+    #[inline]
+    pub(crate) fn may_shut_down(&self) -> bool {
+        self.shut.asked != self.shut.done && self.phase == Phase::Open && self.shut_next().is_some()
+    }
+
+    fn shut_next(&self) -> Option<Direction> {
+        let due = self.shut.asked.difference(self.shut.done);
+        if due.contains(Interest::READ) {
+            Some(Direction::Read)
+        } else if due.contains(Interest::WRITE) && self.output.is_empty() {
+            Some(Direction::Write)
+        } else {
+            None
+        }
+    }
+
+    #[cold]
+    pub(crate) fn step_shutdown(&mut self) -> bool {
+        let (Some(direction), Some(link)) = (self.shut_next(), self.link()) else { return false };
+        // An error means that the peer is gone: reading and writing tell.
+        let _ = link.shutdown(direction);
+        self.shut.done = self.shut.done | direction.into();
+        true
+    }
+
     /// Ends it. The buffers stay, for [`Bufferevent::outcome`] to tell of them, and go with their owner: what they hold
     /// may be the user's, and panic when it is dropped.
     pub(crate) fn end(&mut self) {
@@ -68,6 +167,12 @@ impl Bufferevent {
         }
     }
 
+    /// Ends it with all sent and the peer's end seen.
+    fn end_clean(&mut self) {
+        self.told.clean = true;
+        self.end();
+    }
+
     pub(crate) fn has_ended(&self) -> bool {
         self.phase == Phase::Ended
     }
@@ -82,7 +187,12 @@ impl Bufferevent {
         let all = self.input.len();
         let moved = self.input.pass_on(&mut unread, all);
         debug_assert!(moved.is_ok(), "a new buffer has no limit");
-        Some(Closed { unsent: self.output.len(), unread, fd: self.release_fd() })
+        Some(Closed {
+            clean: self.told.clean && self.output.is_empty(),
+            unsent: self.output.len(),
+            unread,
+            fd: self.release_fd(),
+        })
     }
 
     /// Whether `close` or `abort` was called.
@@ -106,19 +216,14 @@ impl Bufferevent {
     }
 
     /// Closes a bufferevent whose connect is under way: nothing more is told, and what was written is still sent.
-    pub(crate) fn depart(&mut self) {
+    fn depart(&mut self) {
         self.phase = Phase::Departing;
         self.enabled = Interest::WRITE;
-        self.run.timer = TimerRequest::Set(DRAIN_IDLE);
     }
 
     pub(crate) fn begin_drain(&mut self) {
         self.phase = Phase::Draining;
         self.enabled = Interest::WRITE;
-        self.run.progress = false;
-        if !self.output.is_empty() {
-            self.run.timer = TimerRequest::Set(DRAIN_IDLE);
-        }
     }
 
     pub(crate) fn step_drain(&mut self) -> bool {
@@ -132,15 +237,13 @@ impl Bufferevent {
     /// The output is out: ends our side, and the whole if the peer's is ended too.
     fn half_close(&mut self) {
         // A descriptor that stays open is handed back as it is, for others to go on with (C-03, D19).
-        let ended = !self.options.contains(Options::CLOSE_ON_FREE)
-            || self.told.eof
-            || self.link().is_none_or(|link| link.shutdown_write().is_err());
-        if ended {
+        if !self.options.contains(Options::CLOSE_ON_FREE) || self.told.eof {
+            return self.end_clean();
+        }
+        if self.link().is_none_or(|link| link.shutdown(Direction::Write).is_err()) {
             return self.end();
         }
         self.phase = Phase::Lingering;
-        self.run.lingered = 0;
-        self.run.timer = TimerRequest::Set(LINGER);
     }
 
     pub(crate) fn may_linger(&self) -> bool {
@@ -155,13 +258,12 @@ impl Bufferevent {
         self.run.reads -= 1;
         let Some(link) = self.link() else { return false };
         match link.receive(scratch.block()) {
-            Io::Done(0) | Io::Failed(_) => self.end(),
-            Io::Done(n) => {
-                self.run.lingered += n;
-                if self.run.lingered > LINGER_BYTES {
-                    self.end();
-                }
-            }
+            Io::Done(0) => self.end_clean(),
+            Io::Failed(_) => self.end(),
+            Io::Done(n) => match self.run.linger_bytes.checked_sub(n) {
+                Some(left) => self.run.linger_bytes = left,
+                None => self.end(),
+            },
             Io::WouldBlock => self.ready = self.ready - Ready::READABLE,
         }
         true
@@ -182,15 +284,5 @@ impl Bufferevent {
             }
         }
         self.abort();
-    }
-
-    pub(crate) fn timer_fired(&mut self) {
-        match self.phase {
-            Phase::Draining if std::mem::take(&mut self.run.progress) => {
-                self.run.timer = TimerRequest::Set(DRAIN_IDLE);
-            }
-            Phase::Departing | Phase::Draining | Phase::Lingering => self.end(),
-            _ => {}
-        }
     }
 }

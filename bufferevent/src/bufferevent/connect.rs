@@ -1,7 +1,5 @@
 //! From no connection to one, or to one failure.
 
-use std::io;
-
 use bufferevent_runtime::Ready;
 use socket2::SockAddr;
 
@@ -9,6 +7,7 @@ use super::{Bufferevent, Phase, Socket};
 use crate::{
     error::{Error, Result},
     event::{Cause, Event},
+    interest::Interest,
     options::Options,
     stream::{self, Stream},
 };
@@ -32,7 +31,7 @@ impl Bufferevent {
         }
         let connecting = stream::connect(&address.into())?;
         match connecting.failed {
-            Some(error) => self.connect_failed(error),
+            Some(error) => self.connect_failed(Cause::Io(error)),
             None => drop(self.exchange(connecting.stream, Phase::Connecting)?),
         }
         Ok(())
@@ -53,12 +52,12 @@ impl Bufferevent {
         Ok(())
     }
 
-    pub(crate) fn connect_failed(&mut self, error: io::Error) {
+    pub(crate) fn connect_failed(&mut self, cause: Cause) {
         self.phase = Phase::Detached;
         if self.options.contains(Options::CLOSE_ON_FREE) {
             self.socket = Socket::None;
         }
-        self.pending.event(Event::Error { direction: None, cause: Cause::Io(error) });
+        self.pending.event(Event::Error { direction: None, cause });
     }
 
     pub(crate) fn step_connect(&mut self) -> bool {
@@ -70,10 +69,11 @@ impl Bufferevent {
             Some(Ok(())) if self.phase == Phase::Departing => self.begin_drain(),
             Some(Ok(())) => {
                 self.phase = Phase::Open;
+                self.restart_timeouts(Interest::BOTH);
                 self.pending.connected();
             }
             Some(Err(_)) if self.phase == Phase::Departing => self.end(),
-            Some(Err(error)) => self.connect_failed(error),
+            Some(Err(error)) => self.connect_failed(Cause::Io(error)),
             None => self.ready = self.ready - Ready::WRITABLE,
         }
         true

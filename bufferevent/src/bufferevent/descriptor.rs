@@ -5,11 +5,13 @@ use std::{
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
 };
 
+use bufferevent_evbuffer::End;
 use bufferevent_runtime::{Ready, Registered};
 
 use super::{Bufferevent, Phase, Socket};
 use crate::{
     error::{Error, Result},
+    interest::Interest,
     stream::{Link, Stream},
 };
 
@@ -68,6 +70,9 @@ impl Bufferevent {
         self.ready = Ready::NONE;
         (self.told.eof, self.told.owes_eof) = (false, false);
         let fd = self.release_fd()?;
+        if std::mem::take(&mut self.shut).asked.contains(Interest::WRITE) {
+            self.output.unfreeze(End::Back);
+        }
         self.pending.forget_connection();
         if self.is_closing() {
             self.end();
@@ -84,6 +89,7 @@ impl Bufferevent {
         // The new one first: if the selector refuses it, nothing has changed.
         let new = self.registered(stream).map_err(|(error, _)| error)?;
         let old = self.take_fd();
+        self.restart_timeouts(Interest::BOTH);
         self.socket = new;
         self.phase = phase;
         Ok(old)

@@ -6,6 +6,7 @@ mod close;
 mod connect;
 mod descriptor;
 mod switches;
+pub(crate) mod timeouts;
 mod watermarks;
 
 use std::{
@@ -16,8 +17,10 @@ use std::{
 };
 
 use bufferevent_evbuffer::{End, Evbuffer, transport::Transport};
-use bufferevent_runtime::{AnySelector, Key, Ready, Registered};
+use bufferevent_runtime::{AnySelector, Key, Ready, Registered, Time};
 
+use self::timeouts::Timeouts;
+pub use self::{close::Closing, timeouts::MinRate};
 use crate::{
     defaults::{INPUT_CAP, MAX_SINGLE_READ, MAX_SINGLE_WRITE, OUTPUT_CAP, OUTPUT_HIGH},
     interest::Interest,
@@ -51,11 +54,14 @@ pub struct Bufferevent<Unsized: ?Sized = [()]> {
     pub(crate) pending: Pending,
     /// Callbacks that were asked for from the deferred queue although this bufferevent does not defer.
     pub(crate) later: Option<Box<Pending>>,
+    pub(crate) timeouts: Option<Box<Timeouts>>,
+    pub(crate) moved: Moved,
     pub(crate) options: Options,
     pub(crate) enabled: Interest,
     pub(crate) ready: Ready,
     pub(crate) phase: Phase,
     pub(crate) told: Told,
+    pub(crate) shut: Shut,
     pub(crate) run: Run,
     _unswappable: Unsized,
 }
@@ -112,10 +118,19 @@ pub(crate) struct Told {
     pub(crate) owes_eof: bool,
     /// `enable(WRITE)` was called: a write callback is due when the socket is writable.
     pub(crate) announce_writable: bool,
+    /// It ended with all sent and the peer's end seen.
+    pub(crate) clean: bool,
     /// A `Closed` event was asked for.
     pub(crate) report_close: bool,
     /// What is left of it, by that event or to who waits for the end.
     pub(crate) outcome: bool,
+}
+
+/// The directions that the user shut down, and of which the system knows.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Shut {
+    pub(crate) asked: Interest,
+    pub(crate) done: Interest,
 }
 
 /// The run that is going on.
@@ -125,19 +140,21 @@ pub(crate) struct Run {
     pub(crate) deliver: bool,
     pub(crate) reads: u8,
     pub(crate) writes: u8,
-    /// Output was taken since the drain timer was set.
-    pub(crate) progress: bool,
-    /// Bytes read and dropped while lingering.
-    pub(crate) lingered: usize,
-    pub(crate) timer: TimerRequest,
+    /// When it began.
+    pub(crate) now: Time,
+    /// The base's timer has fired.
+    pub(crate) alarm: bool,
+    /// Directions in which bytes have moved since the countdowns were looked at.
+    pub(crate) progress: Interest,
+    /// Bytes that may still be read and dropped while lingering.
+    pub(crate) linger_bytes: usize,
 }
 
-/// What the shell must do with the timer at the end of the run.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum TimerRequest {
-    #[default]
-    Leave,
-    Set(std::time::Duration),
+/// Bytes that have moved since the start.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Moved {
+    pub(crate) read: u64,
+    pub(crate) written: u64,
 }
 
 /// Whether the output has room for more.
@@ -167,11 +184,14 @@ impl Bufferevent<[(); 0]> {
             home: None,
             pending: Pending::default(),
             later: None,
+            timeouts: None,
+            moved: Moved::default(),
             options,
             enabled: Interest::WRITE,
             ready: Ready::NONE,
             phase: Phase::Detached,
             told: Told::default(),
+            shut: Shut::default(),
             run: Run::default(),
             _unswappable: [],
         }

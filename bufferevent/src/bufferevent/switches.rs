@@ -20,7 +20,9 @@ impl Bufferevent {
             return;
         }
         let reads = directions.contains(Interest::READ) && !self.enabled.contains(Interest::READ);
+        let directions = directions.difference(self.shut.asked.difference(Interest::WRITE));
         self.enabled = self.enabled | directions;
+        self.restart_timeouts(directions);
         if reads && self.is_readable() {
             self.pending.read(Due::Io);
         }

@@ -245,8 +245,9 @@ impl Wire {
         }
     }
 
-    pub(crate) fn shut_down(&self) {
-        self.shared.lock().shut_down = true;
+    /// Reading that was shut down needs no script: the bufferevent reads no more.
+    pub(crate) fn shut_down(&self, direction: Direction) {
+        self.shared.lock().shut_down |= direction == Direction::Write;
     }
 
     /// Changes the script, then posts what is ready by that, if anybody is there.

@@ -1,0 +1,263 @@
+//! What may take how long, and what is told when it took longer.
+
+use std::time::Duration;
+
+use bufferevent_runtime::Time;
+
+use super::{Bufferevent, Phase};
+use crate::{
+    clocks::{Clocks, Limit, Limits},
+    event::{Cause, Event, TimeLimit},
+    interest::{Direction, Interest},
+};
+
+/// The countdowns, and what is needed to tell whether a direction is too slow. Made when the first of them is.
+#[derive(Debug, Default)]
+pub(crate) struct Timeouts {
+    clocks: Clocks,
+    read: Pace,
+    write: Pace,
+}
+
+/// The bytes that must move in each window, and how many had moved when this window began.
+#[derive(Debug, Default)]
+struct Pace {
+    least: u64,
+    from: u64,
+}
+
+/// A least rate: so many bytes in each window of time.
+///
+/// ```
+/// use std::time::Duration;
+/// use bufferevent::MinRate;
+///
+/// let rate = MinRate { bytes: 1_000, window: Duration::from_secs(10) };
+/// assert_eq!(rate, MinRate::per_second(100, Duration::from_secs(10)));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MinRate {
+    /// Bytes that must move in each window.
+    pub bytes: u64,
+    /// How long a window is.
+    pub window: Duration,
+}
+
+impl Timeouts {
+    fn pace(&mut self, direction: Direction) -> &mut Pace {
+        match direction {
+            Direction::Read => &mut self.read,
+            Direction::Write => &mut self.write,
+        }
+    }
+}
+
+impl MinRate {
+    /// `bytes` per second on average over each window.
+    #[must_use]
+    pub fn per_second(bytes: u64, window: Duration) -> Self {
+        let whole = u128::from(bytes) * window.as_millis() / 1_000;
+        Self { bytes: u64::try_from(whole).unwrap_or(u64::MAX), window }
+    }
+}
+
+impl Bufferevent {
+    /// Sets how long each direction may make no progress, `None` for ever, which is the default.
+    ///
+    /// A timeout fires once: it disables its direction and tells [`Event::Timeout`]. It runs only while the direction is
+    /// enabled and not suspended, and for writing while there is output; every byte that moves begins it anew, and so does
+    /// this call, and `enable`. Data that is there when it fires is read first, and puts it off. While a connect is under
+    /// way the write timeout limits that.
+    /// # Libevent
+    /// `bufferevent_set_timeouts`.
+    #[doc(alias = "bufferevent_set_timeouts")]
+    #[doc(alias = "bufferevent_settimeout")]
+    pub fn set_timeouts(&mut self, read: Option<Duration>, write: Option<Duration>) {
+        self.set_limit(Limit::Read, read);
+        self.set_limit(Limit::Write, write);
+    }
+
+    /// The timeout of a direction.
+    pub fn timeout(&self, direction: Direction) -> Option<Duration> {
+        let limit = match direction {
+            Direction::Read => Limit::Read,
+            Direction::Write => Limit::Write,
+        };
+        self.timeouts.as_ref().and_then(|timeouts| timeouts.clocks.length(limit))
+    }
+
+    /// Sets how long a connect may take, `None` for as long as the system tries; default 30 s. One under way begins
+    /// anew.
+    ///
+    /// The attempt ends then, and [`Event::Error`] with [`TimeLimit::Connect`] tells it.
+    pub fn set_connect_timeout(&mut self, after: Option<Duration>) {
+        self.timeouts().clocks.set(Limit::Connect, after);
+    }
+
+    /// Sets how long the bufferevent may live from now on, or from its start, `None` for ever, which is the default.
+    ///
+    /// Both directions are disabled then, and [`Event::Error`] with [`TimeLimit::Lifetime`] told.
+    pub fn set_lifetime(&mut self, after: Option<Duration>) {
+        self.set_limit(Limit::Lifetime, after);
+    }
+
+    /// Sets how fast a direction must be, `None` as slow as it likes, which is the default. For peers that send, or take,
+    /// a byte now and then to hold a connection.
+    ///
+    /// A window runs only while the direction is enabled and not suspended, and for writing while there is output. When
+    /// one ends in which less has moved, the direction is disabled and [`Event::Error`] with [`TimeLimit::MinRate`] told.
+    pub fn set_min_rate(&mut self, direction: Direction, rate: Option<MinRate>) {
+        let limit = match direction {
+            Direction::Read => Limit::ReadRate,
+            Direction::Write => Limit::WriteRate,
+        };
+        self.set_limit(limit, rate.map(|rate| rate.window));
+        if let (Some(timeouts), Some(rate)) = (&mut self.timeouts, rate) {
+            timeouts.pace(direction).least = rate.bytes;
+        }
+    }
+
+    fn set_limit(&mut self, limit: Limit, length: Option<Duration>) {
+        if length.is_some() || self.timeouts.is_some() {
+            self.timeouts().clocks.set(limit, length);
+        }
+    }
+
+    fn timeouts(&mut self) -> &mut Timeouts {
+        self.timeouts.get_or_insert_default()
+    }
+
+    /// The countdowns, for a close to set its bounds.
+    pub(crate) fn clocks(&mut self) -> &mut Clocks {
+        &mut self.timeouts().clocks
+    }
+
+    /// The timeouts of these directions begin anew, and that of a connect.
+    pub(crate) fn restart_timeouts(&mut self, directions: Interest) {
+        if let Some(timeouts) = &mut self.timeouts {
+            timeouts.clocks.restart(limits_of(directions) | Limit::Connect);
+        }
+    }
+
+    /// What is limited in time as things stand (D6).
+    fn running(&self) -> Limits {
+        let may = |direction: Interest| self.enabled.contains(direction);
+        match self.phase {
+            Phase::Detached => Limit::Lifetime.into(),
+            Phase::Connecting => {
+                Limits::from(Limit::Lifetime)
+                    | Limit::Connect
+                    | Limits::from(Limit::Write).only_if(may(Interest::WRITE))
+            }
+            Phase::Open => {
+                let reads = may(Interest::READ) && self.read_budget() > 0;
+                let writes = may(Interest::WRITE) && !self.output.is_empty();
+                Limits::from(Limit::Lifetime)
+                    | (Limits::from(Limit::Read) | Limit::ReadRate).only_if(reads)
+                    | (Limits::from(Limit::Write) | Limit::WriteRate).only_if(writes)
+            }
+            Phase::Departing => Limits::from(Limit::Close) | Limit::Connect,
+            Phase::Draining => {
+                Limits::from(Limit::Close) | Limits::from(Limit::Drain).only_if(!self.output.is_empty())
+            }
+            Phase::Lingering => Limits::from(Limit::Close) | Limit::Linger,
+            Phase::Ended => Limits::NONE,
+        }
+    }
+
+    /// At the end of a run: lets the countdowns run that are to. Answers when the base's timer must fire, if that is
+    /// earlier than it will.
+    #[inline]
+    pub(crate) fn next_alarm(&mut self) -> Option<Time> {
+        if self.timeouts.is_none() && matches!(self.phase, Phase::Open | Phase::Detached | Phase::Ended) {
+            return None;
+        }
+        self.run_clocks()
+    }
+
+    fn run_clocks(&mut self) -> Option<Time> {
+        let (running, now, moved) = (self.running(), self.run.now, self.moved);
+        self.note_progress();
+        let Timeouts { clocks, read, write } = self.timeouts();
+        for (limit, pace, moved) in
+            [(Limit::ReadRate, read, moved.read), (Limit::WriteRate, write, moved.written)]
+        {
+            if clocks.is_behind(Limits::from(limit)) {
+                pace.from = moved;
+            }
+        }
+        clocks.run(running, now)
+    }
+
+    /// What moved since the last time puts off what waits for it.
+    fn note_progress(&mut self) {
+        let progress = std::mem::take(&mut self.run.progress);
+        let written = Limits::from(Limit::Drain).only_if(progress.contains(Interest::WRITE));
+        self.clocks().restart(limits_of(progress) | written);
+    }
+
+    /// Whether a countdown is to run and does not, or is to be put off.
+    pub(crate) fn owes_clocks(&self) -> bool {
+        match &self.timeouts {
+            Some(timeouts) => {
+                self.run.progress != Interest::NONE || timeouts.clocks.is_behind(self.running())
+            }
+            None => false,
+        }
+    }
+
+    /// The base's timer has fired.
+    pub(crate) fn alarm_rings(&mut self) {
+        self.run.alarm = true;
+        self.clocks().disarmed();
+    }
+
+    /// After all that could be read and written: tells what took too long. False: nothing did.
+    #[cold]
+    pub(crate) fn step_clocks(&mut self) -> bool {
+        self.run.alarm = false;
+        self.note_progress();
+        let (running, now) = (self.running(), self.run.now);
+        let over = self.clocks().take_over(running, now);
+        if over == Limits::NONE {
+            return false;
+        }
+        if self.is_closing() {
+            self.end();
+        } else if over.contains(Limit::Lifetime) {
+            self.expire(Interest::BOTH, None, TimeLimit::Lifetime);
+        } else if self.phase == Phase::Connecting {
+            self.connect_failed(Cause::TimeLimit(TimeLimit::Connect));
+        } else {
+            for direction in [Direction::Read, Direction::Write] {
+                self.direction_over(direction, over);
+            }
+        }
+        true
+    }
+
+    fn direction_over(&mut self, direction: Direction, over: Limits) {
+        let (idle, slow, moved) = match direction {
+            Direction::Read => (Limit::Read, Limit::ReadRate, self.moved.read),
+            Direction::Write => (Limit::Write, Limit::WriteRate, self.moved.written),
+        };
+        let pace = self.timeouts().pace(direction);
+        if over.contains(slow) && moved - pace.from < pace.least {
+            self.expire(direction.into(), Some(direction), TimeLimit::MinRate);
+        } else if over.contains(idle) {
+            self.enabled = self.enabled.difference(direction.into());
+            self.pending.event(Event::Timeout(direction));
+        }
+    }
+
+    fn expire(&mut self, directions: Interest, direction: Option<Direction>, limit: TimeLimit) {
+        self.enabled = self.enabled.difference(directions);
+        self.pending.event(Event::Error { direction, cause: Cause::TimeLimit(limit) });
+    }
+}
+
+/// The timeouts that progress in these directions puts off.
+fn limits_of(directions: Interest) -> Limits {
+    Limits::from(Limit::Read).only_if(directions.contains(Interest::READ))
+        | Limits::from(Limit::Write).only_if(directions.contains(Interest::WRITE))
+}
