@@ -19,8 +19,9 @@ impl Bufferevent {
         if self.is_closing() {
             return;
         }
-        let reads = directions.contains(Interest::READ) && !self.enabled.contains(Interest::READ);
+        // Reading that was shut down stays off.
         let directions = directions.difference(self.shut.asked.difference(Interest::WRITE));
+        let reads = directions.contains(Interest::READ) && !self.enabled.contains(Interest::READ);
         self.enabled = self.enabled | directions;
         self.restart_timeouts(directions);
         if reads && self.is_readable() {

@@ -2,9 +2,7 @@
 
 use std::{io::Write as _, os::fd::AsRawFd as _, sync::Arc, time::Duration};
 
-use bufferevent::{
-    Bufferevent, DRAIN_IDLE, Error, Event, Interest, LINGER, LINGER_BYTES, Trigger, runtime::Clock,
-};
+use bufferevent::{Bufferevent, DRAIN_IDLE, Error, Event, Interest, LINGER, LINGER_BYTES, Trigger};
 use bufferevent_sync::Mutex;
 
 use crate::harness::{
@@ -176,16 +174,11 @@ fn close_with_unread_input_does_not_destroy_what_was_sent() {
     });
 }
 
-fn with_manual_clock(config: Config) -> (World, bufferevent::runtime::ManualClock) {
-    let (clock, hand) = Clock::manual();
-    (config.world_with(clock), hand)
-}
-
 #[test]
 fn a_close_lingers_no_longer_than_its_bound() {
     // D15
     each_by_hand(|config| {
-        let (mut world, hand) = with_manual_clock(config);
+        let (mut world, hand) = config.with_manual_clock();
         let (conn, mut peer) = config.start_with(&mut world, |b| b.report_close(), |_, _| {});
         world.settle();
         world.with(&conn, |b| b.write(b"bye").unwrap()).unwrap();
@@ -227,7 +220,7 @@ fn a_close_lingers_for_no_more_bytes_than_its_bound() {
 fn a_close_waits_for_a_reader_that_makes_progress_and_for_no_other() {
     // D15
     each_by_hand(|config| {
-        let (mut world, hand) = with_manual_clock(config);
+        let (mut world, hand) = config.with_manual_clock();
         let (conn, mut peer) = config.start_with(&mut world, |b| b.report_close(), |_, _| {});
         world.with(&conn, |b| b.write(&pattern(3_000_000)).unwrap()).unwrap();
         world.settle();

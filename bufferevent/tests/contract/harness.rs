@@ -22,9 +22,9 @@ use std::{
 
 use bufferevent::{
     Base, BaseExt, BaseHandle, Bufferevent, Builder, Cause, Closed, Context, Direction, Error, Event, Guard,
-    Handle, Handler, Id, Interest, IntoHandler, Movable, Pinned, Place, Result, Runtime, Trigger, Turned,
-    UnlockedHandler,
-    runtime::{Clock, SelectorKind},
+    Handle, Handler, Id, Interest, IntoHandler, Movable, Pinned, Place, Result, Runtime, TimeLimit, Trigger,
+    Turned, UnlockedHandler,
+    runtime::{Clock, ManualClock, SelectorKind},
 };
 use bufferevent_sync::{Condvar, Mutex};
 use socket2::SockRef;
@@ -175,6 +175,12 @@ impl Config {
         World::new(self.shape, self.selector, clock)
     }
 
+    /// A world whose time stands still but for the hand. For worlds that the test itself drives: turning it wakes nobody.
+    pub(crate) fn with_manual_clock(self) -> (World, ManualClock) {
+        let (clock, hand) = Clock::manual();
+        (self.world_with(clock), hand)
+    }
+
     /// Starts a bufferevent of this kind with these options; its handler only writes down.
     pub(crate) fn start(self, world: &mut World) -> (Conn, Peer) {
         self.start_with(world, |builder| builder, |_, _| {})
@@ -203,6 +209,7 @@ pub(crate) enum Call {
     Connected,
     Eof,
     Failed(Option<Direction>),
+    Timeout(Direction),
     Drained,
     InputFull,
     Closed,
@@ -232,6 +239,7 @@ struct Written {
     entries: Vec<Entry>,
     data: Vec<u8>,
     cause: Option<io::ErrorKind>,
+    time_limit: Option<TimeLimit>,
     closed: Option<Closed>,
     inside: bool,
     overlapped: bool,
@@ -287,6 +295,11 @@ impl Log {
     /// Why the last error event came.
     pub(crate) fn cause(&self) -> Option<io::ErrorKind> {
         self.synced.lock().cause
+    }
+
+    /// The limit that the last error event told of, if it did.
+    pub(crate) fn time_limit(&self) -> Option<TimeLimit> {
+        self.synced.lock().time_limit
     }
 
     /// What the `Closed` event brought, once.
@@ -359,11 +372,14 @@ impl Actor {
             Event::Connected => Call::Connected,
             Event::Eof => Call::Eof,
             Event::Error { direction, cause } => {
-                if let Cause::Io(error) = cause {
-                    self.log.synced.lock().cause = Some(error.kind());
+                let mut written = self.log.synced.lock();
+                written.cause = Some(cause.kind());
+                if let Cause::TimeLimit(limit) = cause {
+                    written.time_limit = Some(limit);
                 }
                 Call::Failed(direction)
             }
+            Event::Timeout(direction) => Call::Timeout(direction),
             Event::Drained => Call::Drained,
             Event::InputFull => Call::InputFull,
             Event::User(bits) => Call::User(bits),
@@ -716,7 +732,7 @@ impl World {
         }
     }
 
-    fn runs(&self) -> u64 {
+    pub(crate) fn runs(&self) -> u64 {
         match &self.drive {
             Drive::Pinned(base) => base.counters().runs.get(),
             Drive::Movable(base) => base.counters().runs.get(),

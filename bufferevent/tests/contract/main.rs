@@ -20,6 +20,8 @@ mod misuse;
 mod observers;
 mod order;
 mod panics;
+mod shutting;
 mod socket;
 mod switches;
+mod timeouts;
 mod watermarks;
