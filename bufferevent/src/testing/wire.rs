@@ -12,6 +12,7 @@ use bufferevent_sync::Leaf;
 use super::script::{Connect, ReadStep, Script, WriteStep};
 use crate::{
     error::{Error, Result},
+    interest::Direction,
     stream::Io,
 };
 
