@@ -151,6 +151,15 @@ impl<K, H> Builder<K, H> {
         self
     }
 
+    /// Sets how urgent it is, see [`Bufferevent::set_priority`]; a priority that the base does not have is told by `start`.
+    /// Default: the middle one.
+    #[doc(alias = "bufferevent_priority_set")]
+    pub fn priority(mut self, priority: u8) -> Self {
+        self.bufferevent.priority = Some(priority);
+        self.bufferevent.run.priority = Some(priority);
+        self
+    }
+
     /// Closes the descriptor when the bufferevent ends, or leaves it open. Default: closes.
     #[doc(alias = "BEV_OPT_CLOSE_ON_FREE")]
     pub fn close_on_free(mut self, on: bool) -> Self {
@@ -244,6 +253,7 @@ impl<H> Builder<ConfinedKind, H> {
     ///
     /// # Errors
     /// [`Error::NotStream`] if the descriptor is not a stream socket; [`Error::InvalidWatermark`] of a wrong pair;
+    /// [`InvalidPriority`](bufferevent_runtime::Error::InvalidPriority) of one that the base does not have;
     /// [`Error::Io`] if no socket could be made or the selector does not take it. The descriptor is closed then, unless
     /// CLOSE_ON_FREE is off.
     pub fn start<P: Place>(self, place: &mut P) -> Result<Id>
@@ -252,8 +262,10 @@ impl<H> Builder<ConfinedKind, H> {
     {
         let Self { bufferevent, begin, handler, on_panic, error, .. } = self;
         let bufferevent = prepare(bufferevent, begin, error)?;
+        let spot = place.spot();
+        bufferevent.check_priority(spot.priorities())?;
         let confined = Confined::new(bufferevent, handler.into_handler(), on_panic);
-        match place.spot() {
+        match spot {
             Spot::Base(base) => confined.start_here(base),
             Spot::Strand(base, _) | Spot::Remote(base) => confined.start_there(base),
         }
@@ -286,9 +298,11 @@ impl<H> Builder<SharedKind, H> {
     {
         let Self { bufferevent, begin, handler, placement, on_panic, error, .. } = self;
         let bufferevent = prepare(bufferevent, begin, error)?;
+        let spot = place.spot();
+        bufferevent.check_priority(spot.priorities())?;
         let outer = Outer::new(&bufferevent);
         let slot = handler.into_slot();
-        match place.spot() {
+        match spot {
             Spot::Base(base) => {
                 let home = base.handle().as_movable();
                 let stack = |_| Stack::new(bufferevent, slot, home, on_panic);
@@ -347,12 +361,18 @@ impl<A: HandlerAffinity> Confined<A> {
     }
 
     fn register(&mut self, base: &Base<A>, id: Id) -> std::io::Result<()> {
-        self.view().home = Some(Home { selector: base.selector().clone(), key: id.key });
+        let priorities = base.priorities();
+        self.view().home = Some(Home { selector: base.selector().clone(), key: id.key, priorities });
         self.view().register()
     }
 
-    fn insert(self, base: &mut Base<A>, id: Id) {
+    fn insert(mut self, base: &mut Base<A>, id: Id) {
+        let priority = self.view().take_priority();
         base.insert_boxed(id.key, A::source(self));
+        if let Some(priority) = priority {
+            // It was checked, and the base has the bufferevent.
+            let _ = base.set_priority_of(id.key, priority);
+        }
         // What is due already, such as a connect that failed at once, comes from the first run.
         base.post_to(id.key, if base.is_draining() { Reasons::CLOSE } else { Reasons::START });
     }

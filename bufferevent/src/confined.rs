@@ -81,6 +81,10 @@ impl<A: HandlerAffinity> Source<A> for Confined<A> {
         if let Some(at) = self.view().next_alarm() {
             base.arm(key, at);
         }
+        if let Some(priority) = self.view().take_priority() {
+            // It was checked when it was set, and the base has the bufferevent.
+            let _ = base.set_priority_of(key, priority);
+        }
         match ended {
             // The step that is next was not looked for.
             Ended::Idle if broken => After::Again(Reasons::USER),

@@ -43,6 +43,16 @@ pub enum Spot<'a, A: Affinity = Movable> {
     Remote(&'a BaseHandle<A>),
 }
 
+impl<A: Affinity> Spot<'_, A> {
+    /// How many priorities the base has.
+    pub(crate) fn priorities(&self) -> usize {
+        match self {
+            Self::Base(base) => base.priorities(),
+            Self::Strand(base, _) | Self::Remote(base) => base.priorities(),
+        }
+    }
+}
+
 /// Where a bufferevent can be started: a base, or a callback's context.
 pub trait Place {
     /// The base's affinity.

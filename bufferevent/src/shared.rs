@@ -98,7 +98,9 @@ impl Stack {
 
     /// The base knows the strand now: registers the descriptor, so that its first event finds the strand.
     fn start(&mut self, strand: &Strand<Self>) {
-        self.bufferevent.home = Some(Home { selector: Arc::clone(self.base.selector()), key: strand.key() });
+        let selector = Arc::clone(self.base.selector());
+        let priorities = self.base.priorities();
+        self.bufferevent.home = Some(Home { selector, key: strand.key(), priorities });
         if let Err(error) = self.view().register() {
             self.view().fail(Direction::Read, error);
         }
@@ -257,6 +259,9 @@ fn end(held: &mut Held<'_, Stack>, lent: &mut Lent<'_>, broken: bool) -> Left {
     let ended = view.end_run(lent.scratch);
     if let Some(at) = view.next_alarm() {
         strand.arm(Some(at));
+    }
+    if let Some(priority) = view.take_priority() {
+        strand.set_priority(priority);
     }
     if view.is_closing() {
         let _first = strand.outer().lifecycle.request_close();

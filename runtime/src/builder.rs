@@ -6,7 +6,7 @@ use bufferevent_sync::deque;
 
 use crate::{
     base::{
-        Base, INBOX,
+        Base, INBOX, PRIORITIES,
         shared::{Attachment, BaseShared},
     },
     clock::Clock,
@@ -39,6 +39,7 @@ pub struct Builder {
     bases: Option<usize>,
     stealing: bool,
     inbox: usize,
+    priorities: usize,
     selector: SelectorKind,
     clock: Clock,
     thread_name: String,
@@ -52,6 +53,7 @@ impl Default for Builder {
             bases: None,
             stealing: true,
             inbox: INBOX,
+            priorities: 1,
             selector: SelectorKind::default(),
             clock: Clock::monotonic(),
             thread_name: "bufferevent".to_owned(),
@@ -89,6 +91,16 @@ impl Builder {
         self
     }
 
+    /// Priorities of each base, 1 to [`PRIORITIES`], see [`Base::set_priorities`]. Default: 1.
+    ///
+    /// # Libevent
+    /// `event_base_priority_init`.
+    #[must_use]
+    pub fn priorities(mut self, count: usize) -> Self {
+        self.priorities = count;
+        self
+    }
+
     /// Which selector the bases wait in. Default: the system's fastest.
     #[must_use]
     pub fn selector(mut self, kind: SelectorKind) -> Self {
@@ -121,8 +133,8 @@ impl Builder {
     /// Makes the runtime. Nothing runs before its workers do.
     ///
     /// # Errors
-    /// [`Error::InvalidWorkers`] or [`Error::InvalidBases`] for 0 or more than [`MOST`]; [`Error::Unsupported`] for more
-    /// bases than workers, or a pinned runtime with fewer workers than bases, where the selector cannot be nested, and for
+    /// [`Error::InvalidWorkers`] or [`Error::InvalidBases`] for 0 or more than [`MOST`], [`Error::InvalidPriority`] for 0 or
+    /// more than [`PRIORITIES`]; [`Error::Unsupported`] for more bases than workers, or a pinned runtime with fewer workers than bases, where the selector cannot be nested, and for
     /// a thread name with a NUL character;
     /// [`Error::Io`] if the system has no selector to give.
     pub fn build(self) -> Result<Runtime> {
@@ -133,6 +145,9 @@ impl Builder {
         }
         if bases == 0 || bases > MOST {
             return Err(Error::InvalidBases { bases, limit: MOST });
+        }
+        if self.priorities == 0 || self.priorities > PRIORITIES {
+            return Err(Error::InvalidPriority { priority: self.priorities, limit: PRIORITIES });
         }
         if bases > workers && !self.stealing {
             return Err(Error::Unsupported("a pinned runtime needs as many workers as bases"));
@@ -169,6 +184,7 @@ impl Builder {
         let mut shared = BaseShared::new(index, id, false, selector, self.clock.clone(), self.inbox);
         shared.trace = self.trace;
         shared.attachment = Arc::clone(attachment);
+        shared.set_priorities(self.priorities);
         let shared = Arc::new(shared);
         let mut core = Base::from_shared(Arc::clone(&shared));
         if let Some(top) = top {

@@ -32,6 +32,15 @@ pub enum Error {
         /// The most a runtime may have.
         limit: usize,
     },
+    /// The priority, or the number of priorities, is out of range.
+    InvalidPriority {
+        /// What was asked for.
+        priority: usize,
+        /// For a number of priorities the most there can be; for a priority the first there is not.
+        limit: usize,
+    },
+    /// Something lives on the base already.
+    NotEmpty,
     /// The signal cannot be caught, or must not be waited for.
     InvalidSignal {
         /// Its number.
@@ -66,6 +75,10 @@ impl fmt::Display for Error {
             Self::InvalidBases { bases, limit } => {
                 write!(f, "{bases} bases asked for; a runtime has 1 to {limit}")
             }
+            Self::InvalidPriority { priority, limit } => {
+                write!(f, "a priority of {priority} asked for; the limit is {limit}")
+            }
+            Self::NotEmpty => f.write_str("something lives on the base already"),
             Self::InvalidSignal { signal } => write!(f, "signal {signal} cannot be waited for"),
             Self::NoWorkerLeft { workers } => write!(f, "all {workers} workers of the runtime are taken"),
             Self::Unsupported(what) => write!(f, "not supported here: {what}"),

@@ -62,7 +62,7 @@ mod timers;
 #[cfg(not(loom))]
 pub use self::{
     affinity::{Affinity, IntoSource, Movable, Pinned},
-    base::{Base, BaseHandle, DEFERRED_PER_PASS, EVENTS, INBOX, Turned},
+    base::{Base, BaseHandle, DEFERRED_PER_PASS, EVENTS, INBOX, PRIORITIES, Turned},
     builder::{Builder, MOST},
     clock::{Clock, ManualClock, Tick, Time},
     counters::{BaseCounters, WorkerCounters},

@@ -73,6 +73,7 @@ pub(crate) struct Confined<A: Affinity> {
     pub(crate) reasons: Reasons,
     pub(crate) queued: bool,
     pub(crate) deferred: bool,
+    pub(crate) priority: u8,
     pub(crate) timer: Option<TimerKey>,
 }
 

@@ -5,6 +5,7 @@ mod callbacks;
 mod close;
 mod connect;
 mod descriptor;
+mod priority;
 mod switches;
 pub(crate) mod timeouts;
 mod watermarks;
@@ -51,6 +52,8 @@ pub struct Bufferevent<Unsized: ?Sized = [()]> {
     pub(crate) input_cap: Option<usize>,
     pub(crate) socket: Socket,
     pub(crate) home: Option<Home>,
+    /// `None`: the middle one of the base.
+    pub(crate) priority: Option<u8>,
     pub(crate) pending: Pending,
     /// Callbacks that were asked for from the deferred queue although this bufferevent does not defer.
     pub(crate) later: Option<Box<Pending>>,
@@ -78,6 +81,8 @@ pub(crate) struct Half {
 pub(crate) struct Home {
     pub(crate) selector: Arc<AnySelector>,
     pub(crate) key: Key,
+    /// How many the base has.
+    pub(crate) priorities: usize,
 }
 
 /// The descriptor, and whether the selector knows it.
@@ -148,6 +153,8 @@ pub(crate) struct Run {
     pub(crate) progress: Interest,
     /// Bytes that may still be read and dropped while lingering.
     pub(crate) linger_bytes: usize,
+    /// Was set, and the base does not know yet.
+    pub(crate) priority: Option<u8>,
 }
 
 /// Bytes that have moved since the start.
@@ -182,6 +189,7 @@ impl Bufferevent<[(); 0]> {
             input_cap: Some(INPUT_CAP),
             socket: Socket::None,
             home: None,
+            priority: None,
             pending: Pending::default(),
             later: None,
             timeouts: None,

@@ -5,12 +5,12 @@
 //! then runs what is ready.
 
 mod alarm;
-mod deferred;
+mod priority;
+mod queues;
 pub(crate) mod shared;
 mod turn;
 
 use std::{
-    collections::VecDeque,
     fmt,
     marker::PhantomData,
     os::fd::{AsFd, BorrowedFd},
@@ -22,10 +22,10 @@ use bufferevent_sync::deque;
 
 use self::{
     alarm::Alarm,
-    deferred::Deferred,
+    queues::Queues,
     shared::{BaseShared, Message},
 };
-pub use self::{deferred::DEFERRED_PER_PASS, shared::BaseHandle, turn::Turned};
+pub use self::{priority::PRIORITIES, queues::DEFERRED_PER_PASS, shared::BaseHandle, turn::Turned};
 use crate::{
     affinity::{Affinity, IntoSource, Movable, Pinned},
     clock::{Clock, Time},
@@ -69,13 +69,9 @@ pub const EVENTS: usize = 1_024;
 pub struct Base<A: Affinity = Movable> {
     shared: Arc<BaseShared>,
     slots: Slots<A>,
-    ready: VecDeque<Key>,
-    deferred: Deferred,
+    queues: Queues<Arc<dyn AnyStrand>>,
     /// What looks again in the next turn.
     next_turn: Vec<Key>,
-    /// Tokens of strands that only this base's turn may run.
-    bound: VecDeque<Arc<dyn AnyStrand>>,
-    round: Round,
     wheel: Wheel<Key>,
     events: Events,
     now: Time,
@@ -131,11 +127,8 @@ impl<A: Affinity> Base<A> {
         let now = shared.clock.now();
         Self {
             slots: Slots::new(),
-            ready: VecDeque::new(),
-            deferred: Deferred::default(),
+            queues: Queues::new(shared.priorities()),
             next_turn: Vec::new(),
-            bound: VecDeque::new(),
-            round: Round::default(),
             wheel: Wheel::new(now.tick()),
             events: Events::with_capacity(EVENTS),
             now,
@@ -181,6 +174,7 @@ impl<A: Affinity> Base<A> {
             reasons: Reasons::EMPTY,
             queued: false,
             deferred: false,
+            priority: self.shared.middle_priority(),
             timer: None,
         };
         self.slots.insert(key, Slot::Confined(confined));
@@ -229,7 +223,7 @@ impl<A: Affinity> Base<A> {
         let Some(confined) = self.slots.confined_mut(key) else { return };
         confined.reasons |= reasons;
         if !std::mem::replace(&mut confined.queued, true) {
-            self.ready.push_back(key);
+            self.queues.push_ready(confined.priority, key);
             self.announce_work();
         }
     }
@@ -239,7 +233,7 @@ impl<A: Affinity> Base<A> {
         let Some(confined) = self.slots.confined_mut(key) else { return };
         confined.reasons |= reasons | Reasons::DEFERRED;
         if !std::mem::replace(&mut confined.deferred, true) {
-            self.deferred.push(key);
+            self.queues.push_deferred(confined.priority, key);
             self.announce_work();
         }
     }
@@ -308,7 +302,7 @@ impl<A: Affinity> Base<A> {
         let queueing = strand.queueing();
         match (queueing.placement, lane) {
             (Placement::Base, _) => {
-                self.bound.push_back(strand);
+                self.queues.push_bound(queueing.priority, strand);
                 self.announce_work();
             }
             (Placement::Any, Some(lane)) => lane.push(Task::Strand(strand), queueing.nanos),
@@ -418,7 +412,7 @@ impl<A: Affinity> Base<A> {
     /// # Errors
     /// [`Error::Io`] if the selector fails.
     /// # Libevent
-    /// `event_base_loopcontinue`. Differs: what is ready is not set aside, since there are no priorities between sources.
+    /// `event_base_loopcontinue`. Differs: what is ready is not set aside; what it finds at a more urgent priority is next, the rest behind.
     #[doc(alias = "event_base_loopcontinue")]
     pub fn repoll(&mut self) -> Result<()> {
         self.poll(Some(Duration::ZERO))?;
@@ -534,10 +528,9 @@ impl<A: Affinity> Base<A> {
     /// What is queued here, for dumps.
     pub(crate) fn describe(&mut self) -> String {
         let mut text = format!(
-            "ready {} bound {} deferred {} objects {} next timer {:?}",
-            self.ready.len(),
-            self.bound.len(),
-            self.deferred.len(),
+            "ready {} deferred {} objects {} next timer {:?}",
+            self.queues.ready(),
+            self.queues.deferred(),
             self.slots.len(),
             self.next_deadline(),
         );
@@ -555,15 +548,6 @@ impl<A: Affinity> Base<A> {
 
 /// Strands that a dump names for each base.
 const DESCRIBED: usize = 64;
-
-/// What may still run before the next round: of each kind, as many as were there when the round began. So a source that
-/// posts itself for ever delays the strands of the base and the deferred ones by one run, not for ever.
-#[derive(Debug, Default)]
-struct Round {
-    ready: usize,
-    bound: usize,
-    deferred: usize,
-}
 
 fn timer_of<A: Affinity>(slots: &mut Slots<A>, key: Key) -> Option<&mut Option<TimerKey>> {
     match slots.get_mut(key)? {
@@ -605,7 +589,7 @@ impl<A: Affinity> Drop for Base<A> {
                 None => std::thread::yield_now(),
             }
         }
-        self.bound.drain(..).for_each(AnyStrand::orphan);
+        self.queues.drain_bound().for_each(AnyStrand::orphan);
         while let Some(task) = self.lane.as_ref().and_then(deque::Worker::pop) {
             task.orphan();
         }

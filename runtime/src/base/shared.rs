@@ -62,6 +62,8 @@ pub(crate) struct BaseShared {
     driver: AtomicUsize,
     /// Objects living here: what placement compares.
     objects: AtomicUsize,
+    /// How many priorities the base has.
+    priorities: AtomicUsize,
     pub(crate) attachment: Arc<Attachment>,
 }
 
@@ -96,6 +98,7 @@ impl BaseShared {
             counters: BaseCounters::default(),
             driver: AtomicUsize::new(0),
             objects: AtomicUsize::new(0),
+            priorities: AtomicUsize::new(1),
             attachment: Arc::default(),
         }
     }
@@ -173,6 +176,28 @@ impl BaseShared {
         self.objects.load(Ordering::Relaxed)
     }
 
+    pub(crate) fn priorities(&self) -> usize {
+        // ORDER: Relaxed; it changes only before anything lives on the base.
+        self.priorities.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_priorities(&self, count: usize) {
+        // ORDER: Relaxed; see `priorities`.
+        self.priorities.store(count, Ordering::Relaxed);
+    }
+
+    /// What has no other priority has this one.
+    pub(crate) fn middle_priority(&self) -> u8 {
+        (self.priorities() / 2) as u8
+    }
+
+    pub(crate) fn check_priority(&self, priority: u8) -> Result<()> {
+        match self.priorities() {
+            count if usize::from(priority) < count => Ok(()),
+            limit => Err(Error::InvalidPriority { priority: priority.into(), limit }),
+        }
+    }
+
     pub(crate) fn object_added(&self) {
         // ORDER: Relaxed; see `load`.
         self.objects.fetch_add(1, Ordering::Relaxed);
@@ -198,6 +223,11 @@ impl<A: Affinity> BaseHandle<A> {
     /// A number that no other base of this process has, or had.
     pub fn id(&self) -> u64 {
         self.shared.id
+    }
+
+    /// How many priorities the base has.
+    pub fn priorities(&self) -> usize {
+        self.shared.priorities()
     }
 
     /// Reserves a key for something that is sent to the base.

@@ -3,7 +3,8 @@
 use std::{panic::resume_unwind, rc::Rc, sync::Arc, time::Duration};
 
 use super::{
-    Base, Round, alarm,
+    Base, alarm,
+    queues::Next,
     shared::{BaseCall, Message},
 };
 use crate::{
@@ -128,7 +129,7 @@ impl<A: Affinity> Base<A> {
         }
         if self.shared.gate.is_exiting() {
             // What is ready now, and not what that posts.
-            let mut left = self.ready.len() + self.bound.len() + self.deferred.len() + lane.deque.len();
+            let mut left = self.queues.len_in_pass() + lane.deque.len();
             while left > 0 && !self.is_interrupted() && self.run_one(lane) {
                 left -= 1;
             }
@@ -178,13 +179,13 @@ impl<A: Affinity> Base<A> {
 
     /// Whether the root strand, or a strand bound to this base, is ready to run, and may.
     pub(crate) fn has_confined_work(&self) -> bool {
-        let queued = !self.ready.is_empty() || self.deferred.len() > 0 || !self.bound.is_empty();
-        (queued || !self.next_turn.is_empty()) && !self.shared.gate.is_broken()
+        let queued = !self.queues.is_empty() || !self.next_turn.is_empty();
+        queued && !self.shared.gate.is_broken()
     }
 
     /// What is ready to run in the root strand and of the strands bound to this base, but for deferred work.
     pub(crate) fn queued(&self) -> usize {
-        self.ready.len() + self.bound.len()
+        self.queues.ready()
     }
 
     /// On a base of a runtime, after a turn: one that was asked to exit rests from now on.
@@ -239,7 +240,7 @@ impl<A: Affinity> Base<A> {
                 Some(Slot::Confined(confined)) => {
                     confined.reasons |= reasons;
                     if !std::mem::replace(&mut confined.queued, true) {
-                        self.ready.push_back(key);
+                        self.queues.push_ready(confined.priority, key);
                     }
                 }
                 Some(Slot::Homed(homed)) => {
@@ -257,10 +258,10 @@ impl<A: Affinity> Base<A> {
     /// The first half of a turn, after the selector: inbox and timers. Answers how many messages there were.
     pub(crate) fn begin_turn(&mut self) -> usize {
         self.shared.counters.turns.add(1);
-        self.shared.counters.deferred.set(self.deferred.len() as u64);
+        self.shared.counters.deferred.set(self.queues.deferred() as u64);
         let messages = self.drain_inbox();
         self.fire_timers();
-        self.deferred.begin_pass();
+        self.queues.begin_pass();
         self.look_again();
         messages
     }
@@ -348,36 +349,17 @@ impl<A: Affinity> Base<A> {
         }
     }
 
-    /// Runs the next of the root strand: in each round the ready sources, then the strands bound to this base, then the
-    /// deferred sources.
+    /// Runs the next of the root strand. False if there is none in this pass, or the gate is shut.
     pub(crate) fn run_confined(&mut self) -> bool {
-        loop {
-            if self.round.ready > 0 {
-                self.round.ready -= 1;
-                if let Some(key) = self.ready.pop_front() {
-                    return self.run_source(key, false);
-                }
-            } else if self.round.bound > 0 {
-                self.round.bound -= 1;
-                if let Some(strand) = self.bound.pop_front() {
-                    self.run_bound(strand);
-                    return true;
-                }
-            } else if self.round.deferred > 0 {
-                self.round.deferred -= 1;
-                if let Some(key) = self.deferred.pop() {
-                    return self.run_source(key, true);
-                }
-            } else if !self.begin_round() {
-                return false;
+        match self.queues.pop() {
+            Some(Next::Ready(key)) => self.run_source(key, false),
+            Some(Next::Deferred(key)) => self.run_source(key, true),
+            Some(Next::Bound(strand)) => {
+                self.run_bound(strand);
+                true
             }
+            None => false,
         }
-    }
-
-    fn begin_round(&mut self) -> bool {
-        let (ready, bound, deferred) = (self.ready.len(), self.bound.len(), self.deferred.due());
-        self.round = Round { ready, bound, deferred };
-        ready + bound + deferred > 0
     }
 
     fn run_bound(&mut self, strand: Arc<dyn AnyStrand>) {
@@ -405,7 +387,7 @@ impl<A: Affinity> Base<A> {
             confined.source = Some(source);
             confined.reasons |= reasons;
             if !std::mem::replace(&mut confined.queued, true) {
-                self.ready.push_front(key);
+                self.queues.put_back(confined.priority, key);
             }
             return false;
         }

@@ -41,7 +41,7 @@ impl EventId {
     }
 
     /// The key, on its own base.
-    fn on<A: Affinity>(self, base: &Base<A>) -> Option<Key> {
+    pub(crate) fn on<A: Affinity>(self, base: &Base<A>) -> Option<Key> {
         (self.base == base.id()).then_some(self.key)
     }
 }

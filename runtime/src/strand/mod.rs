@@ -81,6 +81,8 @@ pub struct Strand<B: Body> {
     key: Key,
     home: Arc<BaseShared>,
     placement: Placement,
+    /// Of effect only in the queue of the base, so for a strand that is bound to it.
+    priority: AtomicU32,
     cost: Cost,
     /// Since when the strand waits to run, in nanoseconds of the clock; 0: it does not, or nobody keeps the time.
     waiting: AtomicU64,
@@ -105,6 +107,7 @@ impl<B: Body> Strand<B> {
         body: B,
     ) -> Arc<Self> {
         let word = StrandWord::new();
+        let priority = AtomicU32::new(home.middle_priority().into());
         // Its token goes with the strand to the base, which queues it: whatever is posted meanwhile joins the first run.
         let _token = word.post(Reasons::START);
         Arc::new(Self {
@@ -112,6 +115,7 @@ impl<B: Body> Strand<B> {
             key,
             home,
             placement,
+            priority,
             cost: Cost::default(),
             waiting: AtomicU64::new(0),
             timer: Leaf::default(),
@@ -133,6 +137,19 @@ impl<B: Body> Strand<B> {
     /// The base the strand is homed on.
     pub fn base(&self) -> BaseHandle {
         BaseHandle::new(Arc::clone(&self.home))
+    }
+
+    /// Sets how urgent the strand is in the queue of its base, if it is bound to that, from the next time it is queued. One
+    /// that is less urgent than all the base has is the least urgent.
+    pub fn set_priority(&self, priority: u8) {
+        // ORDER: Relaxed; only a place in a queue depends on it, nothing is published through it.
+        self.priority.store(priority.into(), Ordering::Relaxed);
+    }
+
+    /// How urgent the strand is.
+    pub fn priority(&self) -> u8 {
+        // ORDER: Relaxed; see `set_priority`.
+        self.priority.load(Ordering::Relaxed) as u8
     }
 
     /// Sets the strand's timer, or cancels it: [`Reasons::TIMER`] is posted then.
@@ -345,7 +362,7 @@ impl<B: Body> AnyStrand for Strand<B> {
 
     fn queueing(&self) -> Queueing {
         self.stamp();
-        Queueing { placement: self.placement, nanos: self.cost.nanos() }
+        Queueing { priority: self.priority(), placement: self.placement, nanos: self.cost.nanos() }
     }
 
     fn describe_unless_idle(&self) -> Option<String> {
@@ -358,6 +375,7 @@ impl<B: Body> AnyStrand for Strand<B> {
 
 /// What a queue must know of a strand.
 pub(crate) struct Queueing {
+    pub(crate) priority: u8,
     pub(crate) placement: Placement,
     /// How long it is likely to run.
     pub(crate) nanos: u64,

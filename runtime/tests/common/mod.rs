@@ -63,6 +63,10 @@ impl Log {
         self.0.lock().push(what.into());
     }
 
+    pub fn count(&self) -> usize {
+        self.0.lock().len()
+    }
+
     pub fn take(&self) -> Vec<String> {
         std::mem::take(&mut self.0.lock())
     }
