@@ -19,7 +19,7 @@ impl Posted {
     /// Moves what was posted behind the events of a wait, as far as there is room.
     pub(super) fn drain_into(&self, events: &mut Events) {
         let mut posted = self.synced.lock();
-        let taken = posted.len().min(events.capacity() - events.len());
+        let taken = posted.len().min(events.capacity().saturating_sub(events.len()));
         let full = events.is_full() || taken < posted.len();
         events.fill(full, posted.drain(..taken));
     }
