@@ -508,6 +508,16 @@ impl<'a, 'b> Cx<'a, 'b> {
         }
     }
 
+    /// Aborts another bufferevent of the same hand-driven base.
+    pub(crate) fn abort_other(&mut self, other: &Conn) {
+        match (&mut self.view, &other.who) {
+            (_, Who::Shared(handle)) => handle.abort(),
+            (View::Pinned(cx), Who::Confined(id)) => cx.get(*id).unwrap().abort(),
+            (View::Movable(cx), Who::Confined(id)) => cx.get(*id).unwrap().abort(),
+            (View::Guard(..), Who::Confined(_)) => unreachable!("all of a test are of one set"),
+        }
+    }
+
     /// Ends the loop of the base.
     pub(crate) fn stop_base(&mut self, now: bool) {
         match &mut self.view {

@@ -10,4 +10,5 @@
 mod harness;
 mod sim;
 
+mod transport;
 mod wires;
