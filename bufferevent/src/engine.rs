@@ -20,6 +20,10 @@ use crate::{
 /// Reads in one run: whole blocks, or short ones after which an end or an error may follow.
 const READS_PER_RUN: u8 = 4;
 
+/// Callbacks in one run. One that makes itself due again and again, by a trigger or by writes from an unlocked callback,
+/// would hold the worker for ever.
+const CALLBACKS_PER_RUN: u8 = 32;
+
 /// A shorter read is copied behind what the input holds already, so that small data does not hold large blocks.
 const KEEP_BLOCK: usize = BLOCK / 4;
 
@@ -45,6 +49,7 @@ impl Bufferevent {
         self.ready |= Ready::from_bits(reasons.readiness());
         self.run.reads = READS_PER_RUN;
         self.run.writes = 1;
+        self.run.callbacks = CALLBACKS_PER_RUN;
         self.run.deliver = !self.options.contains(Options::DEFER_CALLBACKS);
         if reasons.intersects(Reasons::DEFERRED | Reasons::CLOSE | Reasons::TIMER) {
             self.begin_unusual_run(reasons);
@@ -90,7 +95,13 @@ impl Bufferevent {
         }
         let (input, output) = (self.input.len(), self.output.len());
         let (read_low, write_low) = (self.read.low, self.write.low);
-        self.pending.next(|asked| input >= read_low && (asked || input > 0), || output <= write_low)
+        let readable = |asked| input >= read_low && (asked || input > 0);
+        self.run.callbacks -= 1;
+        if self.run.callbacks == 0 {
+            self.run.deliver = false;
+            return self.pending.next_but_write(readable);
+        }
+        self.pending.next(readable, || output <= write_low)
     }
 
     /// [`Event::Closed`], if it was asked for.

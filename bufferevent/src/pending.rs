@@ -135,6 +135,16 @@ impl Pending {
         }
     }
 
+    /// As [`Pending::next`], but the write callback stays due: one that writes and is due again would have the events wait
+    /// for ever.
+    #[cold]
+    pub(crate) fn next_but_write(&mut self, readable: impl Fn(bool) -> bool) -> Option<Callback> {
+        let write = self.take(WRITE | WRITE_FORCED);
+        let next = self.next(readable, || false);
+        self.bits |= write;
+        next
+    }
+
     fn take_if(&mut self, justified: bool, callback: Callback) -> Option<Callback> {
         self.bits = 0;
         justified.then_some(callback)

@@ -118,7 +118,7 @@ impl Link<'_> {
     #[inline(always)]
     pub(crate) fn receive(self, block: &mut [u8]) -> Io {
         match self {
-            Self::Fd(fd) => receive(fd, block),
+            Self::Fd(fd) => outcome(|| Ok(recv(fd, &mut *block, RecvFlags::empty())?.0)),
             #[cfg(feature = "test-util")]
             Self::Wire(wire) => wire.receive(block),
         }
@@ -209,24 +209,12 @@ impl Io {
     }
 }
 
-#[inline]
-fn outcome(call: impl Fn() -> rustix::io::Result<usize>) -> Io {
+/// Makes a system call, again while a signal interrupts it.
+#[inline(always)]
+fn outcome(mut call: impl FnMut() -> rustix::io::Result<usize>) -> Io {
     loop {
         return match call() {
             Ok(n) => Io::Done(n),
-            Err(Errno::AGAIN) => Io::WouldBlock,
-            Err(Errno::INTR) => continue,
-            Err(error) => Io::of(error.into()),
-        };
-    }
-}
-
-/// Reads once into `block`.
-#[inline]
-fn receive(fd: BorrowedFd<'_>, block: &mut [u8]) -> Io {
-    loop {
-        return match recv(fd, &mut *block, RecvFlags::empty()) {
-            Ok((n, _)) => Io::Done(n),
             Err(Errno::AGAIN) => Io::WouldBlock,
             Err(Errno::INTR) => continue,
             Err(error) => Io::of(error.into()),
@@ -272,5 +260,28 @@ fn connected(fd: BorrowedFd<'_>) -> Option<io::Result<()>> {
         Ok(_) => Some(Ok(())),
         Err(error) if error.kind() == io::ErrorKind::NotConnected => None,
         Err(error) => Some(Err(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_that_a_signal_interrupts_is_made_again() {
+        // F12: every second call
+        for answer in [Ok(7), Ok(0), Err(Errno::AGAIN), Err(Errno::CONNRESET)] {
+            let mut calls = 0;
+            let io = outcome(|| {
+                calls += 1;
+                if calls % 2 == 1 { Err(Errno::INTR) } else { answer }
+            });
+            assert_eq!(calls, 2);
+            match io {
+                Io::Done(n) => assert_eq!(Ok(n), answer),
+                Io::WouldBlock => assert_eq!(answer, Err(Errno::AGAIN)),
+                Io::Failed(error) => assert_eq!(error.kind(), io::ErrorKind::ConnectionReset),
+            }
+        }
     }
 }

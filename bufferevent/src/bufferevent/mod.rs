@@ -145,6 +145,8 @@ pub(crate) struct Run {
     pub(crate) deliver: bool,
     pub(crate) reads: u8,
     pub(crate) writes: u8,
+    /// That may still be delivered.
+    pub(crate) callbacks: u8,
     /// When it began.
     pub(crate) now: Time,
     /// The base's timer has fired.

@@ -159,7 +159,7 @@ fn a_descriptor_that_is_no_stream_socket_is_refused() {
 
 #[test]
 fn a_descriptor_that_the_selector_refuses_changes_nothing() {
-    // C-38, K-15, D16: the selector knows it already
+    // C-38, K-15, D16, F15: the selector knows it already
     each_by_hand(|config| {
         let mut world = config.world();
         let (conn, mut peer) = config.start(&mut world);

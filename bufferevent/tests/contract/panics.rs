@@ -112,7 +112,7 @@ fn a_panic_that_is_to_propagate_leaves_the_turn() {
 
 #[test]
 fn a_panic_that_is_to_propagate_ends_the_runtime() {
-    // D16: whichever worker it comes from, `run` ends with it
+    // D16, F59: whichever worker it comes from, `run` ends with it, and its message names the thread
     hush();
     for (workers, base) in [(1, 0), (2, 0), (2, 1)] {
         for set in SETS {
@@ -135,7 +135,7 @@ fn a_panic_that_is_to_propagate_ends_the_runtime() {
 
 #[test]
 fn a_panic_that_is_to_abort_ends_the_process() {
-    // D16: seen from outside, in a process that runs this test alone
+    // D16, F18: seen from outside, in a process that runs this test alone
     const WHICH: &str = "BUFFEREVENT_TEST_ABORTS";
     hush();
     if let Ok(which) = env::var(WHICH) {
@@ -255,7 +255,7 @@ fn armed(world: &World) -> Actor {
 
 #[test]
 fn a_panic_in_the_drop_of_a_handler_is_counted_and_goes_no_further() {
-    // D16: one that a callback has replaced, and one whose bufferevent has ended
+    // D16, F19: one that a callback has replaced, and one whose bufferevent has ended
     hush();
     each(|config| {
         let mut world = config.world();
@@ -307,7 +307,7 @@ fn a_panic_in_the_drop_of_a_handler_goes_not_up_through_the_guard_that_replaced_
 
 #[test]
 fn a_panic_in_a_drop_keeps_nobody_in_close_and_wait() {
-    // D3, D16: the base is gone, and the handler and the output of what lived there panic when they are dropped
+    // D3, D16, F19, F61: the base is gone, and the handler and the output of what lived there panic when they are dropped
     hush();
     each_of(Set::is_shared, |config| {
         let mut world = config.world();

@@ -10,5 +10,7 @@
 mod harness;
 mod sim;
 
+mod callbacks;
+mod processes;
 mod transport;
 mod wires;

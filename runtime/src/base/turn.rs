@@ -22,6 +22,9 @@ use crate::{
 /// Runs until the time is looked at again.
 const RUNS_PER_LOOK: u32 = 16;
 
+/// Runs of a base driven by hand before the selector is polled again, also by a clock that stands still.
+const RUNS_PER_TURN: u32 = 4_096;
+
 /// Run time after which the selector is polled again, so that new events are not late.
 pub(crate) const POLL_EVERY: Duration = Duration::from_micros(200);
 
@@ -123,7 +126,9 @@ impl<A: Affinity> Base<A> {
         while !self.is_interrupted() && self.run_one(lane) {
             ran = true;
             runs += 1;
-            if runs % RUNS_PER_LOOK == 0 && self.shared.clock.now().since(self.now) > POLL_EVERY {
+            if runs % RUNS_PER_LOOK == 0 && self.shared.clock.now().since(self.now) > POLL_EVERY
+                || runs == RUNS_PER_TURN
+            {
                 break;
             }
         }
