@@ -90,6 +90,9 @@ impl Bufferevent {
     /// The callback that is due, unless the buffers no longer justify it.
     #[inline]
     pub(crate) fn next_callback(&mut self) -> Option<Callback> {
+        if !self.run.deliver {
+            return None;
+        }
         if self.has_ended() {
             return self.last_callback();
         }

@@ -509,6 +509,7 @@ impl<'a, 'b> Cx<'a, 'b> {
     }
 
     /// Aborts another bufferevent of the same hand-driven base.
+    #[allow(dead_code, reason = "for the suite of faults")]
     pub(crate) fn abort_other(&mut self, other: &Conn) {
         match (&mut self.view, &other.who) {
             (_, Who::Shared(handle)) => handle.abort(),
