@@ -1,6 +1,6 @@
 //! How a bufferevent is made and started.
 
-use std::{fmt, marker::PhantomData, time::Duration};
+use std::{fmt, marker::PhantomData, net::SocketAddr, time::Duration};
 
 use bufferevent_runtime::{Base, BaseHandle, Placement, Reasons};
 use socket2::SockAddr;
@@ -16,6 +16,7 @@ use crate::{
     options::Options,
     shared::{Outer, Slot, Stack},
     stream::Stream,
+    target::Target,
 };
 
 /// Marks a [`Builder`] whose bufferevent will be confined to its base.
@@ -82,6 +83,31 @@ impl Bufferevent {
         Builder::new(Begin::Connect(address.into()))
     }
 
+    /// A bufferevent that connects to a host, by its name or as a literal address, at `port`: see
+    /// [`Bufferevent::connect_to_host`]. What is wrong with them is told by `start`. Reading is enabled.
+    ///
+    /// # Libevent
+    /// `bufferevent_socket_new` with -1, then `bufferevent_socket_connect_hostname`.
+    #[doc(alias = "bufferevent_socket_connect_hostname")]
+    pub fn connect_host(host: &str, port: u16) -> Builder {
+        Builder::toward(Target::host(host, port))
+    }
+
+    /// A bufferevent that connects to any of `addresses`, the first that can be had: see [`Target`]. That there is none is
+    /// told by `start`. Reading is enabled.
+    pub fn connect_any(addresses: &[SocketAddr]) -> Builder {
+        Builder::toward(Target::any(addresses))
+    }
+
+    /// A bufferevent that connects to `target`. Reading is enabled.
+    ///
+    /// # Libevent
+    /// `bufferevent_socket_new` with -1, then `bufferevent_socket_connect_hostname_hints`.
+    #[doc(alias = "bufferevent_socket_connect_hostname_hints")]
+    pub fn connect_target(target: Target) -> Builder {
+        Builder::toward(Ok(target))
+    }
+
     /// A bufferevent over a socket whose connect is under way. Reading is enabled.
     ///
     /// # Libevent
@@ -120,6 +146,13 @@ impl Builder {
         let mut builder = Self::new(Begin::Check);
         builder.bufferevent.socket = Socket::Idle(stream);
         builder.bufferevent.phase = phase;
+        builder
+    }
+
+    fn toward(target: Result<Target>) -> Self {
+        let mut builder = Self::new(Begin::Nothing);
+        let begun = target.and_then(|target| builder.bufferevent.connect_to_target(target));
+        builder.error = begun.err();
         builder
     }
 
@@ -361,8 +394,7 @@ impl<A: HandlerAffinity> Confined<A> {
     }
 
     fn register(&mut self, base: &Base<A>, id: Id) -> std::io::Result<()> {
-        let priorities = base.priorities();
-        self.view().home = Some(Home { selector: base.selector().clone(), key: id.key, priorities });
+        self.view().home = Some(Home { base: base.handle().as_movable(), key: id.key });
         self.view().register()
     }
 

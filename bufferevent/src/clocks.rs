@@ -34,9 +34,11 @@ pub(crate) enum Limit {
     Linger,
     /// From `close` to the end.
     Close,
+    /// One step of a connect by name, or to several addresses: the lookup, or the head start of an address.
+    Attempt,
 }
 
-const LIMITS: [Limit; 9] = [
+const LIMITS: [Limit; 10] = [
     Limit::Read,
     Limit::Write,
     Limit::ReadRate,
@@ -46,6 +48,7 @@ const LIMITS: [Limit; 9] = [
     Limit::Drain,
     Limit::Linger,
     Limit::Close,
+    Limit::Attempt,
 ];
 
 /// A set of [`Limit`]s.
@@ -115,6 +118,11 @@ impl Clocks {
     /// Sets how long `limit` may take, `None` for ever; it begins anew.
     pub(crate) fn set(&mut self, limit: Limit, length: Option<Duration>) {
         self.countdowns[limit as usize] = Countdown { length, ends: None };
+    }
+
+    /// Sets when `limit` is over, `None` never, if it runs from now on.
+    pub(crate) fn set_end(&mut self, limit: Limit, end: Option<Time>, now: Time) {
+        self.countdowns[limit as usize] = Countdown { length: end.map(|end| end.since(now)), ends: end };
     }
 
     pub(crate) fn length(&self, limit: Limit) -> Option<Duration> {
@@ -233,6 +241,18 @@ mod tests {
         assert_eq!(clocks.run(running, at(0)), Some(at(3)));
         clocks.disarmed();
         assert_eq!(clocks.take_over(running, at(4)), Limit::Lifetime.into());
+    }
+
+    #[test]
+    fn an_end_that_is_given_is_kept() {
+        let (mut clocks, attempt) = (Clocks::default(), Limits::from(Limit::Attempt));
+        clocks.set_end(Limit::Attempt, Some(at(7)), at(2));
+        assert_eq!(clocks.run(attempt, at(3)), Some(at(7)));
+        clocks.disarmed();
+        assert_eq!(clocks.take_over(attempt, at(6)), Limits::NONE);
+        clocks.set_end(Limit::Attempt, None, at(6));
+        assert_eq!(clocks.run(attempt, at(6)), None);
+        assert_eq!(clocks.take_over(attempt, at(8)), Limits::NONE);
     }
 
     #[test]

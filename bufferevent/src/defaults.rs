@@ -27,6 +27,20 @@ pub const LINGER: Duration = Duration::from_secs(2);
 pub const LINGER_BYTES: usize = 256 * 1024;
 /// How long a close waits for the peer to take any of the output that is left.
 pub const DRAIN_IDLE: Duration = Duration::from_secs(30);
+/// Addresses of a host that are tried at most.
+pub const ADDRESSES: usize = 64;
+/// Addresses that are tried at once at most; with the delay below, each lives long enough to repeat its first packet.
+pub const ATTEMPTS: usize = 6;
+/// The head start of one address before the next is tried too.
+pub const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+/// How long the lookup of a name may take.
+pub const LOOKUP_DEADLINE: Duration = Duration::from_secs(15);
+/// Threads of a resolver.
+pub const RESOLVER_THREADS: usize = 4;
+/// Questions that wait for one of them.
+pub const RESOLVER_QUEUE: usize = 1_024;
+/// How long such a thread waits for a question before it ends.
+pub const RESOLVER_IDLE: Duration = Duration::from_secs(10);
 
 /// Prints every default limit, one a line.
 ///
@@ -54,7 +68,11 @@ impl fmt::Display for Defaults {
             ("accept queue of the kernel", BACKLOG.to_string()),
             ("pause after a shortage of descriptors", format!("{ACCEPT_BACK_OFF:?}")),
             ("read, write and life timeouts", "none".to_owned()),
-            ("connect timeout", format!("{CONNECT_TIMEOUT:?}")),
+            ("connect timeout; that of a lookup", format!("{CONNECT_TIMEOUT:?}; {LOOKUP_DEADLINE:?}")),
+            ("connect: addresses tried; at once", format!("{ADDRESSES}; {ATTEMPTS}")),
+            ("connect: head start of an address", format!("{ATTEMPT_DELAY:?}")),
+            ("resolver: threads; questions", format!("{RESOLVER_THREADS}; {RESOLVER_QUEUE}")),
+            ("resolver: idle before a thread ends", format!("{RESOLVER_IDLE:?}")),
             ("close: wait without progress", format!("{DRAIN_IDLE:?}")),
             ("close: linger", format!("{LINGER:?}, {LINGER_BYTES} bytes")),
         ];

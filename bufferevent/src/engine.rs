@@ -237,7 +237,7 @@ impl Bufferevent {
 
     /// A short read drained the socket, unless the end or an error is behind it, which the selector may not tell.
     fn is_drained_by_short_read(&self) -> bool {
-        let reports = self.home.as_ref().is_some_and(|home| home.selector.reports_hangup());
+        let reports = self.home.as_ref().is_some_and(|home| home.base.selector().reports_hangup());
         reports && !self.ready.contains(Ready::HANGUP)
     }
 
@@ -364,6 +364,7 @@ impl Bufferevent {
             || self.is_closing()
             || self.told.owes_eof
             || self.owes_clocks()
+            || self.connector.as_ref().is_some_and(|connector| connector.is_fresh())
             || self.may_read()
             || self.may_write()
             || self.may_shut_down()
@@ -393,12 +394,18 @@ impl Bufferevent {
     /// Where the system knows no edges, waits anew for what is not ready.
     #[inline]
     pub(crate) fn rearm(&mut self) {
-        if self.home.as_ref().is_some_and(|home| home.selector.needs_rearm()) {
+        if self.home.as_ref().is_some_and(|home| home.base.selector().needs_rearm()) {
             self.wait_anew();
         }
     }
 
     fn wait_anew(&mut self) {
+        if let (Some(connector), Some(home)) = (&self.connector, &self.home) {
+            if let Err(error) = connector.rearm(home) {
+                self.connect_failed(Cause::Io(error));
+            }
+            return;
+        }
         let (Socket::Registered(registered), Some(home)) = (&self.socket, &self.home) else { return };
         let mut wanted = Ready::NONE;
         if self.enabled.contains(Interest::READ) || self.phase == Phase::Lingering {

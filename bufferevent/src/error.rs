@@ -2,6 +2,8 @@
 
 use std::{fmt, io};
 
+use crate::host::HostError;
+
 /// The result of this crate's calls.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -35,6 +37,8 @@ pub enum Error {
     AlreadyConnected,
     /// The bufferevent has no descriptor.
     NotConnected,
+    /// What was to be connected to is no host, or no port.
+    InvalidHost(HostError),
     /// `UNLOCK_CALLBACKS` without `DEFER_CALLBACKS`.
     UnlockWithoutDefer,
     /// An [`UnlockedHandler`](crate::UnlockedHandler) needs `UNLOCK_CALLBACKS`, any other handler must not have it.
@@ -81,6 +85,7 @@ impl fmt::Display for Error {
             Self::Unsettled { turns } => write!(f, "there is something to do after {turns} turns still"),
             Self::NotStream => f.write_str("the descriptor is not a stream socket, or is one that listens"),
             Self::AlreadyConnected => f.write_str("the bufferevent has a descriptor already"),
+            Self::InvalidHost(source) => write!(f, "{source}"),
             Self::NotConnected => f.write_str("the bufferevent has no descriptor"),
             Self::UnlockWithoutDefer => f.write_str("UNLOCK_CALLBACKS needs DEFER_CALLBACKS"),
             Self::WrongHandler => f.write_str(
@@ -103,6 +108,7 @@ impl std::error::Error for Error {
             Self::Io(source) => Some(source),
             Self::Runtime(source) => Some(source),
             Self::Buffer(source) => Some(source),
+            Self::InvalidHost(source) => Some(source),
             _ => None,
         }
     }
@@ -122,6 +128,12 @@ impl From<bufferevent_runtime::Error> for Error {
             bufferevent_runtime::Error::Io(source) => Self::Io(source),
             other => Self::Runtime(other),
         }
+    }
+}
+
+impl From<HostError> for Error {
+    fn from(source: HostError) -> Self {
+        Self::InvalidHost(source)
     }
 }
 

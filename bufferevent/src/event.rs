@@ -4,7 +4,7 @@ use std::{fmt, io, os::fd::OwnedFd};
 
 use bufferevent_evbuffer::Evbuffer;
 
-use crate::interest::Direction;
+use crate::{interest::Direction, resolver::LookupError};
 
 /// Something that happened to a bufferevent, other than data that came or went.
 ///
@@ -48,6 +48,8 @@ pub enum Event {
 pub enum Cause {
     /// The system said so.
     Io(io::Error),
+    /// The name of the host has no address, or none was found: nothing was connected to.
+    Lookup(LookupError),
     /// It took longer than it may.
     TimeLimit(TimeLimit),
 }
@@ -82,6 +84,7 @@ impl Cause {
     pub fn kind(&self) -> io::ErrorKind {
         match self {
             Self::Io(error) => error.kind(),
+            Self::Lookup(error) => error.kind(),
             Self::TimeLimit(_) => io::ErrorKind::TimedOut,
         }
     }
@@ -91,6 +94,7 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Io(error) => write!(f, "{error}"),
+            Self::Lookup(error) => write!(f, "{error}"),
             Self::TimeLimit(limit) => write!(f, "{limit}"),
         }
     }
@@ -100,6 +104,7 @@ impl std::error::Error for Cause {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Io(error) => Some(error),
+            Self::Lookup(error) => Some(error),
             Self::TimeLimit(limit) => Some(limit),
         }
     }

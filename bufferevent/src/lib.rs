@@ -38,10 +38,12 @@
 
 #![forbid(unsafe_code)]
 
+mod attempts;
 mod bufferevent;
 mod builder;
 mod clocks;
 mod confined;
+mod connector;
 mod context;
 mod defaults;
 mod engine;
@@ -49,13 +51,16 @@ mod error;
 mod event;
 mod handle;
 mod handler;
+mod host;
 mod interest;
 mod mailbox;
 mod notify;
 mod options;
 mod pending;
+mod resolver;
 mod shared;
 mod stream;
+mod target;
 #[cfg(feature = "test-util")]
 pub mod testing;
 
@@ -80,7 +85,10 @@ pub use self::{
         Call, Callbacks, DataCall, EventCall, Handler, HandlerAffinity, IntoHandler, NoHandler, PanicPolicy,
         Unlocked, UnlockedHandler,
     },
+    host::{Family, Host, HostError},
     interest::{Direction, Interest},
     options::Options,
+    resolver::{LookupError, Query, Reply, Resolve, Resolver, ResolverBuilder, ResolverExt},
     stream::Stream,
+    target::Target,
 };

@@ -98,9 +98,7 @@ impl Stack {
 
     /// The base knows the strand now: registers the descriptor, so that its first event finds the strand.
     fn start(&mut self, strand: &Strand<Self>) {
-        let selector = Arc::clone(self.base.selector());
-        let priorities = self.base.priorities();
-        self.bufferevent.home = Some(Home { selector, key: strand.key(), priorities });
+        self.bufferevent.home = Some(Home { base: self.base.clone(), key: strand.key() });
         if let Err(error) = self.view().register() {
             self.view().fail(Direction::Read, error);
         }

@@ -229,12 +229,15 @@ pub(crate) struct Connecting {
     pub(crate) failed: Option<io::Error>,
 }
 
-/// Makes a socket and begins to connect it.
-pub(crate) fn connect(address: &SockAddr) -> Result<Connecting> {
+/// Makes a socket, bound to `from` if that is given, and begins to connect it.
+pub(crate) fn connect(address: &SockAddr, from: Option<&SockAddr>) -> io::Result<Connecting> {
     let domain = Domain::from(i32::from(address.family()));
     let protocol = (!address.is_unix()).then_some(Protocol::TCP);
     let socket = Socket::new(domain, Type::STREAM, protocol)?;
     socket.set_nonblocking(true)?;
+    if let Some(from) = from {
+        socket.bind(from)?;
+    }
     let failed = match socket.connect(address) {
         Ok(()) => None,
         Err(error) if is_in_progress(&error) => None,

@@ -105,7 +105,7 @@ impl Bufferevent {
         if self.is_closing() {
             return Err(Error::Closed);
         }
-        if matches!(self.socket, Socket::None) {
+        if self.connector.is_none() && matches!(self.socket, Socket::None) {
             return Err(Error::NotConnected);
         }
         let interest = Interest::from(direction);
@@ -157,6 +157,7 @@ impl Bufferevent {
         }
         self.phase = Phase::Ended;
         self.enabled = Interest::NONE;
+        self.connector = None;
         if self.options.contains(Options::CLOSE_ON_FREE) {
             self.socket = Socket::None;
         } else if let Some(fd) = self.release_fd() {
@@ -272,6 +273,8 @@ impl Bufferevent {
     /// Closes what nobody will run any more, and so does now what can be done without waiting (D15): sends what the socket
     /// takes, ends our side, and reads and drops what is there, within the bounds of a close.
     pub(crate) fn close_without_waiting(&mut self) {
+        // Of several sockets none is the connection yet.
+        self.connector = None;
         if self.options.contains(Options::CLOSE_ON_FREE) && self.prepare().is_ok() {
             self.close();
             self.ready = Ready::READABLE | Ready::WRITABLE;

@@ -60,26 +60,33 @@ impl Bufferevent {
         self.exchange(stream, Phase::Open)
     }
 
-    /// Takes the descriptor away; the bufferevent stays, detached. Buffers stay; an end or an error of the descriptor that
-    /// is not told yet is not told any more.
+    /// Takes the descriptor away, or gives up a connect by name or to several addresses; the bufferevent stays, detached.
+    /// Buffers stay; an end or an error of the descriptor that is not told yet is not told any more.
     ///
     /// One that is being closed ends at once: output that is left is unsent.
     /// # Libevent
     /// `bufferevent_setfd(-1)`.
     pub fn take_fd(&mut self) -> Option<OwnedFd> {
         self.ready = Ready::NONE;
+        if self.connector.take().is_some() {
+            self.connection_is_gone();
+        }
         (self.told.eof, self.told.owes_eof) = (false, false);
         let fd = self.release_fd()?;
         if std::mem::take(&mut self.shut).asked.contains(Interest::WRITE) {
             self.output.unfreeze(End::Back);
         }
         self.pending.forget_connection();
+        self.connection_is_gone();
+        Some(fd)
+    }
+
+    fn connection_is_gone(&mut self) {
         if self.is_closing() {
             self.end();
         } else {
             self.phase = Phase::Detached;
         }
-        Some(fd)
     }
 
     pub(super) fn exchange(&mut self, stream: Stream, phase: Phase) -> Result<Option<OwnedFd>> {
@@ -104,7 +111,7 @@ impl Bufferevent {
     pub(crate) fn register(&mut self) -> io::Result<()> {
         #[cfg(feature = "test-util")]
         if let (Socket::Scripted(plug), Some(home)) = (&self.socket, &self.home) {
-            plug.attach(&home.selector, home.key.token());
+            plug.attach(home.base.selector(), home.key.token());
         }
         self.turn_idle(Self::registered)
     }
@@ -128,7 +135,7 @@ impl Bufferevent {
     /// Tells the selector of a descriptor, once the bufferevent has a home.
     fn registered(&self, stream: Stream) -> Result<Socket, (io::Error, Stream)> {
         let Some(home) = &self.home else { return Ok(Socket::Idle(stream)) };
-        let registered = Registered::new(&home.selector, stream.into(), home.key.token());
+        let registered = Registered::new(home.base.selector(), stream.into(), home.key.token());
         registered.map(Socket::Registered).map_err(|(fd, error)| (error, fd.into()))
     }
 

@@ -14,19 +14,20 @@ use std::{
     fmt,
     ops::{Deref, DerefMut},
     os::fd::{IntoRawFd, OwnedFd},
-    sync::Arc,
 };
 
 use bufferevent_evbuffer::{End, Evbuffer, transport::Transport};
-use bufferevent_runtime::{AnySelector, Key, Ready, Registered, Time};
+use bufferevent_runtime::{BaseHandle, Key, Ready, Registered, Time};
 
 use self::timeouts::Timeouts;
 pub use self::{close::Closing, timeouts::MinRate};
 use crate::{
+    connector::Connector,
     defaults::{INPUT_CAP, MAX_SINGLE_READ, MAX_SINGLE_WRITE, OUTPUT_CAP, OUTPUT_HIGH},
     interest::Interest,
     options::Options,
     pending::Pending,
+    resolver::LookupError,
     stream::Stream,
 };
 
@@ -54,6 +55,10 @@ pub struct Bufferevent<Unsized: ?Sized = [()]> {
     pub(crate) home: Option<Home>,
     /// `None`: the middle one of the base.
     pub(crate) priority: Option<u8>,
+    /// A connect by name, or to several addresses, that is under way: the phase is `Connecting` or `Departing`.
+    pub(crate) connector: Option<Box<Connector>>,
+    /// Why the last lookup failed, until the next connect by name.
+    pub(crate) lookup_error: Option<Box<LookupError>>,
     pub(crate) pending: Pending,
     /// Callbacks that were asked for from the deferred queue although this bufferevent does not defer.
     pub(crate) later: Option<Box<Pending>>,
@@ -79,10 +84,8 @@ pub(crate) struct Half {
 
 /// Where the bufferevent lives, once it is started.
 pub(crate) struct Home {
-    pub(crate) selector: Arc<AnySelector>,
+    pub(crate) base: BaseHandle,
     pub(crate) key: Key,
-    /// How many the base has.
-    pub(crate) priorities: usize,
 }
 
 /// The descriptor, and whether the selector knows it.
@@ -192,6 +195,8 @@ impl Bufferevent<[(); 0]> {
             socket: Socket::None,
             home: None,
             priority: None,
+            connector: None,
+            lookup_error: None,
             pending: Pending::default(),
             later: None,
             timeouts: None,

@@ -19,7 +19,7 @@ impl Bufferevent {
     #[doc(alias = "bufferevent_priority_set")]
     pub fn set_priority(&mut self, priority: u8) -> Result<()> {
         if let Some(home) = &self.home {
-            check(priority, home.priorities)?;
+            check(priority, home.base.priorities())?;
         }
         self.priority = Some(priority);
         self.run.priority = Some(priority);
@@ -32,7 +32,7 @@ impl Bufferevent {
     /// `bufferevent_get_priority`.
     #[doc(alias = "bufferevent_get_priority")]
     pub fn priority(&self) -> Option<u8> {
-        self.priority.or_else(|| self.home.as_ref().map(|home| (home.priorities / 2) as u8))
+        self.priority.or_else(|| self.home.as_ref().map(|home| (home.base.priorities() / 2) as u8))
     }
 
     /// Whether a base of so many priorities has the one that was set.

@@ -142,10 +142,12 @@ impl Bufferevent {
     /// What is limited in time as things stand (D6).
     fn running(&self) -> Limits {
         let may = |direction: Interest| self.enabled.contains(direction);
+        let attempt = Limits::from(Limit::Attempt).only_if(self.connector.is_some());
         match self.phase {
             Phase::Detached => Limit::Lifetime.into(),
             Phase::Connecting => {
-                Limits::from(Limit::Lifetime)
+                attempt
+                    | Limit::Lifetime
                     | Limit::Connect
                     | Limits::from(Limit::Write).only_if(may(Interest::WRITE))
             }
@@ -156,7 +158,7 @@ impl Bufferevent {
                     | (Limits::from(Limit::Read) | Limit::ReadRate).only_if(reads)
                     | (Limits::from(Limit::Write) | Limit::WriteRate).only_if(writes)
             }
-            Phase::Departing => Limits::from(Limit::Close) | Limit::Connect,
+            Phase::Departing => attempt | Limit::Close | Limit::Connect,
             Phase::Draining => {
                 Limits::from(Limit::Close) | Limits::from(Limit::Drain).only_if(!self.output.is_empty())
             }
@@ -222,7 +224,9 @@ impl Bufferevent {
         if over == Limits::NONE {
             return false;
         }
-        if self.is_closing() {
+        if over == Limit::Attempt.into() {
+            // The connector goes on in the next step, and looks at the time itself.
+        } else if self.is_closing() {
             self.end();
         } else if over.contains(Limit::Lifetime) {
             self.expire(Interest::BOTH, None, TimeLimit::Lifetime);

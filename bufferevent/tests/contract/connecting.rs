@@ -58,7 +58,7 @@ impl Drop for Listening {
 }
 
 /// An address where nobody listens: bound, so that nobody else can.
-fn refusing() -> (Socket, SockAddr) {
+pub(crate) fn refusing() -> (Socket, SockAddr) {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
     let address = socket.local_addr().unwrap();
@@ -230,7 +230,7 @@ fn a_connect_that_is_under_way_is_taken_over() {
 }
 
 /// A listener whose queue is full: a connect to it stays under way.
-fn stalling() -> (Socket, SockAddr, Vec<Socket>) {
+pub(crate) fn stalling() -> (Socket, SockAddr, Vec<Socket>) {
     let (socket, address) = refusing();
     socket.listen(0).unwrap();
     let fillers = (0..4).map(|_| {

@@ -22,8 +22,8 @@ use std::{
 
 use bufferevent::{
     Base, BaseExt, BaseHandle, Bufferevent, Builder, Cause, Closed, Context, Direction, Error, Event, Guard,
-    Handle, Handler, Id, Interest, IntoHandler, Movable, Pinned, Place, Result, Runtime, TimeLimit, Trigger,
-    Turned, UnlockedHandler,
+    Handle, Handler, Id, Interest, IntoHandler, LookupError, Movable, Pinned, Place, Result, Runtime,
+    TimeLimit, Trigger, Turned, UnlockedHandler,
     runtime::{Clock, ManualClock, SelectorKind},
 };
 use bufferevent_sync::{Condvar, Mutex};
@@ -127,6 +127,21 @@ pub(crate) fn each_of(sets: impl Fn(Set) -> bool, body: impl Fn(Config)) {
 /// Runs `body` with every configuration that the test itself drives, on its own thread.
 pub(crate) fn each_by_hand(body: impl Fn(Config)) {
     for config in configs().filter(|config| !matches!(config.shape, Shape::Threads { .. })) {
+        run(config, &body);
+    }
+}
+
+/// Runs `body` with every option set and in every world, with one kind: for bodies that make their own connections.
+pub(crate) fn each_once(body: impl Fn(Config)) {
+    for config in configs().take(SETS.len() * DRIVEN.len()) {
+        run(config, &body);
+    }
+}
+
+/// The same for the worlds that the test itself drives, on its own thread.
+pub(crate) fn each_by_hand_once(body: impl Fn(Config)) {
+    let threads = |config: &Config| matches!(config.shape, Shape::Threads { .. });
+    for config in configs().take(SETS.len() * DRIVEN.len()).filter(|config| !threads(config)) {
         run(config, &body);
     }
 }
@@ -240,6 +255,7 @@ struct Written {
     data: Vec<u8>,
     cause: Option<io::ErrorKind>,
     time_limit: Option<TimeLimit>,
+    lookup: Option<LookupError>,
     closed: Option<Closed>,
     inside: bool,
     overlapped: bool,
@@ -300,6 +316,11 @@ impl Log {
     /// The limit that the last error event told of, if it did.
     pub(crate) fn time_limit(&self) -> Option<TimeLimit> {
         self.synced.lock().time_limit
+    }
+
+    /// Why no address was found, of the last error event.
+    pub(crate) fn lookup(&self) -> Option<LookupError> {
+        self.synced.lock().lookup.clone()
     }
 
     /// What the `Closed` event brought, once.
@@ -374,8 +395,10 @@ impl Actor {
             Event::Error { direction, cause } => {
                 let mut written = self.log.synced.lock();
                 written.cause = Some(cause.kind());
-                if let Cause::TimeLimit(limit) = cause {
-                    written.time_limit = Some(limit);
+                match cause {
+                    Cause::TimeLimit(limit) => written.time_limit = Some(limit),
+                    Cause::Lookup(error) => written.lookup = Some(error),
+                    _ => {}
                 }
                 Call::Failed(direction)
             }

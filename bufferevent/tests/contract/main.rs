@@ -14,6 +14,7 @@ mod connecting;
 mod descriptor;
 mod ending;
 mod handlers;
+mod hosts;
 mod listening;
 mod mailbox;
 mod misuse;
