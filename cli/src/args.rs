@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, error::ErrorKind};
+use clap_complete::Shell;
 
 use crate::{failure::Failure, units};
 
@@ -26,6 +27,10 @@ pub(crate) enum Command {
     Load(Load),
     /// Show it all in one process on loopback: an echo server, 2,000 connections, every byte checked
     Demo(Demo),
+    /// Print a script that completes the arguments in a shell
+    Completions(Completions),
+    /// Print the manual page: `bev man | man -l -`
+    Man,
 }
 
 /// The arguments of a server.
@@ -57,6 +62,12 @@ pub(crate) struct Serve {
     /// (BEV_OPT_UNLOCK_CALLBACKS)
     #[arg(long, requires = "defer")]
     pub(crate) unlocked: bool,
+    /// How long a connection may last without a byte that moves, or none; then it is closed
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = units::parse_limit, allow_hyphen_values = true)]
+    pub(crate) idle: units::Limit,
+    /// How long a connection may last in all, or none; then it is closed
+    #[arg(long, value_name = "TIME", default_value = "none", value_parser = units::parse_limit, allow_hyphen_values = true)]
+    pub(crate) lifetime: units::Limit,
     /// How long the end may take after the first signal, such as 500ms or 10s
     #[arg(
         long,
@@ -158,6 +169,15 @@ pub(crate) struct Demo {
         allow_negative_numbers = true
     )]
     pub(crate) seconds: u64,
+}
+
+/// The arguments of the completions.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "In bash: source <(bev completions bash)")]
+pub(crate) struct Completions {
+    /// The shell
+    #[arg(value_enum)]
+    pub(crate) shell: Shell,
 }
 
 impl Args {

@@ -7,6 +7,7 @@ mod demo;
 mod failure;
 mod limits;
 mod load;
+mod manual;
 mod pattern;
 mod running;
 mod server;
@@ -43,5 +44,7 @@ fn run(command: Command) -> Result<(), Failure> {
         }
         Command::Load(load) => load::run(&load),
         Command::Demo(demo) => demo::run(&demo),
+        Command::Completions(completions) => manual::print_completions(completions.shell),
+        Command::Man => manual::print_page(),
     }
 }

@@ -37,6 +37,17 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// A duration, or none. By this name clap does not take it for an argument that may be left out.
+pub(crate) type Limit = Option<Duration>;
+
+/// Reads a duration, or `none`.
+pub(crate) fn parse_limit(text: &str) -> Result<Limit, String> {
+    match text {
+        "none" => Ok(None),
+        text => parse_duration(text).map(Some).map_err(|why| format!("{why}, or none")),
+    }
+}
+
 /// Reads `64`, `64B`, `64KiB`, `1.5MiB` or `64kB`: at least one byte, at most 1 GiB.
 pub(crate) fn parse_size(text: &str) -> Result<usize, String> {
     let (number, unit) = split(text).ok_or("must be 1 byte to 1 GiB, such as 64, 64KiB or 1MiB")?;
@@ -128,6 +139,15 @@ mod tests {
         assert_eq!(parse_duration("2m"), Ok(Duration::from_secs(120)));
         for bad in ["", "5", "s", "0s", "-1s", "5x", "25h", "1..2s", "99999999999999999999h"] {
             assert!(parse_duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_limit_is_a_duration_or_none() {
+        assert_eq!(parse_limit("none"), Ok(None));
+        assert_eq!(parse_limit("5m"), Ok(Some(Duration::from_secs(300))));
+        for bad in ["", "0s", "5", "None", "none5s"] {
+            assert!(parse_limit(bad).is_err(), "{bad}");
         }
     }
 

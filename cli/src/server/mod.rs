@@ -1,6 +1,7 @@
 //! The servers: what is done with a connection, and how it is run.
 
 mod echo;
+mod limited;
 mod service;
 mod sink;
 mod source;
@@ -14,6 +15,7 @@ use rustix::net::sockopt::set_tcp_nodelay;
 
 pub(crate) use self::{
     echo::Echo,
+    limited::{Limited, TimeLimits},
     service::{Served, Service},
     sink::Sink,
     source::Source,
@@ -28,9 +30,11 @@ pub(crate) fn run<S: Service>(
     limits::raise_open_files();
     let runtime = runtime(serve)?;
     let how = How::from(serve);
-    let listener =
-        listen(&runtime, &serve.listen, move |connection, base| start(make(), how, connection, base))
-            .map_err(|why| Failure::of(format_args!("cannot listen on {}", serve.listen), why))?;
+    let limits = TimeLimits { idle: serve.idle, lifetime: serve.lifetime };
+    let listener = listen(&runtime, &serve.listen, move |connection, base| {
+        start(Limited::new(make(), limits), how, connection, base)
+    })
+    .map_err(|why| Failure::of(format_args!("cannot listen on {}", serve.listen), why))?;
     let (ending, grace) = (runtime.clone(), serve.grace);
     signals::end_gracefully(&runtime, move || {
         if ending.shutdown(grace).is_err() {

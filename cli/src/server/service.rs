@@ -1,6 +1,6 @@
 //! What a server does with one connection, written once for all ways to run it.
 
-use bufferevent::{Bufferevent, Context, Event, Handle, Handler, UnlockedHandler};
+use bufferevent::{Bufferevent, Context, Event, Handle, Handler, HandlerAffinity, UnlockedHandler};
 
 /// What a server does with one connection.
 pub(crate) trait Service: Send + 'static {
@@ -25,16 +25,16 @@ pub(crate) trait Service: Send + 'static {
 #[derive(Debug)]
 pub(crate) struct Served<S>(pub(crate) S);
 
-impl<S: Service> Handler for Served<S> {
-    fn on_read(&mut self, cx: &mut Context<'_>) {
+impl<A: HandlerAffinity, S: Service> Handler<A> for Served<S> {
+    fn on_read(&mut self, cx: &mut Context<'_, A>) {
         self.0.input(cx);
     }
 
-    fn on_write(&mut self, cx: &mut Context<'_>) {
+    fn on_write(&mut self, cx: &mut Context<'_, A>) {
         self.0.room(cx);
     }
 
-    fn on_event(&mut self, cx: &mut Context<'_>, event: Event) {
+    fn on_event(&mut self, cx: &mut Context<'_, A>, event: Event) {
         self.0.event(cx, &event);
     }
 }

@@ -32,6 +32,8 @@ fn bad_arguments_are_told_on_one_line_with_exit_code_2() {
         &["echo", "--listen", "127.0.0.1:0", "--unlocked"],
         &["echo", "--listen", "127.0.0.1:0", "--unlocked", "--threadsafe"],
         &["sink", "--listen", "127.0.0.1:0", "--grace", "5"],
+        &["sink", "--listen", "127.0.0.1:0", "--idle", "0s"],
+        &["sink", "--listen", "127.0.0.1:0", "--lifetime", "never"],
         &["load"],
         &["load", "--connect", "127.0.0.1:1"],
         &["load", "--mode", "echo"],
@@ -48,6 +50,9 @@ fn bad_arguments_are_told_on_one_line_with_exit_code_2() {
         &["demo", "--seconds", "0"],
         &["demo", "--seconds", "1.5"],
         &["demo", "now"],
+        &["completions"],
+        &["completions", "cmd"],
+        &["man", "echo"],
     ];
     for args in cases {
         let (code, stdout, stderr) = run(args);
@@ -66,6 +71,8 @@ fn a_bad_number_is_told_with_its_argument_and_what_is_allowed() {
         (serve, "--workers", &["0", "1025", "-1", "many", "1.5"], "a whole number from 1 to 1024"),
         (serve, "--bases", &["0", "1025", "-1", "many"], "a whole number from 1 to 1024"),
         (serve, "--grace", &["5", "-1s", "s"], "such as 500ms"),
+        (serve, "--idle", &["5", "0s", "-1s", "never"], "such as 500ms, 5s or 2m, or none"),
+        (serve, "--lifetime", &["1", "25h"], "or none"),
         (load, "--workers", &["0", "1025"], "a whole number from 1 to 1024"),
         (load, "--connections", &["0", "-1", "1000001", "many"], "a whole number from 1 to 1000000"),
         (load, "--size", &["0", "-1", "2GiB", "many"], "1 byte to 1 GiB"),
@@ -92,7 +99,7 @@ fn help_and_version_succeed() {
     let (code, stdout, stderr) = run(&["--version"]);
     assert_eq!((code, stderr.as_str()), (Some(0), ""));
     assert_eq!(stdout, format!("bev {}\n", env!("CARGO_PKG_VERSION")));
-    for command in ["", "echo", "sink", "source", "load", "demo"] {
+    for command in ["", "echo", "sink", "source", "load", "demo", "completions", "man"] {
         let args: Vec<&str> = [command, "--help"].into_iter().filter(|word| !word.is_empty()).collect();
         let (code, stdout, stderr) = run(&args);
         assert_eq!((code, stderr.as_str()), (Some(0), ""), "{args:?}");

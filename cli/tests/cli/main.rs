@@ -5,5 +5,6 @@
 mod arguments;
 mod demo;
 mod load;
+mod manual;
 mod servers;
 mod support;

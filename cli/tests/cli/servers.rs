@@ -138,6 +138,18 @@ fn echo_owes_nothing_to_a_peer_that_sends_before_it_reads() {
 }
 
 #[test]
+fn a_connection_without_traffic_is_closed() {
+    for limit in ["--idle", "--lifetime"] {
+        for kind in ["echo", "sink"] {
+            let server = Server::start(kind, &[limit, "50ms"]);
+            let mut stream = server.connect();
+            assert_eq!(stream.read_to_end(&mut Vec::new()).unwrap(), 0, "{limit} {kind}");
+            server.end();
+        }
+    }
+}
+
+#[test]
 fn both_signals_end_an_idle_server() {
     for signal in [Signal::TERM, Signal::INT] {
         let server = Server::start("echo", &[]);
