@@ -76,7 +76,7 @@ impl Evbuffer {
     pub(crate) fn discard(&mut self, n: usize) {
         debug_assert!(n <= self.len);
         if n < self.head.len() {
-            self.head.advance(n);
+            self.advance_head(n);
         } else if self.rest.is_empty() {
             self.reset_head();
         } else {
@@ -98,7 +98,16 @@ impl Evbuffer {
             let drained = self.pop_segment();
             self.retire(drained);
         }
-        self.head.advance(left);
+        self.advance_head(left);
+    }
+
+    /// Drops the first `n` bytes of the head, and not all.
+    #[inline]
+    fn advance_head(&mut self, n: usize) {
+        if let Segment::File(_) = self.head {
+            self.forget_files(n);
+        }
+        self.head.advance(n);
     }
 
     /// Takes the first segment; the caller takes its length off `len`.
@@ -152,11 +161,13 @@ impl Evbuffer {
         }
     }
 
-    /// Keeps the memory of a segment that has no more use, if it is better than the spare.
+    /// Drops a segment that has no more use; keeps its memory if that is better than the spare.
     #[inline]
     pub(crate) fn retire(&mut self, segment: Segment) {
-        if let Segment::Owned(block) = segment {
-            self.retire_storage(block.into_storage());
+        match segment {
+            Segment::Owned(block) => self.retire_storage(block.into_storage()),
+            Segment::Shared(_) => {}
+            Segment::File(file) => self.forget_files(file.len()),
         }
     }
 
@@ -179,8 +190,15 @@ impl Evbuffer {
     fn reset_head(&mut self) {
         match &mut self.head {
             Segment::Owned(block) if block.capacity() <= MAX_KEPT => block.clear(),
+            Segment::File(_) => self.retire_head(),
             head => *head = Segment::default(),
         }
+    }
+
+    #[cold]
+    fn retire_head(&mut self) {
+        let head = mem::take(&mut self.head);
+        self.retire(head);
     }
 
     /// Makes the empty buffer's head a block with about as much room behind `n` bytes in the middle as before them,
@@ -200,7 +218,7 @@ impl Evbuffer {
     pub(crate) fn head_capacity(&self) -> usize {
         match &self.head {
             Segment::Owned(block) => block.capacity(),
-            Segment::Shared(_) => 0,
+            Segment::Shared(_) | Segment::File(_) => 0,
         }
     }
 

@@ -11,7 +11,7 @@ impl Evbuffer {
     /// Free if they lie in one piece already ([`contiguous_len`](Evbuffer::contiguous_len)); else they are copied,
     /// into the room behind the first segment if that suffices. Works on a frozen buffer too.
     /// # Errors
-    /// [`Error::OutOfRange`] if `n > len`; [`Error::TooLarge`] if there is no memory for them.
+    /// [`Error::OutOfRange`] if `n > len`; [`Error::NotLoaded`]; [`Error::TooLarge`] if there is no memory for them.
     /// # Libevent
     /// `evbuffer_pullup`. Differs: "all" is `pullup(buffer.len())`.
     /// # Examples
@@ -29,7 +29,8 @@ impl Evbuffer {
         if n > self.len {
             return Err(Error::OutOfRange { position: n, len: self.len });
         }
-        if n > self.head.len() {
+        if n > self.contiguous_len() {
+            self.check_loaded(n)?;
             self.gather(n)?;
         }
         Ok(&self.head.as_slice()[..n])
@@ -47,7 +48,7 @@ impl Evbuffer {
     pub fn expand(&mut self, n: usize) -> Result<(), Error> {
         self.check_back(n)?;
         if !self.make_room(n)? {
-            self.tail_mut().share();
+            self.tail_mut().seal();
         }
         Ok(())
     }

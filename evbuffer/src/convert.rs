@@ -100,17 +100,18 @@ impl<'a> FromIterator<&'a [u8]> for Evbuffer {
 }
 
 impl PartialEq for Evbuffer {
-    /// Compares the bytes, however they are cut into segments.
+    /// Compares the bytes, however they are cut into segments. Those of files that are not read equal none, so that this
+    /// is no `Eq`.
     fn eq(&self, other: &Evbuffer) -> bool {
-        self.len == other.len && same_bytes(self.chunks(), other.chunks())
+        self.len == other.len
+            && self.unloaded() + other.unloaded() == 0
+            && same_bytes(self.chunks(), other.chunks())
     }
 }
 
-impl Eq for Evbuffer {}
-
 impl PartialEq<[u8]> for Evbuffer {
     fn eq(&self, other: &[u8]) -> bool {
-        self.len == other.len() && same_bytes(self.chunks(), [other])
+        self.len == other.len() && self.unloaded() == 0 && same_bytes(self.chunks(), [other])
     }
 }
 

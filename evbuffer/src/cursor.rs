@@ -7,9 +7,10 @@ use crate::search::find;
 use crate::{Error, Evbuffer};
 
 impl Evbuffer {
-    /// Makes a cursor at `position`; the end of the data is a position too.
+    /// Makes a cursor at `position`; the end of the data is a position too. The cursor goes over what is [in
+    /// memory](Evbuffer::loaded_len).
     /// # Errors
-    /// [`Error::OutOfRange`] if `position > len`.
+    /// [`Error::OutOfRange`] if `position > len`; [`Error::NotLoaded`].
     /// # Libevent
     /// `evbuffer_ptr_set` with `EVBUFFER_PTR_SET`. Differs: borrows the buffer, so that it cannot go stale.
     /// # Examples
@@ -27,7 +28,7 @@ impl Evbuffer {
     #[doc(alias = "evbuffer_ptr_set")]
     #[doc(alias = "evbuffer_ptr")]
     pub fn cursor(&self, position: usize) -> Result<Cursor<'_>, Error> {
-        Ok(Cursor { chunks: self.chunks_from(position)?, position, len: self.len })
+        Ok(Cursor { chunks: self.chunks_from(position)?, position, len: self.loaded_len() })
     }
 }
 
@@ -39,7 +40,7 @@ pub struct Cursor<'a> {
     /// From `position` on.
     chunks: Chunks<'a>,
     position: usize,
-    /// Of the whole buffer.
+    /// Of what is in memory of the buffer.
     len: usize,
 }
 

@@ -36,6 +36,13 @@ pub enum Error {
         /// The size, in bytes; saturated at `usize::MAX`.
         requested: usize,
     },
+    /// Bytes of a file that are not read yet stand in the way ([`Evbuffer::load`](crate::Evbuffer::load)).
+    NotLoaded {
+        /// How many bytes from the front on are in memory.
+        loaded: usize,
+        /// How many would have to be.
+        requested: usize,
+    },
     /// A `Display` implementation reported an error while it was being formatted into the buffer.
     Format,
 }
@@ -49,6 +56,12 @@ impl fmt::Display for Error {
             }
             Error::OutOfRange { position, len } => write!(f, "position {position} is past {len}"),
             Error::TooLarge { requested } => write!(f, "no contiguous block of {requested} bytes can be had"),
+            Error::NotLoaded { loaded, requested } => {
+                write!(
+                    f,
+                    "the first {requested} bytes are needed, of which {loaded} are in memory: load them first"
+                )
+            }
             Error::Format => f.write_str("a value failed to format itself"),
         }
     }
@@ -63,7 +76,7 @@ impl From<Error> for io::Error {
         let kind = match error {
             Error::Frozen { .. } => io::ErrorKind::ResourceBusy,
             Error::Full { .. } => io::ErrorKind::StorageFull,
-            Error::OutOfRange { .. } => io::ErrorKind::InvalidInput,
+            Error::OutOfRange { .. } | Error::NotLoaded { .. } => io::ErrorKind::InvalidInput,
             Error::TooLarge { .. } => io::ErrorKind::OutOfMemory,
             Error::Format => io::ErrorKind::Other,
         };

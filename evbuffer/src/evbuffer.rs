@@ -13,8 +13,7 @@ use crate::{End, Error};
 ///
 /// What costs what, and when data is copied, is on the [crate page](crate).
 /// # Libevent
-/// `struct evbuffer`. Differs: no lock and no reference count (a buffer has one owner), no flags; file segments
-/// and multicast references do not exist.
+/// `struct evbuffer`. Differs: no lock and no reference count (a buffer has one owner), no flags.
 /// # Examples
 /// ```
 /// use bufferevent_evbuffer::Evbuffer;
@@ -38,7 +37,8 @@ pub struct Evbuffer {
     //     cursors at 0, kept for the next bytes, and `rest` has no segments.
     // E3  `spare` is memory without data (empty: none); it serves the next block that is needed. No limit and no
     //     frozen end depends on it, so any call may drop or replace it.
-    // E4  `len` never overflows: every way in has passed `check_room`, and `limit` is at most `usize::MAX`.
+    // E4  `len` never overflows: every way in has passed `check_room` or `check_len`.
+    // E5  `rare.unloaded` is the sum of the lengths of the segments that are files.
     pub(crate) head: Segment,
     /// What follows the head; has no memory before there is a second segment.
     pub(crate) rest: VecDeque<Segment>,
@@ -197,7 +197,7 @@ impl Evbuffer {
 
     /// Copies the first bytes into `out` and drops them; gives their number, `min(out.len(), len)`.
     /// # Errors
-    /// [`Error::Frozen`] if the front is frozen and that number is not 0.
+    /// [`Error::Frozen`] if the front is frozen and that number is not 0; [`Error::NotLoaded`].
     /// # Libevent
     /// `evbuffer_remove`.
     #[doc(alias = "evbuffer_remove")]
@@ -216,12 +216,13 @@ impl Evbuffer {
         if self.len == 0 {
             self.head = Segment::default();
             self.rest = VecDeque::new();
+            self.drop_rare();
         }
     }
 
     /// Copies the first bytes into `out` and leaves them in the buffer; gives their number, `min(out.len(), len)`.
     /// # Errors
-    /// [`Error::Frozen`] if the front is frozen and that number is not 0.
+    /// [`Error::Frozen`] if the front is frozen and that number is not 0; [`Error::NotLoaded`].
     /// # Libevent
     /// `evbuffer_copyout`.
     #[doc(alias = "evbuffer_copyout")]
@@ -232,19 +233,20 @@ impl Evbuffer {
     /// Copies the bytes from `position` on into `out`; gives their number, `min(out.len(), len - position)`.
     /// # Errors
     /// [`Error::OutOfRange`] if `position > len`; [`Error::Frozen`] if the front is frozen and there is something to
-    /// copy.
+    /// copy; [`Error::NotLoaded`].
     /// # Libevent
     /// `evbuffer_copyout_from`.
     #[doc(alias = "evbuffer_copyout_from")]
     pub fn copy_out_from(&self, position: usize, out: &mut [u8]) -> Result<usize, Error> {
-        let chunks = self.chunks_from(position)?;
+        self.check_position(position)?;
         let n = out.len().min(self.len - position);
         if n == 0 {
             return Ok(0);
         }
         self.check_front()?;
+        self.check_loaded(position + n)?;
         let mut left = &mut out[..n];
-        for chunk in chunks {
+        for chunk in self.chunks_from(position)? {
             let k = chunk.len().min(left.len());
             let (target, behind) = left.split_at_mut(k);
             target.copy_from_slice(&chunk[..k]);
@@ -256,16 +258,16 @@ impl Evbuffer {
         Ok(n)
     }
 
-    /// Copies all data into a vector, whether or not the front is frozen.
+    /// Copies all data, as far as it is [in memory](Evbuffer::loaded_len), into a vector, whether or not the front is frozen.
     pub fn to_vec(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(self.len);
+        let mut out = Vec::with_capacity(self.loaded_len());
         for chunk in self.chunks() {
             out.extend_from_slice(chunk);
         }
         out
     }
 
-    /// The number of bytes in the buffer.
+    /// The number of bytes in the buffer, those of files included.
     /// # Libevent
     /// `evbuffer_get_length`.
     #[doc(alias = "evbuffer_get_length")]
@@ -286,13 +288,20 @@ impl Evbuffer {
     #[doc(alias = "evbuffer_get_contiguous_space")]
     #[inline]
     pub fn contiguous_len(&self) -> usize {
-        self.head.len()
+        self.head.as_slice().len()
     }
 
-    /// The bytes of memory behind the buffer: its blocks with their free room, the spare block, and referenced
-    /// memory as far as it is referenced.
+    /// The bytes of memory behind the buffer: its blocks with their free room, the spare block, and referenced memory as
+    /// far as it is referenced. Files that are not read have none.
     pub fn allocated(&self) -> usize {
         self.segments().map(Segment::allocated).sum::<usize>() + self.spare.len()
+    }
+
+    /// Drops what it has no use for.
+    pub(crate) fn drop_rare(&mut self) {
+        if self.rare.as_ref().is_some_and(|rare| rare.is_idle()) {
+            self.rare = None;
+        }
     }
 
     /// Panics if an invariant is broken. For tests.
@@ -305,11 +314,13 @@ impl Evbuffer {
                 Segment::Owned(block) => {
                     assert_eq!((block.front_room(), block.len()), (0, 0), "E2: cursors at 0")
                 }
-                Segment::Shared(_) => panic!("E2: empty, but the head is a reference"),
+                Segment::Shared(_) | Segment::File(_) => panic!("E2: empty, but the head is no block"),
             }
         } else {
             assert!(self.segments().all(|segment| segment.len() > 0), "E2: an empty segment");
         }
+        let files = self.segments().filter(|segment| matches!(segment, Segment::File(_)));
+        assert_eq!(self.unloaded(), files.map(Segment::len).sum::<usize>(), "E5");
         for segment in self.segments() {
             if let Segment::Owned(block) = segment {
                 block.debug_validate();

@@ -57,7 +57,10 @@ impl Evbuffer {
         self.frozen.set(end, false);
     }
 
-    /// Sets the most the buffer may hold, in bytes; `None` (the default) for no limit.
+    /// Sets the most the buffer may hold in memory, in bytes; `None` (the default) for no limit.
+    ///
+    /// Bytes of [files](crate#files) count from when they are read, which the limit does not hinder: there may be one block
+    /// of 64 KiB more.
     ///
     /// The limit itself may be reached. From here on a call that would pass it is refused whole with
     /// [`Error::Full`] and moves nothing. What is in the buffer already stays, also when it is more than that.
@@ -83,7 +86,7 @@ impl Evbuffer {
         self.frozen.get(end)
     }
 
-    /// The most the buffer may hold, in bytes; `None` for no limit.
+    /// The most the buffer may hold in memory, in bytes; `None` for no limit.
     pub fn limit(&self) -> Option<usize> {
         (self.limit != usize::MAX).then_some(self.limit)
     }
@@ -91,7 +94,10 @@ impl Evbuffer {
     /// How many bytes may still be added before the limit; what is left of `usize::MAX` where none is set.
     #[inline]
     pub fn room(&self) -> usize {
-        self.limit.saturating_sub(self.len)
+        match &self.rare {
+            None => self.limit.saturating_sub(self.len),
+            Some(rare) => self.limit.saturating_sub(self.len - rare.unloaded).min(usize::MAX - self.len),
+        }
     }
 
     /// Refuses `n` more bytes at the back if it is frozen or they do not fit.
@@ -107,9 +113,31 @@ impl Evbuffer {
     #[inline]
     pub(crate) fn check_room(&self, n: usize) -> Result<(), Error> {
         if n > self.room() {
-            return Err(Error::Full { limit: self.limit, len: self.len, requested: n });
+            return Err(Error::Full { limit: self.limit, len: self.len - self.unloaded(), requested: n });
         }
         Ok(())
+    }
+
+    /// Refuses `n` more bytes, of a file, if they cannot be counted.
+    pub(crate) fn check_len(&self, n: usize) -> Result<(), Error> {
+        match self.len.checked_add(n) {
+            Some(_) => Ok(()),
+            None => Err(Error::Full { limit: usize::MAX, len: self.len, requested: n }),
+        }
+    }
+
+    /// [`check_back`](Evbuffer::check_back) for the first `n` bytes of `other`.
+    #[inline]
+    pub(crate) fn check_back_for(&self, other: &Evbuffer, n: usize) -> Result<(), Error> {
+        self.check_back(0)?;
+        self.check_room_for(other, n)
+    }
+
+    /// [`check_room`](Evbuffer::check_room) for the first `n` bytes of `other`.
+    #[inline]
+    pub(crate) fn check_room_for(&self, other: &Evbuffer, n: usize) -> Result<(), Error> {
+        self.check_len(n)?;
+        self.check_room(n - other.unloaded_in(n))
     }
 
     /// Refuses to touch a frozen front.

@@ -11,7 +11,8 @@ use crate::segment::{MAX_BLOCK, Segment};
 use crate::{Error, Evbuffer};
 
 impl Evbuffer {
-    /// Gives the contiguous pieces of the buffer, front to back; none of them is empty.
+    /// Gives the contiguous pieces of the buffer, front to back, as far as it is [in memory](Evbuffer::loaded_len); none of
+    /// them is empty.
     /// # Examples
     /// ```
     /// # use bufferevent_evbuffer::Evbuffer;
@@ -27,14 +28,17 @@ impl Evbuffer {
 
     /// Gives the contiguous pieces from `position` on; the first one may be a part of a piece.
     /// # Errors
-    /// [`Error::OutOfRange`] if `position > len`.
+    /// [`Error::OutOfRange`] if `position > len`; [`Error::NotLoaded`] if it is not in memory, nor at the end of that.
     pub fn chunks_from(&self, position: usize) -> Result<Chunks<'_>, Error> {
-        if position > self.len {
-            return Err(Error::OutOfRange { position, len: self.len });
-        }
+        self.check_position(position)?;
+        self.check_loaded(position)?;
         let mut chunks = self.chunks();
         chunks.skip_bytes(position);
         Ok(chunks)
+    }
+
+    pub(crate) fn check_position(&self, position: usize) -> Result<(), Error> {
+        if position > self.len { Err(Error::OutOfRange { position, len: self.len }) } else { Ok(()) }
     }
 
     /// Fills `out` with the pieces from `position` on; gives how many pieces are needed.
@@ -42,7 +46,8 @@ impl Evbuffer {
     /// With `Some(len)` that many pieces cover the `len` bytes, or all there are; they may be more than `out` takes, and
     /// the last may reach further. With `None` it is as many as `out` takes, or if `out` is empty, all.
     /// # Errors
-    /// [`Error::OutOfRange`] if `position > self.len()`.
+    /// [`Error::OutOfRange`] if `position > self.len()`; [`Error::NotLoaded`] if the `len` bytes, or those at `position`, are
+    /// not in memory.
     /// # Libevent
     /// `evbuffer_peek`.
     /// # Examples
@@ -67,6 +72,8 @@ impl Evbuffer {
         len: Option<usize>,
         out: &mut [IoSlice<'a>],
     ) -> Result<usize, Error> {
+        self.check_position(position)?;
+        self.check_loaded(position + len.unwrap_or(0).min(self.len - position))?;
         let mut needed = 0;
         let mut covered = 0;
         for chunk in self.chunks_from(position)? {
@@ -121,10 +128,11 @@ impl Evbuffer {
     ///
     /// * `max`, bytes: the most to write, `usize::MAX` for all.
     ///
-    /// It is one `write`, or one `write_vectored` over up to 64 pieces. With nothing to write, `sink` is not called.
+    /// It is one `write`, or one `write_vectored` over up to 64 pieces. With nothing to write, `sink` is not called. Of a
+    /// [file](crate#files) up to 64 KiB are read first.
     /// # Errors
-    /// What the sink reports, unchanged; [`Error::Frozen`] as an [`io::Error`] if the front is frozen. Nothing is
-    /// drained then.
+    /// What the sink reports, unchanged; [`Error::Frozen`] if the front is frozen, and [`FileError`](crate::FileError) if a
+    /// file at the front cannot be read, as [`io::Error`]s. Nothing is drained then.
     /// # Libevent
     /// `evbuffer_write`, `evbuffer_write_atmost`. Differs: an empty buffer gives `Ok(0)`.
     /// # Examples
@@ -173,7 +181,8 @@ impl Evbuffer {
         if max == 0 {
             return Ok(0);
         }
-        let (n, offered) = if max <= self.head.len() {
+        self.load_ahead(max)?;
+        let (n, offered) = if max <= self.contiguous_len() {
             (sink.write(&self.head.as_slice()[..max])?, max)
         } else {
             self.write_pieces(sink, max)?
@@ -243,7 +252,8 @@ impl<'a> Iterator for Chunks<'a> {
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        let n = if self.first.is_empty() { 0 } else { 1 + self.rest.len() };
+        let in_memory = |segment: &&Segment| !segment.as_slice().is_empty();
+        let n = if self.first.is_empty() { 0 } else { 1 + self.rest.clone().take_while(in_memory).count() };
         (n, Some(n))
     }
 }

@@ -1,7 +1,7 @@
 //! Observers: closures that are told how a buffer has changed.
 
 use crate::Evbuffer;
-use crate::observers::{Call, When};
+use crate::observers::{Call, Observers, When};
 
 /// Names one observer of a buffer: [`Evbuffer::observe`]. Of no use with another buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -240,7 +240,16 @@ impl Drop for Telling<'_> {
 pub const OBSERVER_ROUNDS: usize = 16;
 
 /// What few buffers have.
+impl Rare {
+    /// Whether it never had an observer, whose id must not come again, and has no files.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.unloaded == 0 && self.observers.is_new()
+    }
+}
+
 #[derive(Default)]
 pub(crate) struct Rare {
-    pub(crate) observers: crate::observers::Observers,
+    pub(crate) observers: Observers,
+    /// Bytes of files that are not in memory.
+    pub(crate) unloaded: usize,
 }

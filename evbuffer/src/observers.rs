@@ -49,6 +49,11 @@ impl Observers {
         id
     }
 
+    /// Whether there never was one.
+    pub(crate) fn is_new(&self) -> bool {
+        self.next == 0
+    }
+
     /// The caller drops what comes back when the table is whole again: it may be the user's, and panic.
     pub(crate) fn remove(&mut self, id: ObserverId) -> Option<Entry> {
         let at = self.entries.iter().position(|entry| entry.id == id)?;

@@ -77,7 +77,7 @@ impl Evbuffer {
     fn tail_room(&mut self) -> usize {
         match self.tail_mut() {
             Segment::Owned(block) => block.tail_room(),
-            Segment::Shared(_) => 0,
+            Segment::Shared(_) | Segment::File(_) => 0,
         }
     }
 }
@@ -107,7 +107,7 @@ impl<'a> Reservation<'a> {
         let Evbuffer { head, rest, spare, .. } = &mut *self.buffer;
         let tail = match rest.back_mut().unwrap_or(head) {
             Segment::Owned(block) => &mut block.tail_mut()[..self.tail],
-            Segment::Shared(_) => &mut [],
+            Segment::Shared(_) | Segment::File(_) => &mut [],
         };
         let extra = &mut spare[..self.extra];
         let (first, second) = if tail.is_empty() { (extra, tail) } else { (tail, extra) };

@@ -39,7 +39,8 @@ pub struct EolMatch {
 impl Evbuffer {
     /// Finds `what` at or behind position `from`; gives the position of its first byte.
     ///
-    /// An empty `what` is found at `from`. `None` also if `from` is past the end.
+    /// An empty `what` is found at `from`. `None` also if `from` is past the end. What is not [in
+    /// memory](Evbuffer::loaded_len) is not searched, here and in all searches.
     /// # Libevent
     /// `evbuffer_search`, `evbuffer_find`.
     /// # Examples
@@ -108,7 +109,8 @@ impl Evbuffer {
     ///
     /// The line may contain any bytes, 0 included.
     /// # Errors
-    /// [`Error::Frozen`] if the front is frozen.
+    /// [`Error::Frozen`] if the front is frozen; [`Error::NotLoaded`] if there is no end of line in memory, and there are
+    /// bytes of files behind that.
     /// # Libevent
     /// `evbuffer_readln`; with [`Eol::Any`] also `evbuffer_readline`. Differs: no 0 is put behind the line.
     /// # Examples
@@ -124,7 +126,10 @@ impl Evbuffer {
     #[doc(alias = "evbuffer_readline")]
     pub fn readln(&mut self, eol: Eol) -> Result<Option<Vec<u8>>, Error> {
         self.check_front()?;
-        let Some(found) = self.search_eol(0, eol) else { return Ok(None) };
+        let Some(found) = self.search_eol(0, eol) else {
+            self.check_loaded(self.len)?;
+            return Ok(None);
+        };
         let line = self.copy_of_front(found.position);
         self.discard(found.position + found.len);
         self.changed();

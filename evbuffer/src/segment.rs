@@ -1,10 +1,10 @@
-//! One link of the chain: a block that the buffer owns, or a view on memory it shares.
+//! One link of the chain: a block that the buffer owns, a view on memory it shares, or a range of a file.
 
 use std::mem;
 
 use bytes::{Buf, Bytes};
 
-use crate::Error;
+use crate::{Error, FileSegment};
 
 /// The smallest block that is allocated for copied data.
 pub(crate) const MIN_BLOCK: usize = 256;
@@ -16,6 +16,9 @@ pub(crate) const MAX_BLOCK: usize = 64 * 1024;
 /// Data in an owned block is moved to the block's front to make room only up to this many bytes.
 const MAX_REALIGN: usize = 2048;
 
+/// Fewer bytes of a block are copied out of it rather than shared.
+const MIN_SHARED: usize = 1024;
+
 /// Blocks below this size are never sparse.
 const MIN_SPARSE: usize = 16 * 1024;
 
@@ -25,6 +28,8 @@ pub(crate) enum Segment {
     Owned(Block),
     /// A view on memory that others may see too: never written to, shrunk by moving the view's ends.
     Shared(Bytes),
+    /// Bytes that are not in memory.
+    File(FileSegment),
 }
 
 impl Default for Segment {
@@ -34,11 +39,13 @@ impl Default for Segment {
 }
 
 impl Segment {
+    /// The bytes; none of a file, where what is in memory ends.
     #[inline]
     pub(crate) fn as_slice(&self) -> &[u8] {
         match self {
             Segment::Owned(block) => block.as_slice(),
             Segment::Shared(bytes) => bytes,
+            Segment::File(_) => &[],
         }
     }
 
@@ -47,6 +54,7 @@ impl Segment {
         match self {
             Segment::Owned(block) => block.len(),
             Segment::Shared(bytes) => bytes.len(),
+            Segment::File(file) => file.len(),
         }
     }
 
@@ -56,6 +64,7 @@ impl Segment {
         match self {
             Segment::Owned(block) => block.advance(n),
             Segment::Shared(bytes) => bytes.advance(n),
+            Segment::File(file) => file.advance(n),
         }
     }
 
@@ -64,6 +73,7 @@ impl Segment {
         match self {
             Segment::Owned(block) => block.truncate(n),
             Segment::Shared(bytes) => bytes.truncate(n),
+            Segment::File(file) => file.truncate(n),
         }
     }
 
@@ -72,25 +82,47 @@ impl Segment {
         match self {
             Segment::Owned(block) => block.capacity(),
             Segment::Shared(bytes) => bytes.len(),
+            Segment::File(_) => 0,
         }
     }
 
-    /// Turns the segment into a shared one, without copying, and gives its view.
-    pub(crate) fn share(&mut self) -> &mut Bytes {
+    /// Turns a block into a view on it, without copying: it is not written to any more.
+    pub(crate) fn seal(&mut self) {
         if let Segment::Owned(block) = self {
             *self = Segment::Shared(mem::take(block).into_bytes());
         }
+    }
+
+    /// Another view on the same bytes, without copying.
+    pub(crate) fn view(&mut self) -> Segment {
+        self.seal();
         match self {
-            Segment::Shared(bytes) => bytes,
-            Segment::Owned(_) => unreachable!("made shared just above"),
+            Segment::Shared(bytes) => Segment::Shared(bytes.clone()),
+            Segment::File(file) => Segment::File(file.clone()),
+            Segment::Owned(_) => unreachable!("sealed just above"),
         }
     }
 
+    /// Takes the first `n <= len` bytes, without copying.
+    pub(crate) fn split_to(&mut self, n: usize) -> Segment {
+        let mut front = self.view();
+        front.truncate(n);
+        self.advance(n);
+        front
+    }
+
+    /// The bytes of one that is in memory.
     pub(crate) fn into_bytes(self) -> Bytes {
         match self {
             Segment::Owned(block) => block.into_bytes(),
             Segment::Shared(bytes) => bytes,
+            Segment::File(_) => unreachable!("who takes bytes has checked that they are loaded"),
         }
+    }
+
+    /// Whether a piece of `n` of its bytes is copied rather than shared: small ones of a block would keep all of it alive.
+    pub(crate) fn copies(&self, n: usize) -> bool {
+        matches!(self, Segment::Owned(block) if n < MIN_SHARED || n < block.capacity() / 4)
     }
 }
 

@@ -1,5 +1,7 @@
 //! References: `Bytes` in and out.
 
+use std::iter;
+
 use bytes::Bytes;
 
 use crate::segment::Segment;
@@ -55,13 +57,53 @@ impl Evbuffer {
         Ok(())
     }
 
+    /// Appends what `source` holds, which keeps it: both refer to the same memory, and to the same files.
+    ///
+    /// No byte is copied but of pieces that have less than 1 KiB, or less than a quarter of their block. What is added to
+    /// `source` afterwards is its own.
+    /// # Errors
+    /// As for [`append`](Evbuffer::append); nothing is added then.
+    /// # Libevent
+    /// `evbuffer_add_buffer_reference`. Differs: references and files are referred to again, not refused.
+    /// # Examples
+    /// ```
+    /// # use bufferevent_evbuffer::Evbuffer;
+    /// let mut news = Evbuffer::from(vec![b'n'; 100_000]);
+    /// let mut outputs = [Evbuffer::new(), Evbuffer::new()];
+    /// for output in &mut outputs {
+    ///     output.add_buffer_reference(&mut news)?;
+    /// }
+    /// assert_eq!((news.len(), outputs[1].len()), (100_000, 100_000));
+    /// assert_eq!(outputs[0].pullup(1)?.as_ptr(), outputs[1].pullup(1)?.as_ptr());
+    /// # Ok::<(), bufferevent_evbuffer::Error>(())
+    /// ```
+    #[doc(alias = "evbuffer_add_buffer_reference")]
+    pub fn add_buffer_reference(&mut self, source: &mut Evbuffer) -> Result<(), Error> {
+        if source.len == 0 {
+            return Ok(());
+        }
+        self.check_back_for(source, source.len)?;
+        source.check_front()?;
+        for segment in iter::once(&mut source.head).chain(&mut source.rest) {
+            if segment.copies(segment.len()) {
+                self.push_slice(segment.as_slice());
+            } else {
+                self.len += segment.len();
+                self.push_segment(segment.view());
+            }
+        }
+        self.receive_files(source.unloaded());
+        self.changed();
+        Ok(())
+    }
+
     /// Takes exactly the first `n` bytes.
     ///
     /// A piece of a reference is a reference. A piece of a block is one too, if it has at least 1 KiB and a quarter of
     /// the block; else it is copied, so that it does not keep the rest of the block alive. Bytes that lie in more
     /// than one segment are copied.
     /// # Errors
-    /// [`Error::OutOfRange`] if `n > len`; [`Error::Frozen`] if the front is frozen and `n > 0`.
+    /// [`Error::OutOfRange`] if `n > len`; [`Error::Frozen`] if the front is frozen and `n > 0`; [`Error::NotLoaded`].
     /// # Examples
     /// ```
     /// # use bufferevent_evbuffer::Evbuffer;
@@ -78,6 +120,7 @@ impl Evbuffer {
             return Ok(Bytes::new());
         }
         self.check_front()?;
+        self.check_loaded(n)?;
         let taken = if n > self.head.len() { self.take_copy(n) } else { self.take_from_head(n) };
         self.changed();
         Ok(taken)
@@ -85,7 +128,7 @@ impl Evbuffer {
 
     /// Takes the first contiguous piece, as [`take_bytes`](Evbuffer::take_bytes) does; `None` if the buffer is empty.
     /// # Errors
-    /// [`Error::Frozen`] if the front is frozen and the buffer is not empty.
+    /// [`Error::Frozen`] if the front is frozen and the buffer is not empty; [`Error::NotLoaded`].
     pub fn take_chunk(&mut self) -> Result<Option<Bytes>, Error> {
         let n = self.head.len();
         if n == 0 {
@@ -96,13 +139,12 @@ impl Evbuffer {
 
     /// Takes the first `0 < n <= head.len()` bytes.
     fn take_from_head(&mut self, n: usize) -> Bytes {
-        if let Segment::Owned(block) = &self.head {
-            if n < MIN_SHARED || n < block.capacity() / 4 {
-                return self.take_copy(n);
-            }
+        if self.head.copies(n) {
+            return self.take_copy(n);
         }
         self.len -= n;
-        if n == self.head.len() { self.pop_segment().into_bytes() } else { self.head.share().split_to(n) }
+        let taken = if n == self.head.len() { self.pop_segment() } else { self.head.split_to(n) };
+        taken.into_bytes()
     }
 
     /// Takes a copy of the first `n <= len` bytes.
@@ -133,6 +175,3 @@ impl Evbuffer {
         buffer
     }
 }
-
-/// Fewer bytes of a block are copied out of it rather than shared.
-const MIN_SHARED: usize = 1024;

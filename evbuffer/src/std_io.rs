@@ -8,28 +8,34 @@ use bytes::{Buf, Bytes};
 
 use crate::{End, Evbuffer};
 
-/// Removes from the front; an empty buffer is the end of the stream.
+/// Removes from the front; an empty buffer is the end of the stream. A file at the front is read, up to 64 KiB of it.
 impl Read for Evbuffer {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        Ok(self.remove(out)?)
+        self.load_ahead(1)?;
+        let n = out.len().min(self.loaded_len());
+        Ok(self.remove(&mut out[..n])?)
     }
 
     fn read_vectored(&mut self, out: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         let mut total = 0;
         for slice in out {
-            total += self.remove(slice)?;
+            if total == 0 || self.contiguous_len() > 0 {
+                total += self.read(slice)?;
+            }
         }
         Ok(total)
     }
 }
 
-/// Gives the first contiguous piece; an empty buffer is the end of the stream.
+/// Gives the first contiguous piece; an empty buffer is the end of the stream. A file at the front is read, up to 64 KiB of
+/// it.
 impl BufRead for Evbuffer {
     /// Fails if the front is frozen and the buffer is not empty.
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.len > 0 {
             self.check_front()?;
         }
+        self.load_ahead(1)?;
         Ok(self.head.as_slice())
     }
 
@@ -67,10 +73,10 @@ impl fmt::Write for Evbuffer {
     }
 }
 
-/// Reads from the front; while that is frozen the buffer looks empty.
+/// Reads from the front what is in memory; while that is frozen the buffer looks empty.
 impl Buf for Evbuffer {
     fn remaining(&self) -> usize {
-        if self.is_frozen(End::Front) { 0 } else { self.len }
+        if self.is_frozen(End::Front) { 0 } else { self.loaded_len() }
     }
 
     fn chunk(&self) -> &[u8] {

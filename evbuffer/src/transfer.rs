@@ -30,7 +30,7 @@ impl Evbuffer {
         if other.len == 0 {
             return Ok(());
         }
-        self.check_back(other.len)?;
+        self.check_back_for(other, other.len)?;
         other.check_front()?;
         other.transfer_all(self);
         other.changed();
@@ -50,7 +50,7 @@ impl Evbuffer {
             return Ok(());
         }
         self.check_front()?;
-        self.check_room(other.len)?;
+        self.check_room_for(other, other.len)?;
         other.check_front()?;
         if self.len == 0 {
             other.transfer_all(self);
@@ -88,7 +88,7 @@ impl Evbuffer {
             return Ok(0);
         }
         self.check_front()?;
-        target.check_back(n)?;
+        target.check_back_for(self, n)?;
         self.transfer(target, n);
         self.changed();
         target.changed();
@@ -117,6 +117,7 @@ impl Evbuffer {
             self.transfer_all(target);
             return;
         }
+        self.hand_over_files(target, n);
         let mut left = n;
         while left >= self.head.len() {
             let segment = self.pop_segment();
@@ -133,6 +134,7 @@ impl Evbuffer {
     /// Moves everything; there is something.
     fn transfer_all(&mut self, target: &mut Evbuffer) {
         self.pack_for(target);
+        self.hand_over_files(target, self.len);
         if target.len == 0 {
             mem::swap(&mut self.head, &mut target.head);
             if self.rest.capacity() > 0 || target.rest.capacity() > 0 {
@@ -153,6 +155,7 @@ impl Evbuffer {
     /// Moves everything to the front of `target`; there is something in both.
     fn transfer_all_to_front(&mut self, target: &mut Evbuffer) {
         self.pack_for(target);
+        self.hand_over_files(target, self.len);
         target.len += mem::take(&mut self.len);
         while let Some(segment) = self.rest.pop_back() {
             target.push_segment_front(segment);
@@ -191,10 +194,10 @@ impl Evbuffer {
                 return;
             }
         }
-        let moved = self.head.share().split_to(n);
+        let moved = self.head.split_to(n);
         self.len -= n;
         target.len += n;
-        target.push_segment(Segment::Shared(moved));
+        target.push_segment(moved);
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::io;
 
 use crate::segment::{Block, Segment};
-use crate::{Error, Evbuffer};
+use crate::{Error, Evbuffer, FileError};
 
 /// The owner's operations on a buffer. They look past frozen ends, not past the limit.
 ///
@@ -37,8 +37,13 @@ pub trait Transport {
     /// `None`. Blocks above 256 KiB are freed, not kept.
     fn reclaim(&mut self) -> Option<Box<[u8]>>;
 
-    /// The first contiguous piece; empty only if the buffer is.
+    /// The first contiguous piece; empty only if the buffer is, or if a file is at its front.
     fn front(&self) -> &[u8];
+
+    /// Gets of the first `n` bytes as many into memory as one read of a file brings, and at least one byte.
+    /// # Errors
+    /// [`FileError`] if there is none because a file cannot be read.
+    fn load_ahead(&mut self, n: usize) -> Result<(), FileError>;
 
     /// Copies `data` to the back: [`Evbuffer::add`].
     /// # Errors
@@ -115,6 +120,11 @@ impl Transport for Evbuffer {
         self.head.as_slice()
     }
 
+    #[inline]
+    fn load_ahead(&mut self, n: usize) -> Result<(), FileError> {
+        Evbuffer::load_ahead(self, n)
+    }
+
     fn reclaim(&mut self) -> Option<Box<[u8]>> {
         if self.spare.len() >= MIN_RECLAIMED {
             return Some(std::mem::take(&mut self.spare));
@@ -161,7 +171,7 @@ impl Transport for Evbuffer {
 
     fn pass_on(&mut self, target: &mut Evbuffer, n: usize) -> Result<usize, Error> {
         let n = n.min(self.len);
-        target.check_room(n)?;
+        target.check_room_for(self, n)?;
         if n > 0 {
             self.transfer(target, n);
             self.noted();
@@ -207,6 +217,7 @@ impl Evbuffer {
             if self.rest.capacity() > 0 {
                 self.rest = VecDeque::new();
             }
+            self.drop_rare();
         }
         if !self.spare.is_empty() {
             give(std::mem::take(&mut self.spare));

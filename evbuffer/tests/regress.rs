@@ -1,16 +1,16 @@
 //! The cases of libevent's buffer suite that apply here, under their C names.
 //!
-//! Not here: `multicast*`, `file_segment*` and `add_file*` (B-08, B-21: no such features), and the out-of-memory parts. Cases about chains without bytes use references without bytes, which leave no segment.
+//! Not here: the out-of-memory parts, and `add_file_leak1`, since no `File` is closed. Cases about chains without bytes use references without bytes, which leave no segment.
 
 mod common;
 
 use std::io::IoSlice;
 use std::sync::Arc;
 
-use bufferevent_evbuffer::{End, Eol, EolMatch, Error, Evbuffer};
+use bufferevent_evbuffer::{End, Eol, EolMatch, Error, Evbuffer, FileSegment};
 use bytes::Bytes;
 
-use common::Log;
+use common::{Log, file_of, pattern};
 
 /// Memory whose release can be seen: where a C reference has a cleanup callback.
 struct Watched {
@@ -780,4 +780,135 @@ fn regress_evbuffer_pullup_with_empty() {
     assert_eq!(buffer.pullup(3), Ok(&b"foo"[..]));
     assert!(buffer.pullup(4).is_err());
     buffer.debug_validate();
+}
+
+/// B-08. A reference to a reference is one too.
+#[test]
+fn regress_evbuffer_multicast() {
+    let (one, two) = ("x".repeat(2000), "y".repeat(3000));
+    let mut source = Evbuffer::from(one.as_bytes());
+    source.add_bytes(", ").unwrap();
+    source.add_bytes(two.clone()).unwrap();
+    let all = format!("{one}, {two}");
+    let mut target = Evbuffer::new();
+    target.add_buffer_reference(&mut source).unwrap();
+    assert_eq!((source.len(), target.len()), (all.len(), all.len()));
+    let mut nested = Evbuffer::from(b">");
+    nested.add_buffer_reference(&mut target).unwrap();
+    for buffer in [&source, &target, &nested] {
+        buffer.debug_validate();
+    }
+
+    // Neither changes the others.
+    target.drain(6).unwrap();
+    target.add(b"of its own").unwrap();
+    source.prepend(b"I have ").unwrap();
+    source.add(b"more").unwrap();
+    assert_eq!(target, format!("{}of its own", &all[6..]).as_str());
+    assert_eq!(source, format!("I have {all}more").as_str());
+    drop(source);
+    drop(target);
+    assert_eq!(nested, format!(">{all}").as_str());
+}
+
+/// B-08.
+#[test]
+fn regress_evbuffer_multicast_drain() {
+    let alive = Arc::new(());
+    let mut source = Evbuffer::new();
+    source.add_bytes(watched(b"If you have found the answer to such a problem", &alive)).unwrap();
+    source.add_bytes(", ").unwrap();
+    source.add_bytes(watched(b"you ought to write it up for publication", &alive)).unwrap();
+    let len = source.len();
+    let mut target = Evbuffer::new();
+    target.add_buffer_reference(&mut source).unwrap();
+    assert_eq!(source.drain(len).unwrap(), len);
+    assert_eq!((target.len(), count(&alive)), (len, 2));
+    target.drain(48).unwrap();
+    assert_eq!(count(&alive), 1);
+    target.drain(len).unwrap();
+    assert_eq!(count(&alive), 0);
+}
+
+/// B-08, B-24.
+#[test]
+fn regress_evbuffer_multicast_is_refused_at_frozen_ends() {
+    let (mut source, mut target) = (Evbuffer::from(b"data"), Evbuffer::new());
+    source.freeze(End::Front);
+    assert_eq!(target.add_buffer_reference(&mut source), Err(Error::Frozen { end: End::Front }));
+    source.unfreeze(End::Front);
+    target.freeze(End::Back);
+    assert_eq!(target.add_buffer_reference(&mut source), Err(Error::Frozen { end: End::Back }));
+    assert_eq!(target.add_buffer_reference(&mut Evbuffer::new()), Ok(()));
+}
+
+/// B-21. The file, and with it what a C program is told by a cleanup callback, goes with the last of segment and buffer.
+#[test]
+fn regress_evbuffer_file_segment_add_cleanup_cb() {
+    let file = Arc::new(file_of(b"a file"));
+    let open = Arc::downgrade(&file);
+    let segment = FileSegment::new(file, ..).unwrap();
+    let mut buffer = Evbuffer::new();
+    buffer.add_file_segment(segment.clone()).unwrap();
+    drop(segment);
+    assert_eq!(open.strong_count(), 1);
+    drop(buffer);
+    assert_eq!(open.strong_count(), 0);
+}
+
+/// B-21: 34 bytes and 512 KiB, ranges of the file and of the segment, through a socket.
+fn send_file(len: usize, offset: usize, part: Option<std::ops::Range<usize>>) {
+    let data = pattern(len);
+    let segment = FileSegment::new(file_of(&data), offset as u64..).unwrap();
+    let expected = match part.clone() {
+        Some(part) => &data[offset..][part],
+        None => &data[offset..],
+    };
+    let segment = match part {
+        Some(part) => segment.slice(part.start as u64..part.end as u64).unwrap(),
+        None => segment,
+    };
+    let mut output = Evbuffer::new();
+    output.add_file_segment(segment).unwrap();
+    assert_eq!(output.len(), expected.len());
+    let (mut ours, mut theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    let mut input = Evbuffer::new();
+    while input.len() < expected.len() {
+        let n = output.write_to(&mut ours, 16 * 1024).unwrap();
+        let mut got = 0;
+        while got < n {
+            got += input.read_from(&mut theirs, n).unwrap();
+        }
+    }
+    assert_eq!(output.len(), 0);
+    assert!(input == expected);
+}
+
+#[test]
+fn regress_evbuffer_add_file() {
+    send_file(34, 0, None);
+}
+
+#[test]
+fn regress_evbuffer_add_file_offset() {
+    send_file(34, 34 / 4 + 1, None);
+}
+
+#[test]
+fn regress_evbuffer_add_file_offset2() {
+    send_file(34, 34 / 2 - 1, Some(0..34 / 3));
+}
+
+#[test]
+fn regress_evbuffer_add_file_offset3() {
+    send_file(34, 34 / 4 + 1, Some(34 / 3..34 / 2));
+}
+
+#[test]
+fn regress_evbuffer_add_big_file() {
+    let len = 512 * 1024;
+    send_file(len, 0, None);
+    send_file(len, len / 4 + 1, None);
+    send_file(len, len / 2 - 1, Some(0..len / 3));
+    send_file(len, len / 4 + 1, Some(len / 3..len / 2));
 }

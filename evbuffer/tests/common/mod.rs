@@ -1,7 +1,10 @@
-//! What observers write down.
+//! What observers write down, and files.
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+use std::fs::File;
+use std::io::Write as _;
+use std::path::PathBuf;
 use std::sync::Arc;
 #[allow(
     clippy::disallowed_types,
@@ -45,4 +48,25 @@ impl Log {
         let mine = told.iter().filter(|(who, _)| *who == name);
         mine.map(|(_, change)| format!("{}->{}; ", change.before, change.after())).collect()
     }
+}
+
+/// A name for a file of this thread's, which is soon without.
+pub(crate) fn path() -> PathBuf {
+    let (process, thread) = (std::process::id(), std::thread::current().id());
+    std::env::temp_dir().join(format!("evbuffer-test-{process}-{thread:?}"))
+}
+
+/// A file without a name, to be read and written, that holds `data`.
+pub(crate) fn file_of(data: &[u8]) -> File {
+    let path = path();
+    let mut file =
+        File::options().read(true).write(true).create_new(true).open(&path).expect("a place for files");
+    std::fs::remove_file(&path).expect("it was made just now");
+    file.write_all(data).expect("room for it");
+    file
+}
+
+/// Bytes that tell where they belong.
+pub(crate) fn pattern(len: usize) -> Vec<u8> {
+    (0..len).map(|i| (i % 251) as u8 ^ (i / 251) as u8).collect()
 }
