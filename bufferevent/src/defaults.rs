@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use bufferevent_evbuffer::OBSERVER_ROUNDS;
+use bufferevent_evbuffer::{FILE_BLOCK, OBSERVER_ROUNDS};
 use bufferevent_runtime::{
     ACCEPT_BACK_OFF, ACCEPTS_PER_RUN, BACKLOG, BLOCK, DEFERRED_PER_PASS, EVENTS, INBOX,
 };
@@ -60,6 +60,7 @@ impl fmt::Display for Defaults {
             ("most bytes per read", MAX_SINGLE_READ.to_string()),
             ("most bytes per write", MAX_SINGLE_WRITE.to_string()),
             ("mailbox, operations", MAILBOX.to_string()),
+            ("read-ahead of a file that is sent, bytes", FILE_BLOCK.to_string()),
             ("rounds of observers per operation", OBSERVER_ROUNDS.to_string()),
             ("inbox of a base, messages", INBOX.to_string()),
             ("events per poll", EVENTS.to_string()),

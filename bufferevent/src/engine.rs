@@ -291,8 +291,12 @@ impl Bufferevent {
             return true;
         }
         self.note_full();
-        let Some(link) = self.link() else { return false };
         let most = self.output.len().min(self.write.max_single);
+        if let Err(error) = self.output.load_ahead(most) {
+            self.fail(Direction::Write, error);
+            return true;
+        }
+        let Some(link) = self.link() else { return false };
         let front = self.output.front();
         let (sent, attempted) = if front.len() >= most {
             (link.transmit_one(&front[..most]), most)
@@ -312,8 +316,10 @@ impl Bufferevent {
     fn note_full(&mut self) {
         let (input, output) = (self.input.len(), self.output.len());
         let cap = self.output.limit().unwrap_or(usize::MAX);
-        if output >= self.write.high.unwrap_or(cap).min(cap)
-            || input > 0 && output.saturating_add(input) > cap
+        let held = output - self.output.unloaded();
+        if output >= self.write.high.unwrap_or(usize::MAX)
+            || held >= cap
+            || input > 0 && held.saturating_add(input) > cap
         {
             self.told.output_full |= output > 0;
         }
@@ -370,12 +376,12 @@ impl Bufferevent {
             || self.may_shut_down()
     }
 
-    pub(crate) fn fail(&mut self, direction: Direction, error: std::io::Error) {
+    pub(crate) fn fail(&mut self, direction: Direction, cause: impl Into<Cause>) {
         if self.is_closing() {
             return self.end();
         }
         self.enabled = self.enabled.difference(direction.into());
-        self.pending.event(Event::Error { direction: Some(direction), cause: Cause::Io(error) });
+        self.pending.event(Event::Error { direction: Some(direction), cause: cause.into() });
     }
 
     // ---- the end of a run ----

@@ -52,9 +52,9 @@ pub enum Error {
     },
     /// The output, with what was to be added, would pass its cap; nothing was added.
     OutputFull {
-        /// Bytes that were to be added. More than the cap never fit: give them in pieces.
+        /// Bytes that were to be added, without those of files. More than the cap never fit: give them in pieces.
         more: usize,
-        /// Bytes in the output and in the mailbox.
+        /// Bytes in memory in the output or, where that is busy, in the mailbox.
         queued: usize,
         /// The cap, in bytes.
         cap: usize,

@@ -2,7 +2,7 @@
 
 use std::{fmt, io, os::fd::OwnedFd};
 
-use bufferevent_evbuffer::Evbuffer;
+use bufferevent_evbuffer::{Evbuffer, FileError};
 
 use crate::{interest::Direction, resolver::LookupError};
 
@@ -52,6 +52,8 @@ pub enum Cause {
     Lookup(LookupError),
     /// It took longer than it may.
     TimeLimit(TimeLimit),
+    /// A file that was to be sent could not be read: it has become shorter, or the system failed.
+    File(FileError),
 }
 
 /// What took longer than it may, besides a direction that made no progress.
@@ -79,13 +81,14 @@ impl fmt::Display for TimeLimit {
 impl std::error::Error for TimeLimit {}
 
 impl Cause {
-    /// The kind of the error: `TimedOut` for a time limit.
+    /// The kind of the error: `TimedOut` for a time limit, `UnexpectedEof` for a file that has become shorter.
     #[must_use]
     pub fn kind(&self) -> io::ErrorKind {
         match self {
             Self::Io(error) => error.kind(),
             Self::Lookup(error) => error.kind(),
             Self::TimeLimit(_) => io::ErrorKind::TimedOut,
+            Self::File(error) => error.kind(),
         }
     }
 }
@@ -96,6 +99,7 @@ impl fmt::Display for Cause {
             Self::Io(error) => write!(f, "{error}"),
             Self::Lookup(error) => write!(f, "{error}"),
             Self::TimeLimit(limit) => write!(f, "{limit}"),
+            Self::File(error) => write!(f, "{error}"),
         }
     }
 }
@@ -106,7 +110,20 @@ impl std::error::Error for Cause {
             Self::Io(error) => Some(error),
             Self::Lookup(error) => Some(error),
             Self::TimeLimit(limit) => Some(limit),
+            Self::File(error) => Some(error),
         }
+    }
+}
+
+impl From<io::Error> for Cause {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<FileError> for Cause {
+    fn from(error: FileError) -> Self {
+        Self::File(error)
     }
 }
 

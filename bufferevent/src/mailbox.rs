@@ -54,6 +54,8 @@ struct Mail {
     ops: VecDeque<Op>,
     /// Bytes in the writes among them.
     bytes: usize,
+    /// Those in memory.
+    held: usize,
     /// Somebody was told that there is no room, and waits for [`Event::Drained`](crate::Event::Drained).
     told_full: bool,
 }
@@ -82,12 +84,13 @@ impl Mailbox {
             return Err((Error::MailboxFull { limit: MAILBOX }, op));
         }
         if let Op::Write(data) = &op {
-            let queued = mail.bytes;
-            if let Some(cap) = bounds.cap.filter(|&cap| queued.saturating_add(data.len()) > cap) {
+            let (queued, more) = (mail.held, data.len() - data.unloaded());
+            if let Some(cap) = bounds.cap.filter(|&cap| queued.saturating_add(more) > cap) {
                 mail.told_full = true;
-                return Err((Error::OutputFull { more: data.len(), queued, cap }, op));
+                return Err((Error::OutputFull { more, queued, cap }, op));
             }
-            mail.bytes += data.len();
+            mail.held += more;
+            mail.bytes = mail.bytes.saturating_add(data.len());
         }
         mail.ops.push_back(op);
         *takes = then;
@@ -122,7 +125,7 @@ impl Mailbox {
 
 impl Mail {
     fn apply(self, bufferevent: &mut Bufferevent) {
-        let Self { ops, bytes, told_full } = self;
+        let Self { ops, bytes, told_full, .. } = self;
         if ops.is_empty() {
             return;
         }

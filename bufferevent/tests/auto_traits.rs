@@ -148,6 +148,8 @@ fn values_go_anywhere() {
         runtime::BoxError: "Send Sync Unpin";
         evbuffer::Error: "Send Sync Unpin";
         evbuffer::Change: "Send Sync Unpin";
+        evbuffer::FileSegment: "Send Sync Unpin";
+        evbuffer::FileError: "Send Sync Unpin";
         evbuffer::ObserverId: "Send Sync Unpin";
         Room: "Send Sync Unpin";
         Trigger: "Send Sync Unpin";

@@ -332,6 +332,18 @@ pub enum FileError {
     NotRegular,
 }
 
+impl FileError {
+    /// The kind of the error: the system's, `UnexpectedEof` for a file that has become shorter, `InvalidInput` for the rest.
+    #[must_use]
+    pub fn kind(&self) -> io::ErrorKind {
+        match self {
+            Self::Ended { .. } => io::ErrorKind::UnexpectedEof,
+            Self::Io { source, .. } => source.kind(),
+            Self::OutOfRange { .. } | Self::NotRegular => io::ErrorKind::InvalidInput,
+        }
+    }
+}
+
 impl fmt::Display for FileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -355,15 +367,9 @@ impl error::Error for FileError {
 }
 
 impl From<FileError> for io::Error {
-    /// Keeps the error as the source; the kind is the system's, `UnexpectedEof` for a file that has become shorter, and
-    /// `InvalidInput` for the rest.
+    /// Keeps the error as the source, and its [kind](FileError::kind).
     fn from(error: FileError) -> Self {
-        let kind = match &error {
-            FileError::Ended { .. } => io::ErrorKind::UnexpectedEof,
-            FileError::Io { source, .. } => source.kind(),
-            FileError::OutOfRange { .. } | FileError::NotRegular => io::ErrorKind::InvalidInput,
-        };
-        io::Error::new(kind, error)
+        io::Error::new(error.kind(), error)
     }
 }
 

@@ -20,7 +20,11 @@ impl Bufferevent {
 
     /// What is to be sent. Its front is frozen: only the connection drains it. An addition past the cap is refused whole.
     ///
-    /// What is put here is sent at the end of the run.
+    /// What is put here is sent at the end of the run. A [range of a file](bufferevent_evbuffer::FileSegment) is read, a
+    /// block of 64 KiB at most for each write, when all before it has been sent: by the worker that runs the bufferevent, or
+    /// by who drops a guard, and they wait if the system has to read the disk. One that cannot be read, or has become shorter,
+    /// is an [`Event::Error`](crate::Event::Error) of the write direction with [`Cause::File`](crate::Cause::File); what is
+    /// before it is sent. Its bytes count for the marks at once, for the cap once they are read, so files of any size fit.
     /// # Libevent
     /// `bufferevent_get_output`.
     #[doc(alias = "bufferevent_get_output")]
@@ -47,7 +51,7 @@ impl Bufferevent {
         Ok(self.room())
     }
 
-    /// Moves all of `data` to the output, copying nothing.
+    /// Moves all of `data` to the output, copying nothing. Bytes of files in it do not count for the cap.
     ///
     /// # Errors
     /// As [`Bufferevent::write`]; `data` keeps what it has.
@@ -55,7 +59,7 @@ impl Bufferevent {
     /// `bufferevent_write_buffer`.
     #[doc(alias = "bufferevent_write_buffer")]
     pub fn write_buffer(&mut self, data: &mut Evbuffer) -> Result<Room> {
-        self.check_room(data.len())?;
+        self.check_room(data.len() - data.unloaded())?;
         self.output.append(data)?;
         Ok(self.room())
     }
@@ -91,9 +95,9 @@ impl Bufferevent {
             return Err(Error::ShutDown);
         }
         match self.output.limit() {
-            Some(cap) if self.output.len().saturating_add(more) > cap => {
+            Some(cap) if more > self.output.room() => {
                 self.told.output_full |= !self.output.is_empty();
-                Err(Error::OutputFull { more, queued: self.output.len(), cap })
+                Err(Error::OutputFull { more, queued: self.output.len() - self.output.unloaded(), cap })
             }
             _ => Ok(()),
         }

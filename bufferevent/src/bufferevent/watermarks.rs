@@ -65,8 +65,8 @@ impl Bufferevent {
         (half.low, half.high)
     }
 
-    /// Sets the most output there may be, `None` = no limit; default 4 MiB. More than is there now is kept, and further
-    /// writes are refused.
+    /// Sets the most output there may be in memory, `None` = no limit; default 4 MiB. More than is there now is kept, and
+    /// further writes are refused. Bytes of files that are not read yet do not count.
     pub fn set_output_cap(&mut self, cap: Option<usize>) {
         self.output.set_limit(cap);
     }
