@@ -11,7 +11,7 @@ use std::{
 
 use bufferevent_runtime::Time;
 
-use crate::defaults::{CONNECT_TIMEOUT, DRAIN_IDLE, LINGER};
+use crate::defaults::{CONNECT_TIMEOUT, DRAIN_IDLE, LINGER, SEND_RETRY};
 
 /// What is limited in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,9 +36,11 @@ pub(crate) enum Limit {
     Close,
     /// One step of a connect by name, or to several addresses: the lookup, or the head start of an address.
     Attempt,
+    /// From a write that the system had no memory for to the next.
+    Retry,
 }
 
-const LIMITS: [Limit; 10] = [
+const LIMITS: [Limit; 11] = [
     Limit::Read,
     Limit::Write,
     Limit::ReadRate,
@@ -49,6 +51,7 @@ const LIMITS: [Limit; 10] = [
     Limit::Linger,
     Limit::Close,
     Limit::Attempt,
+    Limit::Retry,
 ];
 
 /// A set of [`Limit`]s.
@@ -110,6 +113,7 @@ impl Default for Clocks {
         clocks.set(Limit::Connect, Some(CONNECT_TIMEOUT));
         clocks.set(Limit::Drain, Some(DRAIN_IDLE));
         clocks.set(Limit::Linger, Some(LINGER));
+        clocks.set(Limit::Retry, Some(SEND_RETRY));
         clocks
     }
 }

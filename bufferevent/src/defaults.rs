@@ -19,6 +19,8 @@ pub const OUTPUT_HIGH: usize = 256 * 1024;
 pub const OUTPUT_CAP: usize = 4 * 1024 * 1024;
 /// Operations a mailbox holds; their bytes are bounded by the output's cap.
 pub const MAILBOX: usize = 1_024;
+/// How long a write waits that the system had no memory for: readiness may never tell that there is some.
+pub const SEND_RETRY: Duration = Duration::from_millis(5);
 /// How long a connect may take.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a close waits for the peer to end its side after ours was ended.
@@ -74,6 +76,7 @@ impl fmt::Display for Defaults {
             ("connect: head start of an address", format!("{ATTEMPT_DELAY:?}")),
             ("resolver: threads; questions", format!("{RESOLVER_THREADS}; {RESOLVER_QUEUE}")),
             ("resolver: idle before a thread ends", format!("{RESOLVER_IDLE:?}")),
+            ("pause after a shortage of memory to send", format!("{SEND_RETRY:?}")),
             ("close: wait without progress", format!("{DRAIN_IDLE:?}")),
             ("close: linger", format!("{LINGER:?}, {LINGER_BYTES} bytes")),
         ];

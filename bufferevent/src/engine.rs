@@ -14,7 +14,7 @@ use crate::{
     interest::{Direction, Interest},
     options::Options,
     pending::{Callback, Due},
-    stream::Io,
+    stream::{Io, is_shortage},
 };
 
 /// Reads in one run: whole blocks, or short ones after which an end or an error may follow.
@@ -306,6 +306,7 @@ impl Bufferevent {
         match sent {
             Io::Done(n) => self.after_write(n, attempted),
             Io::WouldBlock => self.ready = self.ready - Ready::WRITABLE,
+            Io::Failed(error) if is_shortage(&error) => self.retry_later(),
             Io::Failed(error) => self.fail(Direction::Write, error),
         }
         true

@@ -209,6 +209,13 @@ impl Io {
     }
 }
 
+/// Whether the system had no memory to send with, which says nothing of the connection.
+#[cold]
+pub(crate) fn is_shortage(error: &io::Error) -> bool {
+    let shortages = [Errno::NOBUFS, Errno::NOMEM].map(Errno::raw_os_error);
+    error.raw_os_error().is_some_and(|error| shortages.contains(&error))
+}
+
 /// Makes a system call, again while a signal interrupts it.
 #[inline(always)]
 fn outcome(mut call: impl FnMut() -> rustix::io::Result<usize>) -> Io {

@@ -126,6 +126,8 @@ pub(crate) struct Told {
     pub(crate) owes_eof: bool,
     /// `enable(WRITE)` was called: a write callback is due when the socket is writable.
     pub(crate) announce_writable: bool,
+    /// The system had no memory to send with; a timer tells when to try again.
+    pub(crate) shortage: bool,
     /// It ended with all sent and the peer's end seen.
     pub(crate) clean: bool,
     /// A `Closed` event was asked for.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bufferevent_runtime::Time;
+use bufferevent_runtime::{Ready, Time};
 
 use super::{Bufferevent, Phase};
 use crate::{
@@ -141,6 +141,11 @@ impl Bufferevent {
 
     /// What is limited in time as things stand (D6).
     fn running(&self) -> Limits {
+        let retry = Limits::from(Limit::Retry).only_if(self.told.shortage);
+        retry | self.running_by_phase()
+    }
+
+    fn running_by_phase(&self) -> Limits {
         let may = |direction: Interest| self.enabled.contains(direction);
         let attempt = Limits::from(Limit::Attempt).only_if(self.connector.is_some());
         match self.phase {
@@ -214,6 +219,14 @@ impl Bufferevent {
         self.clocks().disarmed();
     }
 
+    /// The system had no memory to send with: as if the socket were full, but no readiness tells when it is not.
+    #[cold]
+    pub(crate) fn retry_later(&mut self) {
+        self.ready = self.ready - Ready::WRITABLE;
+        self.told.shortage = true;
+        self.clocks().restart(Limit::Retry.into());
+    }
+
     /// After all that could be read and written: tells what took too long. False: nothing did.
     #[cold]
     pub(crate) fn step_clocks(&mut self) -> bool {
@@ -224,9 +237,15 @@ impl Bufferevent {
         if over == Limits::NONE {
             return false;
         }
-        if over == Limit::Attempt.into() {
-            // The connector goes on in the next step, and looks at the time itself.
-        } else if self.is_closing() {
+        if over.contains(Limit::Retry) {
+            self.told.shortage = false;
+            self.ready |= Ready::WRITABLE;
+        }
+        if over == Limit::Retry.into() || over == Limit::Attempt.into() {
+            // What comes next is the next step's; a connector looks at the time itself.
+            return true;
+        }
+        if self.is_closing() {
             self.end();
         } else if over.contains(Limit::Lifetime) {
             self.expire(Interest::BOTH, None, TimeLimit::Lifetime);

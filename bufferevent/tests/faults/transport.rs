@@ -9,7 +9,7 @@ use std::{
 };
 
 use bufferevent::{
-    Bufferevent, Direction, Interest,
+    Bufferevent, Direction, Interest, SEND_RETRY,
     testing::{ReadStep, Ready, Seed, Wire, WriteStep},
 };
 use bufferevent_sync::Mutex;
@@ -350,5 +350,36 @@ fn a_descriptor_that_was_closed_behind_our_back_is_its_connections_error() {
         sim.with(&conn, |bufferevent| bufferevent.abort()).unwrap();
         sim.settle();
         assert!(bad.is_closed() && sim.is_gone(&conn));
+    }
+}
+
+#[test]
+fn a_write_that_the_system_has_no_memory_for_is_tried_again_soon_and_by_time_alone() {
+    // F11: what is written while it waits, and a close, wait too
+    for set in SETS {
+        for errno in [Errno::NOBUFS, Errno::NOMEM] {
+            let (mut sim, wire) = (Sim::new(), Wire::new());
+            let conn = sim.start_with(set, Bufferevent::scripted(&wire).report_close(), |_, _| {});
+            sim.settle();
+            (0..2).for_each(|_| wire.write_next(WriteStep::Failed(os_error(errno))));
+            sim.with(&conn, |bufferevent| bufferevent.write(b"patience").map(drop)).unwrap().unwrap();
+            sim.settle();
+            sim.with(&conn, |bufferevent| {
+                bufferevent.write(b", please").unwrap();
+                bufferevent.close();
+            })
+            .unwrap();
+            sim.settle();
+            assert_eq!((wire.writes(), wire.written()), (1, vec![]), "{set:?}: no busy loop");
+            sim.advance(SEND_RETRY);
+            assert_eq!(wire.writes(), 2);
+            sim.advance(SEND_RETRY * 2);
+            assert_eq!(wire.written(), b"patience, please");
+            assert!(wire.is_shut_down());
+            wire.end();
+            sim.settle();
+            assert_eq!(conn.log.calls(), [Call::Closed]);
+            assert!(SEND_RETRY.as_millis() >= 1 && SEND_RETRY.as_millis() <= 10);
+        }
     }
 }
