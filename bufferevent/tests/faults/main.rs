@@ -11,6 +11,7 @@ mod harness;
 mod sim;
 
 mod callbacks;
+mod invariants;
 mod processes;
 mod transport;
 mod wires;
