@@ -119,7 +119,9 @@ impl Script {
             block[..n].copy_from_slice(&left[..n]);
             if n < left.len() {
                 self.taken += n;
-                return (Io::Done(n), Ready::READABLE);
+                // What is left makes no new edge, unless the read was shorter than it might have been: then it came later.
+                let later = n < block.len();
+                return (Io::Done(n), if later { Ready::READABLE } else { Ready::NONE });
             }
             return (Io::Done(n), self.step());
         }
