@@ -142,8 +142,9 @@ impl Bufferevent {
 }
 
 impl Builder {
-    fn over(stream: Stream, phase: Phase) -> Self {
+    fn over(mut stream: Stream, phase: Phase) -> Self {
         let mut builder = Self::new(Begin::Check);
+        builder.bufferevent.permit = stream.take_permit();
         builder.bufferevent.socket = Socket::Idle(stream);
         builder.bufferevent.phase = phase;
         builder

@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use bufferevent_evbuffer::{FILE_BLOCK, OBSERVER_ROUNDS};
 use bufferevent_runtime::{
-    ACCEPT_BACK_OFF, ACCEPTS_PER_RUN, BACKLOG, BLOCK, DEFERRED_PER_PASS, EVENTS, INBOX,
+    ACCEPT_BACK_OFF, ACCEPTS_PER_RUN, BACKLOG, BLOCK, DEFERRED_PER_PASS, EVENTS, INBOX, SPARE_DESCRIPTORS,
 };
 
 /// Bytes one read takes at most, and one run reads.
@@ -68,6 +68,9 @@ impl fmt::Display for Defaults {
             ("events per poll", EVENTS.to_string()),
             ("deferred callbacks per pass", DEFERRED_PER_PASS.to_string()),
             ("accepts per run", ACCEPTS_PER_RUN.to_string()),
+            ("connections per listener, per process", "none".to_owned()),
+            ("descriptors left by a limit on them", SPARE_DESCRIPTORS.to_string()),
+            ("priorities of a base", "1".to_owned()),
             ("accept queue of the kernel", BACKLOG.to_string()),
             ("pause after a shortage of descriptors", format!("{ACCEPT_BACK_OFF:?}")),
             ("read, write and life timeouts", "none".to_owned()),

@@ -68,8 +68,8 @@ pub use bufferevent_evbuffer as evbuffer;
 pub use bufferevent_evbuffer::Evbuffer;
 pub use bufferevent_runtime as runtime;
 pub use bufferevent_runtime::{
-    Accepted, Base, BaseHandle, EventId, EventSettings, Listener, ListenerHandle, Movable, Pinned, Placement,
-    Runtime, Turned, What,
+    Accepted, Base, BaseHandle, ConnectionLimit, EventId, EventSettings, Listener, ListenerHandle, Movable,
+    Pinned, Placement, Runtime, Turned, What,
 };
 
 pub use self::{

@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use bufferevent_runtime::Accepted;
+use bufferevent_runtime::{Accepted, Permit};
 use rustix::{
     io::Errno,
     net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, recv, send, sendmsg},
@@ -32,6 +32,8 @@ pub struct Stream {
     fd: OwnedFd,
     /// What is not known to hold is checked, or set, when the bufferevent starts.
     checks: Checks,
+    /// Of a connection that was accepted under a limit.
+    permit: Option<Permit>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -56,6 +58,11 @@ impl Stream {
         self.checks = KNOWN;
         Ok(self)
     }
+
+    /// Takes what counts the connection out.
+    pub(crate) fn take_permit(&mut self) -> Option<Permit> {
+        self.permit.take()
+    }
 }
 
 impl AsFd for Stream {
@@ -71,25 +78,26 @@ fn is_stream(socket: &Socket) -> bool {
 
 impl From<Accepted> for Stream {
     fn from(accepted: Accepted) -> Self {
-        Self { fd: accepted.into(), checks: KNOWN }
+        let (fd, permit) = accepted.into_parts();
+        Self { fd, checks: KNOWN, permit }
     }
 }
 
 impl From<TcpStream> for Stream {
     fn from(stream: TcpStream) -> Self {
-        Self { fd: stream.into(), checks: Checks { is_stream: true, is_nonblocking: false } }
+        Self { fd: stream.into(), checks: Checks { is_stream: true, is_nonblocking: false }, permit: None }
     }
 }
 
 impl From<UnixStream> for Stream {
     fn from(stream: UnixStream) -> Self {
-        Self { fd: stream.into(), checks: Checks { is_stream: true, is_nonblocking: false } }
+        Self { fd: stream.into(), checks: Checks { is_stream: true, is_nonblocking: false }, permit: None }
     }
 }
 
 impl From<OwnedFd> for Stream {
     fn from(fd: OwnedFd) -> Self {
-        Self { fd, checks: Checks { is_stream: false, is_nonblocking: false } }
+        Self { fd, checks: Checks { is_stream: false, is_nonblocking: false }, permit: None }
     }
 }
 
@@ -250,7 +258,7 @@ pub(crate) fn connect(address: &SockAddr, from: Option<&SockAddr>) -> io::Result
         Err(error) if is_in_progress(&error) => None,
         Err(error) => Some(error),
     };
-    Ok(Connecting { stream: Stream { fd: socket.into(), checks: KNOWN }, failed })
+    Ok(Connecting { stream: Stream { fd: socket.into(), checks: KNOWN, permit: None }, failed })
 }
 
 fn is_in_progress(error: &io::Error) -> bool {

@@ -168,6 +168,9 @@ fn values_go_anywhere() {
         runtime::BaseCounters: "Send Sync Unpin";
         runtime::WorkerCounters: "Send Sync Unpin";
         runtime::Event: "Send Sync Unpin";
+        runtime::ConnectionLimit: "Send Sync Unpin";
+        runtime::ListenOptions: "Send Sync Unpin";
+        runtime::Permit: "Send Sync Unpin";
         runtime::EventId: "Send Sync Unpin";
         runtime::EventSettings: "Send Sync Unpin";
         runtime::What: "Send Sync Unpin";

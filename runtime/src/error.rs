@@ -32,6 +32,11 @@ pub enum Error {
         /// The most a runtime may have.
         limit: usize,
     },
+    /// A listener pauses: as many connections as it may have are open.
+    ConnectionLimit {
+        /// The bound.
+        limit: usize,
+    },
     /// The priority, or the number of priorities, is out of range.
     InvalidPriority {
         /// What was asked for.
@@ -75,6 +80,7 @@ impl fmt::Display for Error {
             Self::InvalidBases { bases, limit } => {
                 write!(f, "{bases} bases asked for; a runtime has 1 to {limit}")
             }
+            Self::ConnectionLimit { limit } => write!(f, "{limit} connections are open, the limit"),
             Self::InvalidPriority { priority, limit } => {
                 write!(f, "a priority of {priority} asked for; the limit is {limit}")
             }

@@ -69,7 +69,8 @@ pub use self::{
     error::{Error, Result},
     event::{EventId, EventSettings, EventState, Fired, NoDescriptor, Signalled, Waited, Waiting, What},
     listener::{
-        ACCEPT_BACK_OFF, ACCEPTS_PER_RUN, Accepted, Accepting, BACKLOG, BoxError, Listener, ListenerHandle,
+        ACCEPT_BACK_OFF, ACCEPTS_PER_RUN, Accepted, Accepting, BACKLOG, BoxError, ConnectionLimit,
+        ListenOptions, Listener, ListenerHandle, Permit, SPARE_DESCRIPTORS,
     },
     placement::Placement,
     protocol::{AnswerWord, Answered, Cancelled, Lifecycle, Reasons, Waiter},

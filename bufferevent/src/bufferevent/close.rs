@@ -160,6 +160,7 @@ impl Bufferevent {
         self.connector = None;
         if self.options.contains(Options::CLOSE_ON_FREE) {
             self.socket = Socket::None;
+            self.permit = None;
         } else if let Some(fd) = self.release_fd() {
             self.socket = Socket::Idle(fd.into());
         }

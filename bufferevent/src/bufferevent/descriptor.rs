@@ -89,13 +89,15 @@ impl Bufferevent {
         }
     }
 
-    pub(super) fn exchange(&mut self, stream: Stream, phase: Phase) -> Result<Option<OwnedFd>> {
+    pub(super) fn exchange(&mut self, mut stream: Stream, phase: Phase) -> Result<Option<OwnedFd>> {
         if self.is_closing() {
             return Err(Error::Closed);
         }
         // The new one first: if the selector refuses it, nothing has changed.
+        let permit = stream.take_permit();
         let new = self.registered(stream).map_err(|(error, _)| error)?;
         let old = self.take_fd();
+        self.permit = permit;
         self.restart_timeouts(Interest::BOTH);
         self.socket = new;
         self.phase = phase;
@@ -140,6 +142,7 @@ impl Bufferevent {
     }
 
     pub(crate) fn release_fd(&mut self) -> Option<OwnedFd> {
+        self.permit = None;
         match std::mem::replace(&mut self.socket, Socket::None) {
             Socket::None => None,
             Socket::Idle(stream) => Some(stream.into()),

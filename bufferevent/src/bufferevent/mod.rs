@@ -17,7 +17,7 @@ use std::{
 };
 
 use bufferevent_evbuffer::{End, Evbuffer, transport::Transport};
-use bufferevent_runtime::{BaseHandle, Key, Ready, Registered, Time};
+use bufferevent_runtime::{BaseHandle, Key, Permit, Ready, Registered, Time};
 
 use self::timeouts::Timeouts;
 pub use self::{close::Closing, timeouts::MinRate};
@@ -52,6 +52,8 @@ pub struct Bufferevent<Unsized: ?Sized = [()]> {
     pub(crate) write: Half,
     pub(crate) input_cap: Option<usize>,
     pub(crate) socket: Socket,
+    /// What counts the connection under the limits of its listener.
+    pub(crate) permit: Option<Permit>,
     pub(crate) home: Option<Home>,
     /// `None`: the middle one of the base.
     pub(crate) priority: Option<u8>,
@@ -195,6 +197,7 @@ impl Bufferevent<[(); 0]> {
             write: Half { low: 0, high: Some(OUTPUT_HIGH), max_single: MAX_SINGLE_WRITE },
             input_cap: Some(INPUT_CAP),
             socket: Socket::None,
+            permit: None,
             home: None,
             priority: None,
             connector: None,

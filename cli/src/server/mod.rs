@@ -9,7 +9,8 @@ mod source;
 use std::io::{self, Write as _};
 
 use bufferevent::{
-    Accepted, Base, Bufferevent, Listener, ListenerHandle, Movable, Place, Runtime, runtime::BoxError,
+    Accepted, Base, Bufferevent, ConnectionLimit, Listener, ListenerHandle, Movable, Place, Runtime,
+    runtime::BoxError,
 };
 use rustix::net::sockopt::set_tcp_nodelay;
 
@@ -56,7 +57,8 @@ fn listen(
     on_accept: impl Fn(Accepted, &mut Base) -> Result<(), BoxError> + Send + Sync + 'static,
 ) -> bufferevent::runtime::Result<ListenerHandle> {
     let warnings = Warnings::default();
-    runtime.listen_with(Listener::bind(address)?, on_accept, move |why, base| {
+    let listener = Listener::bind(address)?.limited_by(&ConnectionLimit::of_descriptors());
+    runtime.listen_with(listener, on_accept, move |why, base| {
         // One that comes while the server ends is turned away on purpose.
         if !base.is_draining() {
             warnings.tell("cannot accept", why);

@@ -1,0 +1,91 @@
+//! A listener as any thread may use it.
+
+use std::{fmt, net::SocketAddr, sync::Arc};
+
+use bufferevent_sync::atomic::{AtomicBool, Ordering};
+
+use crate::{
+    affinity::{Affinity, Movable},
+    base::BaseHandle,
+    error::Result,
+    protocol::Reasons,
+    slots::Key,
+};
+
+/// A listener on its base, as any thread may use it. Dropping it changes nothing.
+pub struct ListenerHandle<A: Affinity = Movable> {
+    pub(super) key: Key,
+    pub(super) enabled: Arc<AtomicBool>,
+    pub(super) address: Option<SocketAddr>,
+    pub(super) base: BaseHandle<A>,
+}
+
+impl<A: Affinity> ListenerHandle<A> {
+    /// The address it listens on, `None` if it is not an internet socket.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.address
+    }
+
+    /// The base it accepts on.
+    pub fn base(&self) -> &BaseHandle<A> {
+        &self.base
+    }
+
+    /// Accepts again, those that came meanwhile first.
+    ///
+    /// From any thread and any callback.
+    /// # Errors
+    /// [`Error::InboxFull`] or [`Error::Closed`] of the base.
+    /// # Libevent
+    /// `evconnlistener_enable`.
+    #[doc(alias = "evconnlistener_enable")]
+    pub fn enable(&self) -> Result<()> {
+        // ORDER: AcqRel, pairs with the load in `Accepting::run`; the post below brings the run that sees it.
+        self.enabled.swap(true, Ordering::AcqRel);
+        let key = self.key;
+        self.base.post(move |base| base.post_to(key, Reasons::READABLE))
+    }
+
+    /// Stops accepting; new connections wait in the kernel's queue. An accept callback that runs on another thread
+    /// finishes, and nothing waits for it.
+    ///
+    /// # Libevent
+    /// `evconnlistener_disable`.
+    #[doc(alias = "evconnlistener_disable")]
+    pub fn disable(&self) {
+        // ORDER: AcqRel; see `enable`. It is looked at before each accept.
+        self.enabled.swap(false, Ordering::AcqRel);
+    }
+
+    /// Closes the listening socket, at the end of the accept callback if one runs.
+    ///
+    /// # Errors
+    /// [`Error::InboxFull`] or [`Error::Closed`] of the base.
+    /// # Libevent
+    /// `evconnlistener_free`.
+    #[doc(alias = "evconnlistener_free")]
+    pub fn close(&self) -> Result<()> {
+        self.disable();
+        let key = self.key;
+        self.base.post(move |base| {
+            base.remove(key);
+        })
+    }
+}
+
+impl<A: Affinity> Clone for ListenerHandle<A> {
+    fn clone(&self) -> Self {
+        Self {
+            key: self.key,
+            enabled: Arc::clone(&self.enabled),
+            address: self.address,
+            base: self.base.clone(),
+        }
+    }
+}
+
+impl<A: Affinity> fmt::Debug for ListenerHandle<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ListenerHandle").field("address", &self.address).finish_non_exhaustive()
+    }
+}
