@@ -90,7 +90,7 @@ pub(crate) struct Serve {
     echo and source mode, every byte came in its place."
 )]
 pub(crate) struct Load {
-    /// Address of the server, such as 127.0.0.1:7000
+    /// Address of the server, such as 127.0.0.1:7000 or localhost:7000; of a name's addresses the first that can be had
     #[arg(long, value_name = "ADDR", value_parser = address)]
     pub(crate) connect: String,
     /// What the server does

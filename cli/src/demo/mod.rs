@@ -56,7 +56,7 @@ pub(crate) fn run(demo: &args::Demo) -> Result<(), Failure> {
     let mut screen = Screen::new();
     introduce(&mut screen, bases, connections)?;
 
-    let plan = Plan { target: server.address(), mode: Mode::Echo, connections, sizes: SIZES.to_vec() };
+    let plan = Plan { targets: vec![server.address()], mode: Mode::Echo, connections, sizes: SIZES.to_vec() };
     let engine = Engine::start(Runtime::builder().build().map_err(Failure::runtime)?, plan)?;
     screen.line("")?;
     let connecting = Instant::now();

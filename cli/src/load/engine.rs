@@ -28,7 +28,8 @@ const LOOK: Duration = Duration::from_millis(100);
 /// What is to be done.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
-    pub(crate) target: SocketAddr,
+    /// The addresses of the server, at least one: the first that can be had is connected to.
+    pub(crate) targets: Vec<SocketAddr>,
     pub(crate) mode: Mode,
     pub(crate) connections: usize,
     /// Bytes of a request; connections take them in turn.
@@ -101,8 +102,11 @@ impl BaseLoad {
     pub(super) fn start_next(self: &Arc<Self>, place: &mut impl Place<Affinity = Movable>) {
         while let Some(number) = self.take_number() {
             let client = Client::new(Arc::clone(self), number);
-            let started =
-                Bufferevent::connect(self.load.plan.target).handler(client).report_close().start(place);
+            let builder = match self.load.plan.targets[..] {
+                [only] => Bufferevent::connect(only),
+                ref all => Bufferevent::connect_any(all),
+            };
+            let started = builder.handler(client).report_close().start(place);
             match started {
                 Ok(_) => return,
                 Err(error) => {

@@ -42,7 +42,7 @@ pub(crate) fn run(load: &args::Load) -> Result<(), Failure> {
         builder = builder.workers(workers as usize);
     }
     let plan = Plan {
-        target: resolve(&load.connect)?,
+        targets: resolve(&load.connect)?,
         mode: load.mode,
         connections: load.connections as usize,
         sizes: vec![load.size],
@@ -84,10 +84,14 @@ fn check_files(connections: u64) -> Result<(), Failure> {
     }
 }
 
-fn resolve(address: &str) -> Result<SocketAddr, Failure> {
+/// Looks the name up once, for all connections.
+fn resolve(address: &str) -> Result<Vec<SocketAddr>, Failure> {
     let fault = |error| Failure::of(format_args!("cannot resolve {address}"), error);
-    let mut found = address.to_socket_addrs().map_err(fault)?;
-    found.next().ok_or_else(|| Failure::Failed(format!("cannot resolve {address}: no address")))
+    let found: Vec<_> = address.to_socket_addrs().map_err(fault)?.collect();
+    match found.is_empty() {
+        true => Err(Failure::Failed(format!("cannot resolve {address}: no address"))),
+        false => Ok(found),
+    }
 }
 
 /// A line on a terminal's stderr; hidden where there is none, and when JSON was asked for.

@@ -44,6 +44,18 @@ fn assert_sane(json: &str, mode: &str, connections: usize) {
 }
 
 #[test]
+fn a_server_is_reached_by_its_name() {
+    let server = Server::start("echo", &["--workers", "1"]);
+    let name = format!("localhost:{}", server.address.port());
+    let args =
+        ["load", "--connect", &name, "--mode", "echo", "--connections", "3", "--duration", "400ms", "--json"];
+    let (code, stdout, stderr) = run(&args);
+    assert_eq!((code, &*stderr), (Some(0), ""));
+    assert_sane(&stdout, "echo", 3);
+    server.end();
+}
+
+#[test]
 fn each_mode_measures_its_server_without_an_error() {
     for mode in ["echo", "sink", "source"] {
         let server = Server::start(mode, &["--workers", "2"]);
