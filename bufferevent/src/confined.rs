@@ -29,6 +29,10 @@ impl<A: HandlerAffinity> Confined<A> {
         &mut self.bufferevent
     }
 
+    pub(crate) fn replace_handler(&mut self, handler: Box<A::Handler>) -> Option<Box<A::Handler>> {
+        self.handler.replace(handler)
+    }
+
     fn call(&mut self, base: &mut Base<A>, callback: Callback) {
         let Some(mut handler) = self.handler.take() else { return };
         let (bufferevent, replaced) = (&mut *self.bufferevent, &mut self.handler);

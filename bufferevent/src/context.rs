@@ -13,7 +13,7 @@ use crate::{
     confined::Confined,
     error::{Error, Result},
     handle::Handle,
-    handler::{HandlerAffinity, IntoHandler},
+    handler::{HandlerAffinity, IntoHandler, discard},
     shared::Stack,
 };
 
@@ -183,21 +183,44 @@ impl<A: Affinity> fmt::Debug for Spot<'_, A> {
 
 /// What a base can do with the bufferevents confined to it.
 pub trait BaseExt {
+    /// The base's affinity.
+    type Affinity: HandlerAffinity;
+
     /// The bufferevent `id`. It is run soon after, so what is changed takes effect.
     ///
     /// # Errors
     /// [`Error::Closed`] if it is gone, is running, or is of another base.
     fn bufferevent(&mut self, id: Id) -> Result<&mut Bufferevent>;
+
+    /// Replaces the handler of the bufferevent `id`. What is due goes to the new one.
+    ///
+    /// # Errors
+    /// As [`BaseExt::bufferevent`].
+    /// # Libevent
+    /// `bufferevent_setcb`.
+    #[doc(alias = "bufferevent_setcb")]
+    fn set_handler(&mut self, id: Id, handler: impl IntoHandler<Self::Affinity>) -> Result<()>;
 }
 
 impl<A: HandlerAffinity> BaseExt for Base<A> {
+    type Affinity = A;
+
     fn bufferevent(&mut self, id: Id) -> Result<&mut Bufferevent> {
-        if id.base != self.id() {
-            return Err(Error::Closed);
-        }
-        self.post_to(id.key, Reasons::USER);
-        let source = self.source(id.key).ok_or(Error::Closed)?;
-        let confined = A::any(source).downcast_mut::<Confined<A>>().ok_or(Error::Closed)?;
-        Ok(confined.view())
+        confined(self, id).map(Confined::view)
     }
+
+    fn set_handler(&mut self, id: Id, handler: impl IntoHandler<A>) -> Result<()> {
+        let old = confined(self, id)?.replace_handler(handler.into_handler());
+        discard(self.counters(), old);
+        Ok(())
+    }
+}
+
+fn confined<A: HandlerAffinity>(base: &mut Base<A>, id: Id) -> Result<&mut Confined<A>> {
+    if id.base != base.id() {
+        return Err(Error::Closed);
+    }
+    base.post_to(id.key, Reasons::USER);
+    let source = base.source(id.key).ok_or(Error::Closed)?;
+    A::any(source).downcast_mut::<Confined<A>>().ok_or(Error::Closed)
 }

@@ -345,11 +345,16 @@ impl Bufferevent {
     pub(crate) fn output_is_low(&mut self) {
         self.pending.write(Due::Io);
         if std::mem::take(&mut self.told.output_full) {
-            self.pending.event(Event::Drained);
-            // Input that was left because the output had no room would wait for new input otherwise.
-            if !self.input.is_empty() && (self.enabled.contains(Interest::READ) || self.told.owes_eof) {
-                self.pending.read(Due::Io);
-            }
+            self.tell_drained();
+        }
+    }
+
+    /// Tells those who were told that there is no room that there is.
+    pub(crate) fn tell_drained(&mut self) {
+        self.pending.event(Event::Drained);
+        // Input that was left because the output had no room would wait for new input otherwise.
+        if !self.input.is_empty() && (self.enabled.contains(Interest::READ) || self.told.owes_eof) {
+            self.pending.read(Due::Io);
         }
     }
 

@@ -62,7 +62,7 @@ impl Handle {
     ///
     /// # Errors
     /// [`Error::Closed`] after a close; [`Error::OutputFull`] or [`Error::MailboxFull`] if there is no room. Nothing is
-    /// taken then.
+    /// taken then, and [`Event::Drained`](crate::Event::Drained) tells when to try again.
     /// # Libevent
     /// `bufferevent_write`.
     #[doc(alias = "bufferevent_write")]

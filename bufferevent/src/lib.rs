@@ -57,6 +57,7 @@ mod mailbox;
 mod notify;
 mod options;
 mod pending;
+mod pipe;
 mod resolver;
 mod shared;
 mod stream;
@@ -88,6 +89,7 @@ pub use self::{
     host::{Family, Host, HostError},
     interest::{Direction, Interest},
     options::Options,
+    pipe::{Pipe, PipeEnd, Piped, Relay, pipe},
     resolver::{LookupError, Query, Reply, Resolve, Resolver, ResolverBuilder, ResolverExt},
     stream::Stream,
     target::Target,

@@ -81,6 +81,7 @@ impl Mailbox {
             (_, Takes::Abort | Takes::Nothing) => return Err((Error::Closed, op)),
         };
         if then == Takes::All && mail.ops.len() >= MAILBOX {
+            mail.told_full |= matches!(op, Op::Write(_));
             return Err((Error::MailboxFull { limit: MAILBOX }, op));
         }
         if let Op::Write(data) = &op {
@@ -134,6 +135,9 @@ impl Mail {
         bufferevent.output.set_limit(None);
         ops.into_iter().for_each(|op| op.apply(bufferevent));
         bufferevent.output.set_limit(cap);
+        if told_full && !bufferevent.is_closing() && bufferevent.output.is_empty() {
+            bufferevent.tell_drained();
+        }
         bufferevent.told.output_full |= told_full && !bufferevent.output.is_empty();
         debug_assert!(bytes <= bufferevent.output.len());
     }

@@ -43,6 +43,13 @@ impl Bufferevent {
         }
     }
 
+    /// Makes due anew what a handler that was replaced has been told: that the peer has ended its side.
+    pub(crate) fn tell_end_again(&mut self) {
+        if self.told.eof && !self.is_closing() {
+            self.pending.event(Event::Eof);
+        }
+    }
+
     fn pending_for(&mut self, how: Trigger) -> &mut Pending {
         if how.defer { self.later.get_or_insert_default() } else { &mut self.pending }
     }

@@ -684,15 +684,29 @@ impl World {
         match &mut self.drive {
             Drive::Pinned(base) => base.bufferevent(id).map(f),
             Drive::Movable(base) => base.bufferevent(id).map(f),
-            Drive::Threads { .. } => {
-                let answer = Answer::default();
-                let theirs = Arc::clone(&answer);
-                let home = conn.home.as_ref().unwrap();
-                home.post(move |base| *theirs.lock() = Some(base.bufferevent(id).map(f))).unwrap();
-                self.until("the base to answer", || answer.lock().is_some());
-                answer.lock().take().unwrap()
-            }
+            Drive::Threads { .. } => self.on_base_of(conn, move |base| base.bufferevent(id).map(f)),
         }
+    }
+
+    /// What is started next goes to the base of `conn`.
+    pub(crate) fn skip_to_base_of(&mut self, conn: &Conn) {
+        if let (Drive::Threads { .. }, Some(home)) = (&self.drive, &conn.home) {
+            self.next_base = home.index();
+        }
+    }
+
+    /// Runs `f` on the base of a bufferevent of a runtime, and waits for it.
+    pub(crate) fn on_base_of<R: Send + 'static>(
+        &mut self,
+        conn: &Conn,
+        f: impl FnOnce(&mut Base) -> R + Send + 'static,
+    ) -> R {
+        let answer = Answer::default();
+        let theirs = Arc::clone(&answer);
+        let home = conn.home.as_ref().unwrap();
+        home.post(move |base| *theirs.lock() = Some(f(base))).unwrap();
+        self.until("the base to answer", || answer.lock().is_some());
+        answer.lock().take().unwrap()
     }
 
     /// Turns, or lets the workers turn, until `condition` holds.

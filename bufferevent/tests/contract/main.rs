@@ -22,6 +22,7 @@ mod misuse;
 mod observers;
 mod order;
 mod panics;
+mod piping;
 mod shutting;
 mod socket;
 mod switches;

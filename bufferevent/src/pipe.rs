@@ -1,0 +1,484 @@
+//! Two bufferevents joined: what one receives the other sends, with backpressure both ways.
+//!
+//! Each gets a [`Relay`] as its handler, which has its own bufferevent at hand and asks the [`Other`] for four things,
+//! none of which waits. What one reads is moved to the output of the other; when that is full, reading is off until it
+//! has drained. An end is passed on behind the bytes before it, and when both have ended both are closed.
+
+use std::{fmt, sync::Arc};
+
+use bufferevent_evbuffer::Evbuffer;
+use bufferevent_runtime::Base;
+use bufferevent_sync::{
+    Counter, Leaf,
+    atomic::{AtomicU32, Ordering},
+};
+
+use crate::{
+    bufferevent::{Bufferevent, Room},
+    context::{BaseExt as _, Context, Id, Spot},
+    error::{Error, Result},
+    event::{Cause, Event, Trigger},
+    handle::{Guard, Handle, lock_both},
+    handler::{Handler, HandlerAffinity, IntoHandler, UnlockedHandler},
+    interest::{Direction, Interest},
+    options::Options,
+};
+
+/// How a pipe ended, and what went through it.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Piped {
+    /// Bytes that were passed from the first to the second.
+    pub forth: u64,
+    /// Bytes that were passed from the second to the first.
+    pub back: u64,
+    /// Why it ended.
+    pub end: PipeEnd,
+}
+
+/// Why a pipe ended.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum PipeEnd {
+    /// Both peers ended their sides, and both ends were passed on.
+    Ended,
+    /// The connection of the first (0) or the second (1) failed.
+    Failed(usize, Cause),
+    /// A direction of the first (0) or the second (1) made no progress for its timeout.
+    Timeout(usize, Direction),
+    /// The first (0) or the second (1) was closed.
+    Closed(usize),
+}
+
+type Done = Box<dyn FnOnce(Piped) + Send>;
+
+/// Joins two bufferevents.
+///
+/// What one receives the other sends; no byte is copied. Neither holds more output than its high mark and what one run
+/// reads, whatever the other receives. When the peer of one ends its side, that of the other is told so after all that
+/// came before. When both have ended, or one fails, times out or is closed, both are closed gracefully.
+///
+/// The handlers of both are replaced; what they would have been told is gone. The pipe ends with its bufferevents, or is
+/// taken apart by giving both other handlers.
+///
+/// ```
+/// use bufferevent::{Base, Bufferevent, NoHandler, Pinned, Pipe};
+/// use std::{io::{Read, Write}, os::unix::net::UnixStream};
+///
+/// let (mut client, front) = UnixStream::pair()?;
+/// let (back, mut server) = UnixStream::pair()?;
+/// let mut base = Base::<Pinned>::new()?;
+/// let front = Bufferevent::socket(front).handler(NoHandler).start(&mut base)?;
+/// let back = Bufferevent::socket(back).handler(NoHandler).start(&mut base)?;
+/// Pipe::new().join_on(&mut base, front, back)?;
+///
+/// client.write_all(b"through")?;
+/// drop(client);
+/// server.shutdown(std::net::Shutdown::Write)?;
+/// base.run()?;
+/// let mut got = String::new();
+/// server.read_to_string(&mut got)?;
+/// assert_eq!(got, "through");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+/// # Libevent
+/// What its sample `le-proxy` does by hand.
+#[derive(Default)]
+#[must_use = "it joins nothing until it is given two bufferevents"]
+pub struct Pipe {
+    done: Option<Done>,
+}
+
+impl Pipe {
+    /// A pipe that tells nobody how it ends.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Tells how the pipe ended, once, when its bufferevents begin to close. It is called in a callback of one of them.
+    pub fn on_end(mut self, done: impl FnOnce(Piped) + Send + 'static) -> Self {
+        self.done = Some(Box::new(done));
+        self
+    }
+
+    /// Joins two THREADSAFE bufferevents, of any bases and options. Both directions of both are enabled.
+    ///
+    /// From any thread that holds no strand: not from a locked callback.
+    /// # Errors
+    /// [`Error::WouldDeadlock`] if this thread holds a strand, or both are the same; [`Error::Closed`] once one is
+    /// closing.
+    pub fn join(self, first: &Handle, second: &Handle) -> Result<()> {
+        let (mut one, mut two) = lock_both(first, second)?;
+        if one.is_closing() || two.is_closing() {
+            return Err(Error::Closed);
+        }
+        let joint = Joint::new(self.done);
+        relay_to(&mut one, Relay::watching(&joint, 0, first, second))?;
+        relay_to(&mut two, Relay::watching(&joint, 1, second, first))?;
+        begin(&mut one);
+        begin(&mut two);
+        Ok(())
+    }
+
+    /// Joins two bufferevents that are confined to `base`. Both directions of both are enabled. If one of them moves to
+    /// another base, the other is closed.
+    ///
+    /// On the base's turn; not in a callback of one of them.
+    /// # Errors
+    /// [`Error::Closed`] if one is gone, is closing, is running, or is of another base, or both are the same.
+    pub fn join_on<A: HandlerAffinity>(self, base: &mut Base<A>, first: Id, second: Id) -> Result<()>
+    where
+        Relay<Id>: IntoHandler<A>,
+    {
+        let is_open = |base: &mut Base<A>, id| base.bufferevent(id).is_ok_and(|b| !b.is_closing());
+        if first == second || !is_open(base, first) || !is_open(base, second) {
+            return Err(Error::Closed);
+        }
+        let joint = Joint::new(self.done);
+        for (side, id, other) in [(0, first, second), (1, second, first)] {
+            base.set_handler(id, Relay::new(&joint, side, other))?;
+            let bufferevent = base.bufferevent(id)?;
+            // So that the end of one closes the other, whoever closes it.
+            bufferevent.told.report_close = true;
+            begin(bufferevent);
+        }
+        Ok(())
+    }
+}
+
+/// [`Pipe::join`] with nothing more to say.
+///
+/// # Errors
+/// As [`Pipe::join`].
+pub fn pipe(first: &Handle, second: &Handle) -> Result<()> {
+    Pipe::new().join(first, second)
+}
+
+fn relay_to(guard: &mut Guard<'_>, relay: Relay<Handle>) -> Result<()> {
+    if guard.options().contains(Options::UNLOCK_CALLBACKS) {
+        guard.set_unlocked_handler(relay)
+    } else {
+        guard.set_handler(relay)
+    }
+}
+
+/// Lets a joined bufferevent pass on what it has already.
+fn begin(bufferevent: &mut Bufferevent) {
+    bufferevent.enable(Interest::BOTH);
+    bufferevent.trigger(Interest::READ, Trigger::IGNORE_WATERMARKS);
+    bufferevent.tell_end_again();
+}
+
+/// What both relays of a pipe share.
+struct Joint {
+    /// How many ends were passed on. Whoever passes on the second closes both.
+    ended: AtomicU32,
+    /// Bytes passed on by the first and by the second; each is written by its own relay.
+    moved: [Counter; 2],
+    done: Leaf<Option<Done>>,
+}
+
+impl Joint {
+    fn new(done: Option<Done>) -> Arc<Self> {
+        Arc::new(Self { ended: AtomicU32::new(0), moved: Default::default(), done: Leaf::new(done) })
+    }
+
+    /// Counts an end that was passed on; true if it was the second.
+    fn count_end(&self) -> bool {
+        // ORDER: AcqRel; of two ends that are passed on at the same time exactly one sees the other.
+        self.ended.fetch_add(1, Ordering::AcqRel) == 1
+    }
+
+    /// Tells how the pipe ended, unless that was told.
+    fn tell(&self, end: PipeEnd) {
+        let done = self.done.lock().take();
+        if let Some(done) = done {
+            let [forth, back] = &self.moved;
+            done(Piped { forth: forth.get(), back: back.get(), end });
+        }
+    }
+}
+
+/// The handler of a bufferevent in a pipe.
+pub struct Relay<O> {
+    joint: Arc<Joint>,
+    side: usize,
+    other: O,
+    /// The peer has ended its side.
+    ended: bool,
+    /// That is passed on.
+    passed_on: bool,
+    _watch: Option<Watch>,
+}
+
+/// Goes with the relay of a THREADSAFE bufferevent: if that is dropped because its bufferevent has ended, whoever ended
+/// it, the other is closed.
+struct Watch {
+    joint: Arc<Joint>,
+    side: usize,
+    own: Handle,
+    other: Handle,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if self.own.is_closing() {
+            Handle::close(&self.other);
+            self.joint.tell(PipeEnd::Closed(self.side));
+        }
+    }
+}
+
+/// What a relay asks of the bufferevent at the other end. Nothing of it waits; one that is gone is of no use any more.
+trait Other {
+    fn write(&mut self, data: Evbuffer) -> Result<Room, (Error, Evbuffer)>;
+    /// Reads again.
+    fn resume(&mut self);
+    /// Ends its side towards its peer.
+    fn end(&mut self);
+    fn close(&mut self);
+}
+
+impl Other for &Handle {
+    fn write(&mut self, data: Evbuffer) -> Result<Room, (Error, Evbuffer)> {
+        self.write_buffer(data)
+    }
+
+    fn resume(&mut self) {
+        let _gone = self.enable(Interest::READ);
+    }
+
+    fn end(&mut self) {
+        let _gone = self.shutdown(Direction::Write);
+    }
+
+    fn close(&mut self) {
+        Handle::close(self);
+    }
+}
+
+impl Other for Option<&mut Bufferevent> {
+    fn write(&mut self, mut data: Evbuffer) -> Result<Room, (Error, Evbuffer)> {
+        match self {
+            Some(other) => other.write_buffer(&mut data).map_err(|error| (error, data)),
+            None => Err((Error::Closed, data)),
+        }
+    }
+
+    fn resume(&mut self) {
+        if let Some(other) = self {
+            other.enable(Interest::READ);
+        }
+    }
+
+    fn end(&mut self) {
+        if let Some(other) = self {
+            let _gone = other.shutdown(Direction::Write);
+        }
+    }
+
+    fn close(&mut self) {
+        if let Some(other) = self {
+            other.close();
+        }
+    }
+}
+
+/// What became of data that was offered to the other.
+enum Offered {
+    /// It takes more.
+    Taken,
+    /// It took some, or none, and tells when it has drained.
+    Full,
+    /// It is closed.
+    Gone,
+}
+
+impl<O> Relay<O> {
+    fn new(joint: &Arc<Joint>, side: usize, other: O) -> Self {
+        Self { joint: Arc::clone(joint), side, other, ended: false, passed_on: false, _watch: None }
+    }
+}
+
+impl Relay<Handle> {
+    fn watching(joint: &Arc<Joint>, side: usize, own: &Handle, other: &Handle) -> Self {
+        let watch = Watch { joint: Arc::clone(joint), side, own: own.clone(), other: other.clone() };
+        Self { _watch: Some(watch), ..Self::new(joint, side, other.clone()) }
+    }
+}
+
+/// One side at work: its own bufferevent, held, and the other.
+struct Side<'a, T> {
+    joint: &'a Joint,
+    side: usize,
+    ended: &'a mut bool,
+    passed_on: &'a mut bool,
+    own: &'a mut Bufferevent,
+    other: T,
+}
+
+impl<T: Other> Side<'_, T> {
+    /// Moves the input on.
+    fn on_read(&mut self) -> Option<PipeEnd> {
+        match self.offer_all() {
+            Offered::Taken if *self.ended => self.pass_end_on(),
+            Offered::Taken => None,
+            Offered::Full => {
+                self.own.disable(Interest::READ);
+                None
+            }
+            Offered::Gone => self.close(PipeEnd::Closed(1 - self.side)),
+        }
+    }
+
+    fn on_event(&mut self, event: Event) -> Option<PipeEnd> {
+        match event {
+            Event::Eof => {
+                *self.ended = true;
+                self.on_read()
+            }
+            Event::Drained => {
+                self.other.resume();
+                None
+            }
+            Event::Error { cause, .. } => self.close(PipeEnd::Failed(self.side, cause)),
+            Event::Timeout(direction) => self.close(PipeEnd::Timeout(self.side, direction)),
+            Event::Closed(_) => self.close(PipeEnd::Closed(self.side)),
+            Event::Connected | Event::InputFull | Event::User(_) => None,
+        }
+    }
+
+    /// Offers the whole input, or as much of it as there is room for.
+    fn offer_all(&mut self) -> Offered {
+        let mut most = self.own.input().len();
+        for _ in 0..2 {
+            if most == 0 {
+                break;
+            }
+            match self.offer(most) {
+                Ok(Room::Some) if self.own.input().is_empty() => return Offered::Taken,
+                Ok(_) => return Offered::Full,
+                Err(Error::OutputFull { queued, cap, .. }) => most = cap.saturating_sub(queued).min(most),
+                Err(Error::MailboxFull { .. }) => return Offered::Full,
+                Err(_) => return Offered::Gone,
+            }
+        }
+        if self.own.input().is_empty() { Offered::Taken } else { Offered::Full }
+    }
+
+    fn offer(&mut self, most: usize) -> Result<Room> {
+        let mut data = Evbuffer::new();
+        let n = self.own.input().move_to(&mut data, most)?;
+        match self.other.write(data) {
+            Ok(room) => {
+                self.joint.moved[self.side].add(n as u64);
+                Ok(room)
+            }
+            Err((error, mut data)) => {
+                self.own.input().prepend_buffer(&mut data)?;
+                Err(error)
+            }
+        }
+    }
+
+    fn pass_end_on(&mut self) -> Option<PipeEnd> {
+        if std::mem::replace(self.passed_on, true) {
+            return None;
+        }
+        self.other.end();
+        if self.joint.count_end() { self.close(PipeEnd::Ended) } else { None }
+    }
+
+    fn close(&mut self, end: PipeEnd) -> Option<PipeEnd> {
+        self.own.close();
+        self.other.close();
+        Some(end)
+    }
+}
+
+impl<O> Relay<O> {
+    fn side<'a, T>(&'a mut self, own: &'a mut Bufferevent, other: impl FnOnce(&'a O) -> T) -> Side<'a, T> {
+        Side {
+            joint: &self.joint,
+            side: self.side,
+            ended: &mut self.ended,
+            passed_on: &mut self.passed_on,
+            own,
+            other: other(&self.other),
+        }
+    }
+
+    fn tell(&self, end: Option<PipeEnd>) {
+        if let Some(end) = end {
+            self.joint.tell(end);
+        }
+    }
+}
+
+impl Handler for Relay<Handle> {
+    fn on_read(&mut self, cx: &mut Context<'_>) {
+        let end = self.side(cx, |other| other).on_read();
+        self.tell(end);
+    }
+
+    fn on_event(&mut self, cx: &mut Context<'_>, event: Event) {
+        let end = self.side(cx, |other| other).on_event(event);
+        self.tell(end);
+    }
+}
+
+impl UnlockedHandler for Relay<Handle> {
+    fn on_read(&mut self, bufferevent: &Handle) {
+        // Held throughout, so that what the other asks for meanwhile comes after what is done here.
+        let Ok(mut own) = bufferevent.lock() else { return };
+        let end = self.side(&mut own, |other| other).on_read();
+        drop(own);
+        self.tell(end);
+    }
+
+    fn on_event(&mut self, bufferevent: &Handle, event: Event) {
+        let Ok(mut own) = bufferevent.lock() else { return };
+        let end = self.side(&mut own, |other| other).on_event(event);
+        drop(own);
+        self.tell(end);
+    }
+}
+
+impl<A: HandlerAffinity> Handler<A> for Relay<Id> {
+    fn on_read(&mut self, cx: &mut Context<'_, A>) {
+        let end = self.confined(cx, |side| side.on_read());
+        self.tell(end);
+    }
+
+    fn on_event(&mut self, cx: &mut Context<'_, A>, event: Event) {
+        let end = self.confined(cx, |side| side.on_event(event));
+        self.tell(end);
+    }
+}
+
+impl Relay<Id> {
+    fn confined<A: HandlerAffinity>(
+        &mut self,
+        cx: &mut Context<'_, A>,
+        act: impl FnOnce(&mut Side<'_, Option<&mut Bufferevent>>) -> Option<PipeEnd>,
+    ) -> Option<PipeEnd> {
+        let Context { bufferevent, spot, .. } = cx;
+        let other = match spot {
+            Spot::Base(base) => base.bufferevent(self.other).ok(),
+            Spot::Strand(..) | Spot::Remote(_) => None,
+        };
+        act(&mut self.side(bufferevent, |_| other))
+    }
+}
+
+impl<O> fmt::Debug for Relay<O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Relay").field("side", &self.side).field("ended", &self.ended).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Pipe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pipe").field("on_end", &self.done.is_some()).finish()
+    }
+}

@@ -1,0 +1,280 @@
+//! pipe: two bufferevents joined, nothing lost, never more held than the marks allow.
+
+use std::sync::Arc;
+
+use bufferevent::{BaseExt as _, Error, Pipe, PipeEnd, Piped};
+use bufferevent_sync::Mutex;
+
+use crate::harness::{Config, Conn, Drive, Peer, Who, World, each, each_of, pattern};
+
+/// Two bufferevents of this configuration and their peers, and how their pipe ended.
+struct Joined {
+    world: World,
+    conns: [Conn; 2],
+    peers: [Option<Peer>; 2],
+    end: Arc<Mutex<Option<Piped>>>,
+}
+
+fn ids(conns: &[Conn; 2]) -> (bufferevent::Id, bufferevent::Id) {
+    match (&conns[0].who, &conns[1].who) {
+        (Who::Confined(one), Who::Confined(two)) => (*one, *two),
+        _ => unreachable!("both are confined"),
+    }
+}
+
+/// Both on one base if they are confined; over all bases if not.
+fn join(config: Config) -> Joined {
+    join_with(config, |_, _, _| {})
+}
+
+fn join_with(config: Config, before: impl FnOnce(&mut World, &[Conn; 2], &mut [Option<Peer>; 2])) -> Joined {
+    let mut world = config.world();
+    let (one, first) = config.start(&mut world);
+    if !config.set.is_shared() {
+        world.skip_to_base_of(&one);
+    }
+    let (two, second) = config.start(&mut world);
+    let (conns, mut peers) = ([one, two], [Some(first), Some(second)]);
+    before(&mut world, &conns, &mut peers);
+    let end: Arc<Mutex<Option<Piped>>> = Arc::default();
+    let told = Arc::clone(&end);
+    let pipe = Pipe::new().on_end(move |piped| *told.lock() = Some(piped));
+    match &mut world.drive {
+        _ if config.set.is_shared() => pipe.join(conns[0].handle(), conns[1].handle()).unwrap(),
+        Drive::Pinned(base) => pipe.join_on(base, ids(&conns).0, ids(&conns).1).unwrap(),
+        Drive::Movable(base) => pipe.join_on(base, ids(&conns).0, ids(&conns).1).unwrap(),
+        Drive::Threads { .. } => {
+            let (one, two) = ids(&conns);
+            world.on_base_of(&conns[0], move |base| pipe.join_on(base, one, two).unwrap());
+        }
+    }
+    Joined { world, conns, peers, end }
+}
+
+impl Joined {
+    fn peer(&mut self, side: usize) -> (&mut World, &mut Peer) {
+        (&mut self.world, self.peers[side].as_mut().unwrap())
+    }
+
+    fn send(&mut self, side: usize, data: &[u8]) {
+        let (world, peer) = self.peer(side);
+        world.send(peer, data);
+    }
+
+    fn receive(&mut self, side: usize, count: usize) -> Vec<u8> {
+        let (world, peer) = self.peer(side);
+        world.receive(peer, count)
+    }
+
+    fn end(&mut self) -> Piped {
+        let end = Arc::clone(&self.end);
+        self.world.until("the pipe to end", || end.lock().is_some());
+        let piped = self.end.lock().take();
+        piped.unwrap()
+    }
+}
+
+#[test]
+fn what_one_receives_the_other_sends() {
+    each(|config| {
+        let mut joined = join(config);
+        for round in 0..3 {
+            let data = pattern(1_000 + 30_000 * round);
+            joined.send(0, &data);
+            assert_eq!(joined.receive(1, data.len()), data);
+            joined.send(1, &data);
+            assert_eq!(joined.receive(0, data.len()), data);
+        }
+    });
+}
+
+#[test]
+fn an_end_is_passed_on_behind_the_bytes_before_it_and_the_other_direction_goes_on() {
+    // half-close aware
+    each(|config| {
+        let mut joined = join(config);
+        let data = pattern(2_000_000);
+        let mut got = Vec::new();
+        let (mut sent, mut ended) = (0, false);
+        let Joined { world, peers, .. } = &mut joined;
+        let [Some(first), Some(second)] = peers else { unreachable!() };
+        world.until("all at the other end", || {
+            while sent < data.len() {
+                match std::io::Write::write(&mut first.0, &data[sent..]) {
+                    Ok(n) => sent += n,
+                    Err(_) => break,
+                }
+            }
+            if sent == data.len() && !std::mem::replace(&mut ended, true) {
+                first.shutdown_write();
+            }
+            second.read_some(usize::MAX, &mut got).unwrap()
+        });
+        assert!(got == data);
+        joined.send(1, b"answer");
+        assert_eq!(joined.receive(0, 6), b"answer");
+        joined.peers[1].as_ref().unwrap().shutdown_write();
+        let (world, peer) = joined.peer(0);
+        assert_eq!(world.receive_all(peer), b"");
+        let piped = joined.end();
+        assert!(matches!(piped.end, PipeEnd::Ended), "{piped:?}");
+        assert_eq!((piped.forth, piped.back), (2_000_000, 6));
+        joined.peers = [None, None];
+        joined.world.until_empty();
+    });
+}
+
+#[test]
+fn a_slow_reader_holds_the_sender_up_and_not_the_memory() {
+    //
+    const HELD: usize = 256 * 1024 + 4 * 64 * 1024;
+    each(|config| {
+        let mut joined = join(config);
+        let (block, mut sent) = (pattern(64 * 1024), 0);
+        let mut quiet = 0;
+        while quiet < 5 {
+            let before = sent;
+            while let Ok(n) =
+                std::io::Write::write(&mut joined.peers[0].as_mut().unwrap().0, &block[sent % block.len()..])
+            {
+                sent += n;
+            }
+            joined.world.pump();
+            quiet = if sent == before { quiet + 1 } else { 0 };
+        }
+        for side in 0..2 {
+            let conn = joined.conns[side].clone();
+            let (input, output) = joined.world.with(&conn, |b| (b.input().len(), b.output().len())).unwrap();
+            assert!(input <= HELD && output <= HELD, "{input} {output}");
+        }
+        // All of it comes in the end, in order.
+        let got = joined.receive(1, sent);
+        assert!(got.chunks(block.len()).all(|chunk| *chunk == block[..chunk.len()]));
+        joined.send(1, b"and back");
+        assert_eq!(joined.receive(0, 8), b"and back");
+    });
+}
+
+#[test]
+fn what_was_there_before_is_passed_on_too() {
+    each(|config| {
+        let mut joined = join_with(config, |world, conns, peers| {
+            world.send(peers[0].as_mut().unwrap(), b"early");
+            world.until_input(&conns[0], 5);
+            peers[0].as_ref().unwrap().shutdown_write();
+            world.until_called(&conns[0], crate::harness::Call::Eof, 1);
+        });
+        let (world, peer) = joined.peer(1);
+        assert_eq!(world.receive_all(peer), b"early");
+    });
+}
+
+#[test]
+fn when_one_is_closed_or_fails_the_other_sends_what_it_has_and_closes() {
+    each(|config| {
+        for fails in [false, true] {
+            let mut joined = join(config);
+            joined.send(0, b"last words");
+            joined.receive(1, 10);
+            if fails {
+                joined.send(1, b"unread");
+                joined.world.until("the data to arrive", || joined.peers[0].as_ref().unwrap().is_readable());
+                joined.peers[0].take().unwrap().reset();
+            } else {
+                let conn = joined.conns[0].clone();
+                joined.world.close(&conn);
+            }
+            let (world, peer) = joined.peer(1);
+            assert_eq!(world.receive_all(peer), b"");
+            let piped = joined.end();
+            match piped.end {
+                PipeEnd::Failed(0, _) | PipeEnd::Closed(0) => {}
+                other => panic!("{other:?}"),
+            }
+            assert_eq!(piped.forth, 10);
+            joined.peers = [None, None];
+            joined.world.until_empty();
+        }
+    });
+}
+
+#[test]
+fn a_busy_end_neither_blocks_the_other_nor_loses_a_byte() {
+    // Its mailbox fills up, by bytes or by operations.
+    each_of(
+        |set| set.is_shared(),
+        |config| {
+            let mut joined = join(config);
+            let conn = joined.conns[1].clone();
+            let data = pattern(3_000_000);
+            let mut sent = 0;
+            // Held by another thread: who turns a base by hand holds no strand.
+            let (release, released) = std::sync::mpsc::channel::<()>();
+            let (hold, held) = std::sync::mpsc::channel();
+            let busy = std::thread::spawn(move || {
+                let guard = conn.handle().lock().unwrap();
+                hold.send(()).unwrap();
+                let _dropped = released.recv();
+                drop(guard);
+            });
+            held.recv().unwrap();
+            for _ in 0..50 {
+                let upto = data.len().min(sent + 100);
+                while let Ok(n @ 1..) =
+                    std::io::Write::write(&mut joined.peers[0].as_mut().unwrap().0, &data[sent..upto])
+                {
+                    sent += n;
+                }
+                joined.world.pump();
+            }
+            drop(release);
+            busy.join().unwrap();
+            assert!(joined.receive(1, sent) == data[..sent]);
+        },
+    );
+}
+
+#[test]
+fn what_is_not_there_or_the_same_is_not_joined() {
+    // D16
+    each_of(
+        |set| set.is_shared(),
+        |config| {
+            let mut world = config.world();
+            let (conn, _peer) = config.start(&mut world);
+            let (gone, _other) = config.start(&mut world);
+            world.abort(&gone);
+            world.until_gone(&gone);
+            let (conn, gone) = (conn.handle(), gone.handle());
+            assert!(matches!(bufferevent::pipe(conn, conn), Err(Error::WouldDeadlock)));
+            assert!(matches!(bufferevent::pipe(conn, gone), Err(Error::Closed)));
+            let held = conn.lock().unwrap();
+            assert!(matches!(bufferevent::pipe(conn, gone), Err(Error::WouldDeadlock)));
+            drop(held);
+        },
+    );
+}
+
+#[test]
+fn a_handler_from_outside_replaces_that_of_a_confined_one() {
+    // C-07
+    each_of(
+        |set| !set.is_shared(),
+        |config| {
+            let mut world = config.world();
+            let (conn, mut peer) = config.start(&mut world);
+            let heir = crate::harness::Actor::heir(&conn.log, 7, |cx, _| cx.take());
+            let Who::Confined(id) = conn.who else { unreachable!() };
+            match &mut world.drive {
+                Drive::Pinned(base) => base.set_handler(id, heir).unwrap(),
+                Drive::Movable(base) => base.set_handler(id, heir).unwrap(),
+                Drive::Threads { .. } => {
+                    world.on_base_of(&conn, move |base| base.set_handler(id, heir).unwrap())
+                }
+            }
+            world.send(&mut peer, b"x");
+            world.until("the heir to read", || conn.log.data() == b"x");
+            assert!(conn.log.entries().iter().all(|entry| entry.actor == 7));
+        },
+    );
+}
