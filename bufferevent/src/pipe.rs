@@ -56,7 +56,8 @@ type Done = Box<dyn FnOnce(Piped) + Send>;
 ///
 /// What one receives the other sends; no byte is copied. Neither holds more output than its high mark and what one run
 /// reads, whatever the other receives. When the peer of one ends its side, that of the other is told so after all that
-/// came before. When both have ended, or one fails, times out or is closed, both are closed gracefully.
+/// came before. When both have ended, or one fails or times out, both are closed gracefully; when somebody closes one, the
+/// other is closed as soon as that has ended.
 ///
 /// The handlers of both are replaced; what they would have been told is gone. The pipe ends with its bufferevents, or is
 /// taken apart by giving both other handlers.
@@ -231,7 +232,8 @@ impl Drop for Watch {
 
 /// What a relay asks of the bufferevent at the other end. Nothing of it waits; one that is gone is of no use any more.
 trait Other {
-    fn write(&mut self, data: Evbuffer) -> Result<Room, (Error, Evbuffer)>;
+    /// What is refused stays in `data`.
+    fn write(&mut self, data: &mut Evbuffer) -> Result<Room>;
     /// Reads again.
     fn resume(&mut self);
     /// Ends its side towards its peer.
@@ -240,8 +242,11 @@ trait Other {
 }
 
 impl Other for &Handle {
-    fn write(&mut self, data: Evbuffer) -> Result<Room, (Error, Evbuffer)> {
-        self.write_buffer(data)
+    fn write(&mut self, data: &mut Evbuffer) -> Result<Room> {
+        self.write_buffer(std::mem::take(data)).map_err(|(error, refused)| {
+            *data = refused;
+            error
+        })
     }
 
     fn resume(&mut self) {
@@ -258,11 +263,8 @@ impl Other for &Handle {
 }
 
 impl Other for Option<&mut Bufferevent> {
-    fn write(&mut self, mut data: Evbuffer) -> Result<Room, (Error, Evbuffer)> {
-        match self {
-            Some(other) => other.write_buffer(&mut data).map_err(|error| (error, data)),
-            None => Err((Error::Closed, data)),
-        }
+    fn write(&mut self, data: &mut Evbuffer) -> Result<Room> {
+        self.as_mut().ok_or(Error::Closed)?.write_buffer(data)
     }
 
     fn resume(&mut self) {
@@ -369,16 +371,12 @@ impl<T: Other> Side<'_, T> {
     fn offer(&mut self, most: usize) -> Result<Room> {
         let mut data = Evbuffer::new();
         let n = self.own.input().move_to(&mut data, most)?;
-        match self.other.write(data) {
-            Ok(room) => {
-                self.joint.moved[self.side].add(n as u64);
-                Ok(room)
-            }
-            Err((error, mut data)) => {
-                self.own.input().prepend_buffer(&mut data)?;
-                Err(error)
-            }
+        let offered = self.other.write(&mut data);
+        match &offered {
+            Ok(_) => self.joint.moved[self.side].add(n as u64),
+            Err(_) => self.own.input().prepend_buffer(&mut data)?,
         }
+        offered
     }
 
     fn pass_end_on(&mut self) -> Option<PipeEnd> {

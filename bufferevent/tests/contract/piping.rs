@@ -183,6 +183,8 @@ fn when_one_is_closed_or_fails_the_other_sends_what_it_has_and_closes() {
             } else {
                 let conn = joined.conns[0].clone();
                 joined.world.close(&conn);
+                // Its end is what the other waits for.
+                joined.peers[0] = None;
             }
             let (world, peer) = joined.peer(1);
             assert_eq!(world.receive_all(peer), b"");
