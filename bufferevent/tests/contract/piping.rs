@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bufferevent::{BaseExt as _, Error, Pipe, PipeEnd, Piped};
+use bufferevent::{BaseExt as _, Error, Pipe, PipeEnd, Piped, runtime::Waiter};
 use bufferevent_sync::Mutex;
 
 use crate::harness::{Config, Conn, Drive, Peer, Who, World, each, each_of, pattern};
@@ -211,15 +211,15 @@ fn a_busy_end_neither_blocks_the_other_nor_loses_a_byte() {
             let data = pattern(3_000_000);
             let mut sent = 0;
             // Held by another thread: who turns a base by hand holds no strand.
-            let (release, released) = std::sync::mpsc::channel::<()>();
-            let (hold, held) = std::sync::mpsc::channel();
+            let (hold, release) = (Arc::new(Waiter::default()), Arc::new(Waiter::default()));
+            let (held, released) = (Arc::clone(&hold), Arc::clone(&release));
             let busy = std::thread::spawn(move || {
                 let guard = conn.handle().lock().unwrap();
-                hold.send(()).unwrap();
-                let _dropped = released.recv();
+                held.wake();
+                released.wait();
                 drop(guard);
             });
-            held.recv().unwrap();
+            hold.wait();
             for _ in 0..50 {
                 let upto = data.len().min(sent + 100);
                 while let Ok(n @ 1..) =
@@ -229,7 +229,7 @@ fn a_busy_end_neither_blocks_the_other_nor_loses_a_byte() {
                 }
                 joined.world.pump();
             }
-            drop(release);
+            release.wake();
             busy.join().unwrap();
             assert!(joined.receive(1, sent) == data[..sent]);
         },
