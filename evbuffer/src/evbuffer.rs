@@ -137,7 +137,8 @@ impl Evbuffer {
         self.truncate_to(before);
         Err(match refusal {
             Error::Full { limit, requested, .. } => {
-                Error::Full { limit, len: before, requested: formatted.saturating_add(requested) }
+                let requested = formatted.saturating_add(requested);
+                Error::Full { limit, len: before - self.unloaded(), requested }
             }
             other => other,
         })

@@ -27,7 +27,8 @@ pub trait Transport {
     fn set_settled(&mut self);
 
     /// Leaves the buffer with no more memory than its data needs: blocks with little data are copied into blocks of
-    /// their size, and an empty buffer keeps nothing. Large blocks that come free are given to `pool`.
+    /// their size, and an empty buffer keeps nothing. Large blocks that come free are given to `pool`, but for one that a
+    /// file at the front is read into next.
     fn settle(&mut self, pool: &mut impl FnMut(Box<[u8]>));
 
     /// Gives back a block of at least 16 KiB that has been drained, for the caller to pool. Its length is its size,
@@ -219,7 +220,8 @@ impl Evbuffer {
             }
             self.drop_rare();
         }
-        if !self.spare.is_empty() {
+        // With a file at the front it serves the next block of that.
+        if !self.spare.is_empty() && !matches!(self.head, Segment::File(_)) {
             give(std::mem::take(&mut self.spare));
         }
     }

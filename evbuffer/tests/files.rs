@@ -310,3 +310,19 @@ fn a_buffer_that_had_files_owns_nothing_when_it_is_settled() {
     assert_eq!(buffer.allocated(), 0);
     assert!(pooled >= FILE_BLOCK, "blocks are given back");
 }
+
+#[test]
+fn one_block_serves_all_of_a_file() {
+    let mut buffer = Evbuffer::new();
+    buffer.set_settled();
+    buffer.add_file_segment(whole(&pattern(5 * FILE_BLOCK))).unwrap();
+    buffer.load_ahead(1).unwrap();
+    let block = buffer.front().as_ptr();
+    for _ in 0..4 {
+        buffer.send(&mut Vec::new(), FILE_BLOCK).unwrap();
+        buffer.settle(&mut |_| panic!("it is of use"));
+        buffer.load_ahead(1).unwrap();
+        assert_eq!(buffer.front().as_ptr(), block);
+        assert_eq!(buffer.allocated(), FILE_BLOCK);
+    }
+}

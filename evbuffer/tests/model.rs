@@ -1,26 +1,76 @@
-//! Random sequences of all operations on three buffers, against plain vectors.
+//! Random sequences of all operations on three buffers, against plain vectors. They are watched all the time, and there is a
+//! file whose ranges they take.
 
 mod common;
 
 use std::io;
 use std::io::{BufRead, IoSlice, Read, Write};
+use std::sync::OnceLock;
 
 use bufferevent_evbuffer::transport::Transport;
-use bufferevent_evbuffer::{End, Eol, EolMatch, Error, Evbuffer};
+use bufferevent_evbuffer::{End, Eol, EolMatch, Error, Evbuffer, FILE_BLOCK, FileSegment};
 use bytes::{Buf, Bytes};
 use proptest::prelude::*;
 
-use common::Log;
+use common::{Log, file_of};
 
 /// What an operation works on: a buffer and what it should be.
 #[derive(Default)]
 struct Pair {
     real: Evbuffer,
     model: Vec<u8>,
+    runs: Runs,
     front: bool,
     back: bool,
     limit: Option<usize>,
     watch: Watch,
+}
+
+/// Which bytes of a buffer are of a file and not in memory: so many that are or are not, then so many, and so on.
+#[derive(Clone, Default)]
+struct Runs(Vec<(usize, bool)>);
+
+impl Runs {
+    fn of(len: usize, unread: bool) -> Self {
+        Self(vec![(len, unread)])
+    }
+
+    /// Makes a run end at `n`; gives the number of runs before that.
+    fn split(&mut self, n: usize) -> usize {
+        let mut left = n;
+        for index in 0..self.0.len() {
+            let (len, unread) = self.0[index];
+            if left < len {
+                self.0[index].0 = left;
+                self.0.insert(index + 1, (len - left, unread));
+                return index + 1;
+            }
+            left -= len;
+        }
+        self.0.len()
+    }
+
+    fn take(&mut self, n: usize) -> Self {
+        let before = self.split(n);
+        Self(self.0.drain(..before).collect())
+    }
+
+    /// The first `n` bytes are in memory now.
+    fn read(&mut self, n: usize) {
+        let before = self.split(n);
+        self.0[..before].iter_mut().for_each(|run| run.1 = false);
+    }
+
+    /// The bytes among the first `n` that are not in memory.
+    fn unread(&self, n: usize) -> usize {
+        let mut runs = self.clone();
+        runs.take(n).0.iter().filter(|run| run.1).map(|run| run.0).sum()
+    }
+
+    /// The bytes before the first that is not in memory.
+    fn loaded(&self) -> usize {
+        self.0.iter().take_while(|run| !run.1 || run.0 == 0).map(|run| run.0).sum()
+    }
 }
 
 /// What two observers of a buffer were told: the first at once, the second later.
@@ -88,6 +138,9 @@ enum Op {
     Receive(Data, usize),
     Send(usize, usize),
     NotifyDeferred,
+    AddFile(usize, usize),
+    Reference(usize),
+    Load(usize),
 }
 
 impl Data {
@@ -104,7 +157,37 @@ impl Data {
 
 impl Pair {
     fn room(&self) -> usize {
-        self.limit.unwrap_or(usize::MAX).saturating_sub(self.model.len())
+        self.limit.unwrap_or(usize::MAX).saturating_sub(self.held()).min(usize::MAX - self.model.len())
+    }
+
+    /// The bytes in memory.
+    fn held(&self) -> usize {
+        self.held_in(self.model.len())
+    }
+
+    /// Those among the first `n`.
+    fn held_in(&self, n: usize) -> usize {
+        n - self.runs.unread(n)
+    }
+
+    /// Those before the first that is not.
+    fn loaded(&self) -> usize {
+        self.runs.loaded()
+    }
+
+    /// What needing the first `n` bytes in memory should say.
+    fn may_see(&self, n: usize) -> Result<(), Error> {
+        let loaded = self.loaded();
+        if n > loaded { Err(Error::NotLoaded { loaded, requested: n }) } else { Ok(()) }
+    }
+
+    /// An operation may have read files: takes over how far, within reason.
+    fn has_loaded(&mut self, most: usize) {
+        let loaded = self.real.loaded_len();
+        assert!(loaded >= self.loaded(), "what is in memory stays there");
+        let read = loaded - self.held_in(loaded);
+        assert!(read < most.saturating_add(FILE_BLOCK), "read further ahead than a block");
+        self.runs.read(loaded);
     }
 
     /// What adding `n` bytes at the back should say.
@@ -117,7 +200,7 @@ impl Pair {
     }
 
     fn full(&self, n: usize) -> Error {
-        Error::Full { limit: self.limit.unwrap_or(usize::MAX), len: self.model.len(), requested: n }
+        Error::Full { limit: self.limit.unwrap_or(usize::MAX), len: self.held(), requested: n }
     }
 
     /// What touching the front should say.
@@ -131,20 +214,35 @@ impl Pair {
 
     /// Takes `n` bytes off the model if `allowed`; gives the number.
     fn take(&mut self, n: usize, allowed: &Result<(), Error>) -> Vec<u8> {
+        self.take_flagged(n, allowed).0
+    }
+
+    /// The same, with what of it is not in memory.
+    fn take_flagged(&mut self, n: usize, allowed: &Result<(), Error>) -> (Vec<u8>, Runs) {
         let n = if allowed.is_ok() { n.min(self.model.len()) } else { 0 };
-        self.model.drain(..n).collect()
+        (self.model.drain(..n).collect(), self.runs.take(n))
     }
 
     fn put(&mut self, data: &[u8], allowed: &Result<(), Error>) {
         if allowed.is_ok() {
-            self.model.extend_from_slice(data);
+            self.put_flagged((data.to_vec(), Runs::of(data.len(), false)));
         }
+    }
+
+    fn put_flagged(&mut self, (data, runs): (Vec<u8>, Runs)) {
+        self.model.extend(data);
+        self.runs.0.extend(runs.0);
     }
 
     fn put_front(&mut self, data: &[u8], allowed: &Result<(), Error>) {
         if allowed.is_ok() {
-            self.model.splice(..0, data.iter().copied());
+            self.put_front_flagged((data.to_vec(), Runs::of(data.len(), false)));
         }
+    }
+
+    fn put_front_flagged(&mut self, (data, runs): (Vec<u8>, Runs)) {
+        self.model.splice(..0, data);
+        self.runs.0.splice(..0, runs.0);
     }
 
     /// A pair whose real buffer is watched.
@@ -183,8 +281,10 @@ impl Pair {
         self.check_told();
         self.real.debug_validate();
         assert_eq!(self.real.len(), self.model.len());
-        assert!(self.real == self.model, "bytes differ");
-        assert_eq!(self.real.to_vec().len(), self.model.len());
+        let loaded = self.loaded();
+        assert_eq!((self.real.loaded_len(), self.real.unloaded()), (loaded, self.model.len() - self.held()));
+        assert!(self.real.to_vec() == self.model[..loaded], "bytes differ");
+        assert_eq!(self.real == self.model, self.real.unloaded() == 0);
         assert_eq!(self.real.room(), self.room());
         assert_eq!(self.real.limit(), self.limit);
         assert!(self.real.chunks().all(|chunk| !chunk.is_empty()));
@@ -241,6 +341,15 @@ impl Write for Sink {
     }
 }
 
+/// A file that is there as long as the tests, and what is in it.
+fn whole_file() -> &'static (FileSegment, Vec<u8>) {
+    static FILE: OnceLock<(FileSegment, Vec<u8>)> = OnceLock::new();
+    FILE.get_or_init(|| {
+        let bytes = Data { seed: 99, len: 3 * FILE_BLOCK }.bytes();
+        (FileSegment::new(file_of(&bytes), ..).expect("a file"), bytes)
+    })
+}
+
 /// The reason inside an I/O error.
 fn reason<T>(result: io::Result<T>) -> Result<T, Error> {
     result.map_err(|error| error.downcast::<Error>().expect("an error of ours"))
@@ -280,7 +389,9 @@ fn model_eol(model: &[u8], from: usize, eol: Eol) -> Option<EolMatch> {
 /// Runs one operation on `pair`, with `other` as the second buffer where it needs one.
 fn apply(op: &Op, pair: &mut Pair, other: &mut Pair) {
     match op {
-        Op::Append(_) | Op::PrependBuffer(_) | Op::MoveTo(..) | Op::PassOn(..) => apply_two(op, pair, other),
+        Op::Append(_) | Op::PrependBuffer(_) | Op::MoveTo(..) | Op::PassOn(..) | Op::Reference(_) => {
+            apply_two(op, pair, other);
+        }
         Op::Add(_)
         | Op::AddIovec(..)
         | Op::Print(_)
@@ -291,6 +402,7 @@ fn apply(op: &Op, pair: &mut Pair, other: &mut Pair) {
         | Op::Extend(..)
         | Op::AppendBlock(..)
         | Op::Fill(_)
+        | Op::AddFile(..)
         | Op::ReadFrom(..)
         | Op::Receive(..) => apply_in(op, pair),
         Op::Reserve(..) | Op::ReserveContiguous(..) | Op::ReserveParts(..) | Op::ReserveAndDrop(_) => {
@@ -308,31 +420,39 @@ fn apply_two(op: &Op, pair: &mut Pair, other: &mut Pair) {
     match *op {
         Op::Append(_) => {
             let n = other.model.len();
-            let allowed = if n == 0 { Ok(()) } else { pair.may_add(n).and(other.may_take()) };
+            let held = other.held();
+            let allowed = if n == 0 { Ok(()) } else { pair.may_add(held).and(other.may_take()) };
             assert_eq!(pair.real.append(&mut other.real), allowed);
-            let moved = other.take(n, &allowed);
-            pair.put(&moved, &Ok(()));
+            pair.put_flagged(other.take_flagged(n, &allowed));
         }
         Op::PrependBuffer(_) => {
             let n = other.model.len();
-            let allowed = pair.may_prepend(n).and(if n == 0 { Ok(()) } else { other.may_take() });
+            let fits = pair.may_take().and(pair.may_hold(other.held()));
+            let allowed = if n == 0 { Ok(()) } else { fits.and(other.may_take()) };
             assert_eq!(pair.real.prepend_buffer(&mut other.real), allowed);
-            let moved = other.take(n, &allowed);
-            pair.put_front(&moved, &Ok(()));
+            pair.put_front_flagged(other.take_flagged(n, &allowed));
         }
         Op::MoveTo(_, n) => {
             let n = n.min(pair.model.len());
-            let allowed = if n == 0 { Ok(()) } else { pair.may_take().and(other.may_add(n)) };
+            let held = pair.held_in(n);
+            let allowed = if n == 0 { Ok(()) } else { pair.may_take().and(other.may_add(held)) };
             assert_eq!(pair.real.move_to(&mut other.real, n), allowed.clone().map(|()| n));
-            let moved = pair.take(n, &allowed);
-            other.put(&moved, &Ok(()));
+            other.put_flagged(pair.take_flagged(n, &allowed));
         }
         Op::PassOn(_, n) => {
             let n = n.min(pair.model.len());
-            let allowed = other.may_hold(n);
+            let allowed = other.may_hold(pair.held_in(n));
             assert_eq!(pair.real.pass_on(&mut other.real, n), allowed.clone().map(|()| n));
-            let moved = pair.take(n, &allowed);
-            other.put(&moved, &Ok(()));
+            other.put_flagged(pair.take_flagged(n, &allowed));
+        }
+        Op::Reference(_) => {
+            let n = other.model.len();
+            let fits = pair.may_add(other.held());
+            let allowed = if n == 0 { Ok(()) } else { fits.and(other.may_take()) };
+            assert_eq!(pair.real.add_buffer_reference(&mut other.real), allowed);
+            if allowed.is_ok() {
+                pair.put_flagged((other.model.clone(), other.runs.clone()));
+            }
         }
         _ => unreachable!(),
     }
@@ -411,6 +531,17 @@ fn apply_in(op: &Op, pair: &mut Pair) {
             let allowed = pair.may_hold(data.len);
             assert_eq!(pair.real.fill(&data.bytes()), allowed);
             pair.put(&data.bytes(), &allowed);
+        }
+        Op::AddFile(start, len) => {
+            let (file, bytes) = whole_file();
+            let end = (start + len).min(bytes.len());
+            let start = start.min(end);
+            let segment = file.slice(start as u64..end as u64).expect("it is in the file");
+            let allowed = pair.may_add(0);
+            assert_eq!(pair.real.add_file_segment(segment), allowed);
+            if allowed.is_ok() {
+                pair.put_flagged((bytes[start..end].to_vec(), Runs::of(end - start, true)));
+            }
         }
         Op::ReadFrom(data, max) | Op::Receive(data, max) => {
             let ignore = matches!(op, Op::Receive(..));
@@ -494,7 +625,7 @@ fn apply_look(op: &Op, pair: &mut Pair) {
                 return assert_eq!(result, Err(Error::OutOfRange { position, len }));
             }
             let n = n.min(len - position);
-            let allowed = if n == 0 { Ok(()) } else { pair.may_take() };
+            let allowed = if n == 0 { Ok(()) } else { pair.may_take().and(pair.may_see(position + n)) };
             assert_eq!(result, allowed.clone().map(|()| n));
             if allowed.is_ok() {
                 assert!(out[..n] == pair.model[position..position + n]);
@@ -504,11 +635,17 @@ fn apply_look(op: &Op, pair: &mut Pair) {
             let mut out = vec![IoSlice::new(b""); slots];
             let needed = match pair.real.peek(position, wanted, &mut out) {
                 Ok(needed) => needed,
-                Err(error) => return assert_eq!(error, Error::OutOfRange { position, len }),
+                Err(error) if position > len => {
+                    return assert_eq!(error, Error::OutOfRange { position, len });
+                }
+                Err(error) => {
+                    let seen = position + wanted.unwrap_or(0).min(len - position);
+                    return assert_eq!(Err(error), pair.may_see(seen));
+                }
             };
             let got = out[..needed.min(slots)].iter().flat_map(|slice| slice.to_vec()).collect::<Vec<u8>>();
             assert!(pair.model[position..].starts_with(&got), "the pieces follow the position");
-            let covers = wanted.unwrap_or(usize::MAX).min(len - position);
+            let covers = wanted.unwrap_or(usize::MAX).min(pair.loaded() - position);
             if needed <= slots && (wanted.is_some() || needed < slots) {
                 assert!(got.len() >= covers, "all that was asked for");
             }
@@ -518,24 +655,27 @@ fn apply_look(op: &Op, pair: &mut Pair) {
         }
         Op::Search(data, start, end) => {
             let what = data.bytes();
-            assert_eq!(pair.real.search(&what, start), model_search(&pair.model, &what, start, len));
-            let expected = model_search(&pair.model, &what, start, end);
+            let model = &pair.model[..pair.loaded()];
+            assert_eq!(pair.real.search(&what, start), model_search(model, &what, start, len));
+            let expected = model_search(model, &what, start, end);
             assert_eq!(pair.real.search_range(&what, start..end), expected);
         }
         Op::SearchEol(from, eol) => {
-            assert_eq!(pair.real.search_eol(from, eol), model_eol(&pair.model, from, eol));
+            assert_eq!(pair.real.search_eol(from, eol), model_eol(&pair.model[..pair.loaded()], from, eol));
         }
         Op::Cursor(position, skip) => {
+            let len = pair.loaded();
             let Ok(mut cursor) = pair.real.cursor(position) else { return assert!(position > len) };
+            let model = &pair.model[..len];
             assert_eq!(cursor.remaining(), len - position);
             let fits = skip <= len - position;
             assert_eq!(cursor.skip(skip).is_ok(), fits);
             let position = if fits { position + skip } else { position };
             assert_eq!(cursor.position(), position);
-            assert!(cursor.chunks().collect::<Vec<_>>().concat() == pair.model[position..]);
-            assert_eq!(cursor.search(b"ab"), model_search(&pair.model, b"ab", position, len));
+            assert!(cursor.chunks().collect::<Vec<_>>().concat() == model[position..]);
+            assert_eq!(cursor.search(b"ab"), model_search(model, b"ab", position, len));
             let n = cursor.remaining();
-            assert!(cursor.copy_to_bytes(n) == pair.model[len - n..]);
+            assert!(cursor.copy_to_bytes(n) == model[len - n..]);
         }
         _ => unreachable!(),
     }
@@ -552,8 +692,13 @@ fn apply_out(op: &Op, pair: &mut Pair) {
         }
         Op::Remove(n) | Op::IoRead(n) => {
             let mut out = vec![0; n];
-            let allowed = if n == 0 { Ok(()) } else { nonempty };
             let io = matches!(op, Op::IoRead(_));
+            if io && pair.real.contiguous_len() == 0 {
+                pair.real.load(1).expect("the file is there");
+                pair.has_loaded(1);
+            }
+            let n = if io { n.min(pair.loaded()) } else { n };
+            let allowed = if n == 0 { Ok(()) } else { nonempty.and(pair.may_see(n.min(len))) };
             let result = if io { reason(pair.real.read(&mut out)) } else { pair.real.remove(&mut out) };
             assert_eq!(result, allowed.clone().map(|()| n.min(len)));
             let taken = pair.take(n, &allowed);
@@ -561,7 +706,8 @@ fn apply_out(op: &Op, pair: &mut Pair) {
         }
         Op::Pullup(n) => match pair.real.pullup(n) {
             Ok(piece) => assert!(*piece == pair.model[..n]),
-            Err(error) => assert_eq!(error, Error::OutOfRange { position: n, len }),
+            Err(error) if n > len => assert_eq!(error, Error::OutOfRange { position: n, len }),
+            Err(error) => assert_eq!(Err(error), pair.may_see(n)),
         },
         Op::Expand(n) => {
             let allowed = pair.may_add(n);
@@ -573,25 +719,34 @@ fn apply_out(op: &Op, pair: &mut Pair) {
                 pair.put(&vec![b'e'; n], &Ok(()));
                 assert_eq!(pair.real.allocated(), before, "expand has made the room");
                 assert!(pair.real.chunks().len() <= chunks + 1);
-                assert!(pair.real.chunks().last().is_none_or(|last| last.len() >= n), "in one piece");
+                let in_memory = pair.real.unloaded() == 0;
+                assert!(
+                    !in_memory || pair.real.chunks().last().is_none_or(|last| last.len() >= n),
+                    "in one piece"
+                );
             }
         }
         Op::Readln(eol) => {
-            let found = model_eol(&pair.model, 0, eol);
+            let found = model_eol(&pair.model[..pair.loaded()], 0, eol);
             let line = found.map(|found| pair.model[..found.position].to_vec());
-            assert_eq!(pair.real.readln(eol), pair.may_take().map(|()| line));
+            let seen = if line.is_some() { Ok(()) } else { pair.may_see(len) };
+            assert_eq!(pair.real.readln(eol), pair.may_take().and(seen).map(|()| line));
             pair.take(found.map_or(0, |found| found.position + found.len), &pair.may_take());
         }
         Op::TakeBytes(n) => {
             if n > len {
                 return assert_eq!(pair.real.take_bytes(n), Err(Error::OutOfRange { position: n, len }));
             }
-            let allowed = if n == 0 { Ok(()) } else { pair.may_take() };
+            let allowed = if n == 0 { Ok(()) } else { pair.may_take().and(pair.may_see(n)) };
             let taken = pair.take(n, &allowed);
             assert_eq!(pair.real.take_bytes(n), allowed.map(|()| Bytes::from(taken)));
         }
         Op::TakeChunk => {
             let n = pair.real.contiguous_len();
+            if n == 0 && len > 0 && nonempty.is_ok() {
+                let refused = pair.real.take_chunk();
+                return assert!(matches!(refused, Err(Error::NotLoaded { loaded: 0, .. })));
+            }
             let taken = pair.take(n, &nonempty);
             let expected = (n > 0).then(|| Bytes::from(taken));
             assert_eq!(pair.real.take_chunk(), nonempty.map(|()| expected));
@@ -619,22 +774,25 @@ fn apply_out(op: &Op, pair: &mut Pair) {
             assert_eq!(sent.as_ref().err(), allowed.as_ref().err());
             let n = sent.unwrap_or(0);
             assert!(n <= max.min(takes));
+            pair.runs.read(n);
             assert!(
                 n > 0 || max == 0 || takes == 0 || len == 0 || allowed.is_err(),
                 "a write that wrote nothing"
             );
             assert!(pair.take(n, &allowed) == sink.data);
+            pair.has_loaded(FILE_BLOCK);
         }
         Op::BufReadConsume(n) => {
             let allowed = nonempty;
             let filled = reason(pair.real.fill_buf().map(<[u8]>::len));
             assert_eq!(filled.is_ok(), allowed.is_ok());
             assert!(filled.is_err() || (filled == Ok(0)) == (len == 0));
+            pair.has_loaded(1);
             BufRead::consume(&mut pair.real, n);
             pair.take(n, &allowed);
         }
         Op::BufAdvance(n) => {
-            let remaining = if pair.front { 0 } else { len };
+            let remaining = if pair.front { 0 } else { pair.loaded() };
             assert_eq!(pair.real.remaining(), remaining);
             assert_eq!(pair.real.chunk().is_empty(), remaining == 0);
             pair.real.advance(n.min(remaining));
@@ -661,6 +819,11 @@ fn apply_out(op: &Op, pair: &mut Pair) {
             pair.take(n, &Ok(()));
         }
         Op::NotifyDeferred => pair.notify_deferred(),
+        Op::Load(n) => {
+            pair.real.load(n).expect("the file is there");
+            pair.has_loaded(n.min(len));
+            assert!(pair.loaded() >= n.min(len));
+        }
         _ => unreachable!(),
     }
 }
@@ -714,6 +877,7 @@ fn ways_in() -> impl Strategy<Value = Op> {
         1 => (length(), length(), length()).prop_map(|(n, one, two)| Op::ReserveParts(n, one, two)),
         1 => length().prop_map(Op::ReserveAndDrop),
         1 => length().prop_map(Op::Expand),
+        3 => (length(), length()).prop_map(|(start, len)| Op::AddFile(start, len)),
     ]
 }
 
@@ -723,6 +887,7 @@ fn ways_between() -> impl Strategy<Value = Op> {
         2 => (0usize..3).prop_map(Op::PrependBuffer),
         4 => (0usize..3, any_length()).prop_map(|(to, n)| Op::MoveTo(to, n)),
         1 => (0usize..3, any_length()).prop_map(|(to, n)| Op::PassOn(to, n)),
+        1 => (0usize..3).prop_map(Op::Reference),
     ]
 }
 
@@ -743,6 +908,7 @@ fn ways_out() -> impl Strategy<Value = Op> {
         1 => any_length().prop_map(Op::Consume),
         1 => Just(Op::Shrink),
         1 => Just(Op::Reclaim),
+        3 => any_length().prop_map(Op::Load),
     ]
 }
 
@@ -779,7 +945,8 @@ fn run(ops: &[(usize, Op)]) {
             Op::Append(second)
             | Op::PrependBuffer(second)
             | Op::MoveTo(second, _)
-            | Op::PassOn(second, _) => second,
+            | Op::PassOn(second, _)
+            | Op::Reference(second) => second,
             _ => index + 1,
         };
         let second = if second % 3 == *index { (index + 1) % 3 } else { second % 3 };
@@ -787,6 +954,10 @@ fn run(ops: &[(usize, Op)]) {
         apply(op, pair, other);
         pair.check();
         other.check();
+    }
+    for pair in &mut pairs {
+        apply(&Op::Load(usize::MAX), pair, &mut Pair::default());
+        pair.check();
     }
 }
 

@@ -44,6 +44,11 @@ fn a_handle_writes_in_order_and_closes() {
 }
 
 #[test]
+fn a_file_is_sent_to_each_peer() {
+    assert_eq!(lines("send_file"), [1, 2, 3].map(|peer| format!("peer {peer} got all of it")));
+}
+
+#[test]
 fn echo_tells_an_address_that_it_cannot_have() {
     let output = Command::new(example("echo")).arg("192.0.2.1:0").output().unwrap();
     assert!(!output.status.success());
