@@ -4,9 +4,10 @@ use std::{marker::PhantomData, rc::Rc};
 
 use bufferevent::{
     Accepted, AnyKind, Base, BaseHandle, Bufferevent, Builder, Call, Callbacks, Cause, Closed, Confined,
-    ConfinedKind, Context, Defaults, Direction, Error, Evbuffer, Event, Guard, Handle, Id, Interest,
-    Listener, ListenerHandle, Movable, NoHandler, Options, PanicPolicy, Pinned, Placement, Room, Runtime,
-    SharedKind, Spot, Started, Stream, Trigger, Turned, Unlocked, evbuffer, runtime,
+    ConfinedKind, Context, Defaults, Direction, Error, Evbuffer, Event, Family, Guard, Handle, Host,
+    HostError, Id, Interest, Listener, ListenerHandle, LookupError, Movable, NoHandler, Options, PanicPolicy,
+    Pinned, Placement, Query, Reply, Resolver, ResolverBuilder, Room, Runtime, SharedKind, Spot, Started,
+    Stream, Target, Trigger, Turned, Unlocked, evbuffer, runtime,
 };
 use bufferevent_runtime::{Body, Held, Left, Lent, Reasons};
 
@@ -79,6 +80,21 @@ fn handles_go_anywhere() {
         ListenerHandle<Pinned>: "Send Sync Unpin";
         runtime::ManualClock: "Send Sync Unpin";
         runtime::Clock: "Send Sync Unpin";
+    }
+}
+
+#[test]
+fn what_looks_names_up_goes_anywhere() {
+    check! {
+        Resolver: "Send Sync Unpin";
+        ResolverBuilder: "Send Sync Unpin";
+        Target: "Send Sync Unpin";
+        Query: "Send Sync Unpin";
+        Reply: "Send Sync Unpin";
+        LookupError: "Send Sync Unpin";
+        Host: "Send Sync Unpin";
+        HostError: "Send Sync Unpin";
+        Family: "Send Sync Unpin";
     }
 }
 

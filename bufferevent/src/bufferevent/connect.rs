@@ -30,7 +30,7 @@ impl Bufferevent {
     #[doc(alias = "bufferevent_socket_connect")]
     pub fn connect_to(&mut self, address: impl Into<SockAddr>) -> Result<()> {
         self.check_detached()?;
-        self.restart_timeouts(Interest::NONE);
+        self.restart_timeouts(Interest::WRITE);
         let connecting = stream::connect(&address.into(), None)?;
         match connecting.failed {
             Some(error) => self.connect_failed(Cause::Io(error)),
@@ -98,7 +98,7 @@ impl Bufferevent {
     #[doc(alias = "bufferevent_socket_connect_hostname_hints")]
     pub fn connect_to_target(&mut self, target: Target) -> Result<()> {
         self.check_detached()?;
-        self.restart_timeouts(Interest::NONE);
+        self.restart_timeouts(Interest::WRITE);
         self.connector = Some(Box::new(Connector::new(target)));
         self.lookup_error = None;
         self.phase = Phase::Connecting;

@@ -496,6 +496,79 @@ fn of_several_failures_the_one_that_says_most_is_told() {
 }
 
 #[test]
+fn every_outcome_of_a_connect_is_told_once_and_never_inside_the_call() {
+    // F16: refused, told by SO_ERROR alone; unreachable and not there, at once; success, over a Unix socket at once
+    each_once(|config| {
+        let (_bound, refused) = refusing();
+        let (listener, good) = listening();
+        let path = std::env::temp_dir().join(format!("bufferevent-outcome-{}", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        let _unix = UnixListener::bind(&path).unwrap();
+        let unreachable = SocketAddr::from(([127, 255, 255, 255], 9));
+        let addresses: [(SockAddr, Option<io::ErrorKind>); 5] = [
+            (refused, Some(io::ErrorKind::ConnectionRefused)),
+            (unreachable.into(), Some(io::ErrorKind::NetworkUnreachable)),
+            (SockAddr::unix("/nonexistent/socket").unwrap(), Some(io::ErrorKind::NotFound)),
+            (good.into(), None),
+            (SockAddr::unix(&path).unwrap(), None),
+        ];
+        for (address, failure) in addresses {
+            // Unix sockets are connected to by their address alone.
+            for target in [None, address.as_socket()].into_iter().take(1 + usize::from(!address.is_unix())) {
+                let (mut world, conn) = detached(config);
+                let (address, log) = (address.clone(), conn.log.clone());
+                let told = world.with(&conn, move |b| {
+                    match target {
+                        Some(address) => b.connect_to_any(&[address]).unwrap(),
+                        None => b.connect_to(address).unwrap(),
+                    }
+                    log.calls()
+                });
+                assert_eq!(told.unwrap(), [], "not from inside the call");
+                let outcome = if failure.is_some() { Call::Failed(None) } else { Call::Connected };
+                world.until_called(&conn, outcome, 1);
+                world.settle();
+                world.fence(&conn);
+                assert_eq!((conn.log.calls(), conn.log.cause()), (vec![outcome], failure));
+            }
+        }
+        drop(listener);
+        std::fs::remove_file(&path).unwrap();
+    });
+}
+
+#[test]
+fn a_connect_after_a_failed_one_has_all_its_time() {
+    // D5
+    each_by_hand_once(|config| {
+        let (_full, address, _fillers) = stalling();
+        let names = Names::default();
+        let (mut world, clock) = manual(config);
+        set_resolver(&world, names.clone());
+        let address = tcp(&address);
+        let actor = Actor::new(&world, move |cx, call| {
+            if *call == Call::Failed(None) && cx.log().count(*call) == 1 {
+                cx.connect_to_any(&[address]).unwrap();
+            }
+        });
+        let builder = Bufferevent::connect_host("hangs", 80)
+            .configure(|b| b.set_timeouts(None, Some(Duration::from_secs(3))));
+        let conn = world.start(config.set, builder, actor).unwrap();
+        world.until("the question", || names.asked() == 1);
+        clock.advance(Duration::from_secs(2));
+        names.take_hanging().unwrap().send(Err(LookupError::NotFound));
+        world.until_called(&conn, Call::Failed(None), 1);
+        world.settle();
+        clock.advance(Duration::from_millis(2_900));
+        world.settle();
+        assert_eq!(conn.log.calls(), [Call::Failed(None)]);
+        clock.advance(Duration::from_millis(200));
+        world.until_called(&conn, Call::Failed(None), 2);
+        assert_eq!(conn.log.time_limit(), Some(TimeLimit::Connect));
+    });
+}
+
+#[test]
 fn a_close_ends_the_race_unless_something_is_to_be_sent() {
     // D15, D3
     each_once(|config| {
