@@ -17,13 +17,16 @@ use crate::{interest::Direction, resolver::LookupError};
 #[non_exhaustive]
 pub enum Event {
     /// The connection that was asked for stands. Exactly one of this and an error comes for each connect.
+    #[doc(alias = "BEV_EVENT_CONNECTED")]
     Connected,
     /// The peer ended its side. What is left in the input stays readable, also below the low mark; writing may go on.
     ///
     /// It is told after the last read callback: while the output has no room for what is in the input, both wait until the
     /// output has drained. So an echo that appends its input, and closes at the end, loses nothing.
+    #[doc(alias = "BEV_EVENT_EOF")]
     Eof,
     /// The connection failed. The direction is `None` for a connect that failed.
+    #[doc(alias = "BEV_EVENT_ERROR")]
     Error {
         /// What was being done.
         direction: Option<Direction>,
@@ -31,6 +34,7 @@ pub enum Event {
         cause: Cause,
     },
     /// A direction made no progress for its timeout, and is disabled.
+    #[doc(alias = "BEV_EVENT_TIMEOUT")]
     Timeout(Direction),
     /// The output, which had reached its high mark, is down to its low mark again.
     Drained,
@@ -152,6 +156,8 @@ impl Event {
     /// libevent's bits: `READING` 0x01, `WRITING` 0x02, `EOF` 0x10, `ERROR` 0x20, `TIMEOUT` 0x40, `CONNECTED` 0x80;
     /// 0 for the events that libevent does not have.
     #[must_use]
+    #[doc(alias = "BEV_EVENT_READING")]
+    #[doc(alias = "BEV_EVENT_WRITING")]
     pub fn bits(&self) -> u16 {
         let direction = |direction: &Direction| match direction {
             Direction::Read => 0x01,
@@ -195,8 +201,10 @@ impl Trigger {
     /// Subject to watermarks, at once.
     pub const PLAIN: Self = Self { ignore_watermarks: false, defer: false };
     /// Whatever the watermarks say.
+    #[doc(alias = "BEV_TRIG_IGNORE_WATERMARKS")]
     pub const IGNORE_WATERMARKS: Self = Self { ignore_watermarks: true, defer: false };
     /// From the deferred queue.
+    #[doc(alias = "BEV_TRIG_DEFER_CALLBACKS")]
     pub const DEFER: Self = Self { ignore_watermarks: false, defer: true };
 
     /// These options, deferred.

@@ -47,6 +47,7 @@ use crate::{
 /// # Libevent
 /// `bufferevent_setcb`.
 #[doc(alias = "bufferevent_setcb")]
+#[doc(alias = "bufferevent_data_cb")]
 pub trait Handler<A: HandlerAffinity = Movable> {
     /// The input holds at least the low mark.
     ///

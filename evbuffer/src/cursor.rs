@@ -27,6 +27,7 @@ impl Evbuffer {
     /// ```
     #[doc(alias = "evbuffer_ptr_set")]
     #[doc(alias = "evbuffer_ptr")]
+    #[doc(alias = "EVBUFFER_PTR_SET")]
     pub fn cursor(&self, position: usize) -> Result<Cursor<'_>, Error> {
         Ok(Cursor { chunks: self.chunks_from(position)?, position, len: self.loaded_len() })
     }
@@ -51,6 +52,7 @@ impl<'a> Cursor<'a> {
     /// # Libevent
     /// `evbuffer_ptr_set` with `EVBUFFER_PTR_ADD`. Differs: a failure leaves the position.
     #[doc(alias = "evbuffer_ptr_set")]
+    #[doc(alias = "EVBUFFER_PTR_ADD")]
     pub fn skip(&mut self, n: usize) -> Result<(), Error> {
         if n > self.len - self.position {
             return Err(Error::OutOfRange { position: self.position.saturating_add(n), len: self.len });

@@ -48,6 +48,7 @@ impl<A: Affinity> Base<A> {
     /// # Libevent
     /// `evtimer_new` and `evtimer_add`.
     #[doc(alias = "evtimer_add")]
+    #[doc(alias = "evtimer_new")]
     pub fn after<F>(&mut self, delay: Duration, f: F) -> TimerId
     where
         F: FnOnce(&mut Base<A>) + 'static,

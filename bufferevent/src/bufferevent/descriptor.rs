@@ -55,6 +55,7 @@ impl Bufferevent {
     /// # Libevent
     /// `bufferevent_setfd`.
     #[doc(alias = "bufferevent_setfd")]
+    #[doc(alias = "bufferevent_replacefd")]
     pub fn set_fd(&mut self, stream: impl Into<Stream>) -> Result<Option<OwnedFd>> {
         let stream = stream.into().prepare().map_err(|(error, _)| error)?;
         self.exchange(stream, Phase::Open)

@@ -100,6 +100,8 @@ impl Bufferevent {
     ///
     /// # Libevent
     /// `bufferevent_get_max_single_read`, `bufferevent_get_max_single_write`.
+    #[doc(alias = "bufferevent_get_max_single_read")]
+    #[doc(alias = "bufferevent_get_max_single_write")]
     pub fn max_single(&self, direction: Direction) -> usize {
         self.half(direction).max_single
     }

@@ -334,6 +334,8 @@ impl<A: Affinity> Base<A> {
     }
 
     /// The time of this turn, read once; between the turns of a base driven by hand, the time now.
+    #[doc(alias = "event_base_gettimeofday_cached")]
+    #[doc(alias = "event_base_update_cache_time")]
     pub fn now(&self) -> Time {
         if self.lane.is_some() { self.shared.clock.now() } else { self.now }
     }

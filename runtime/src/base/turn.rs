@@ -39,8 +39,10 @@ pub enum Turned {
     /// Nothing lives on the base any more.
     Empty,
     /// [`Base::exit`] was called.
+    #[doc(alias = "event_base_got_exit")]
     Exited,
     /// [`Base::break_now`] was called.
+    #[doc(alias = "event_base_got_break")]
     Broken,
 }
 

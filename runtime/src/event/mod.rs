@@ -146,6 +146,7 @@ impl<A: Affinity> Base<A> {
     /// # Libevent
     /// `event_add`, `event_del` and `event_remove_timer` of one that is kept.
     #[doc(alias = "event_remove_timer")]
+    #[doc(alias = "event_assign")]
     pub fn set_event(&mut self, event: EventId, settings: impl Into<EventSettings>) -> Result<()> {
         let key = event.on(self).ok_or(Error::Closed)?;
         let now = self.now();
@@ -165,6 +166,8 @@ impl<A: Affinity> Base<A> {
     /// `event_del` and `event_free`.
     #[doc(alias = "event_del")]
     #[doc(alias = "event_free")]
+    #[doc(alias = "evtimer_del")]
+    #[doc(alias = "evsignal_del")]
     pub fn cancel(&mut self, event: impl Into<EventId>) -> bool {
         event.into().on(self).is_some_and(|key| self.remove(key))
     }

@@ -27,6 +27,7 @@ impl<A: Affinity> ListenerHandle<A> {
     }
 
     /// The base it accepts on.
+    #[doc(alias = "evconnlistener_get_base")]
     pub fn base(&self) -> &BaseHandle<A> {
         &self.base
     }

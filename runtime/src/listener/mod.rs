@@ -181,6 +181,7 @@ impl Listener {
     /// # Libevent
     /// `LEV_OPT_DISABLED`.
     #[must_use]
+    #[doc(alias = "LEV_OPT_DISABLED")]
     pub fn disabled(mut self) -> Self {
         self.disabled = true;
         self
