@@ -44,6 +44,15 @@ fn a_handle_writes_in_order_and_closes() {
 }
 
 #[test]
+fn a_name_is_connected_to_past_an_address_that_refuses_and_an_unknown_one_is_told() {
+    let mut lines = lines("connect_by_name");
+    lines.sort();
+    assert_eq!(lines[0], "nowhere: the name is not known");
+    assert!(lines[1].starts_with("service: connected to Some(127.0.0.1:"), "{lines:?}");
+    assert_eq!(lines.len(), 2);
+}
+
+#[test]
 fn a_file_is_sent_to_each_peer() {
     assert_eq!(lines("send_file"), [1, 2, 3].map(|peer| format!("peer {peer} got all of it")));
 }
