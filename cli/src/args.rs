@@ -62,6 +62,10 @@ pub(crate) struct Serve {
     /// (BEV_OPT_UNLOCK_CALLBACKS)
     #[arg(long, requires = "defer")]
     pub(crate) unlocked: bool,
+    /// Connections that may be open at once; more wait to be accepted [default: as many as files may be open, but for
+    /// a few]
+    #[arg(long, value_name = "N", value_parser = units::whole(1, 10_000_000), allow_negative_numbers = true)]
+    pub(crate) max_connections: Option<u64>,
     /// How long a connection may last without a byte that moves, or none; then it is closed
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = units::parse_limit, allow_hyphen_values = true)]
     pub(crate) idle: units::Limit,

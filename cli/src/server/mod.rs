@@ -6,7 +6,10 @@ mod service;
 mod sink;
 mod source;
 
-use std::io::{self, Write as _};
+use std::{
+    io::{self, Write as _},
+    num::NonZeroUsize,
+};
 
 use bufferevent::{
     Accepted, Base, Bufferevent, ConnectionLimit, Listener, ListenerHandle, Movable, Place, Runtime,
@@ -32,7 +35,7 @@ pub(crate) fn run<S: Service>(
     let runtime = runtime(serve)?;
     let how = How::from(serve);
     let limits = TimeLimits { idle: serve.idle, lifetime: serve.lifetime };
-    let listener = listen(&runtime, &serve.listen, move |connection, base| {
+    let listener = listen(&runtime, serve, move |connection, base| {
         start(Limited::new(make(), limits), how, connection, base)
     })
     .map_err(|why| Failure::of(format_args!("cannot listen on {}", serve.listen), why))?;
@@ -50,14 +53,17 @@ pub(crate) fn run<S: Service>(
     running.wait()
 }
 
-/// Listens on `address`, and warns of what cannot be accepted.
+/// Listens, and warns of what cannot be accepted.
 fn listen(
     runtime: &Runtime,
-    address: &str,
+    serve: &Serve,
     on_accept: impl Fn(Accepted, &mut Base) -> Result<(), BoxError> + Send + Sync + 'static,
 ) -> bufferevent::runtime::Result<ListenerHandle> {
     let warnings = Warnings::default();
-    let listener = Listener::bind(address)?.limited_by(&ConnectionLimit::of_descriptors());
+    let mut listener = Listener::bind(&serve.listen)?.limited_by(&ConnectionLimit::of_descriptors());
+    if let Some(most) = serve.max_connections.and_then(|most| NonZeroUsize::new(most as usize)) {
+        listener = listener.max_connections(most);
+    }
     runtime.listen_with(listener, on_accept, move |why, base| {
         // One that comes while the server ends is turned away on purpose.
         if !base.is_draining() {

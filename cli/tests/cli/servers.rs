@@ -217,6 +217,20 @@ fn more_connections_than_there_are_descriptors_for_are_told_of_on_stderr() {
 }
 
 #[test]
+fn connections_past_the_limit_wait_for_one_that_ends() {
+    let mut command = bev(&["echo", "--listen", "127.0.0.1:0", "--max-connections", "1"]);
+    let mut server = Server::watch(command.stderr(Stdio::piped()));
+    let mut stderr = server.process.stderr();
+    let [first, second] = [(); 2].map(|()| server.connect());
+    let mut line = String::new();
+    stderr.read_line(&mut line).unwrap();
+    assert!(line.starts_with("warning: cannot accept: 1 connections are open"), "{line}");
+    talk_to_echo(first, 1_000);
+    talk_to_echo(second, 1_000);
+    server.end();
+}
+
+#[test]
 fn a_server_that_nobody_hears_ends_quietly() {
     let mut command = bev(&["echo", "--listen", "127.0.0.1:0"]);
     let mut server = Process::start(command.stdout(unheard()).stderr(Stdio::piped()));

@@ -151,7 +151,7 @@ impl Server {
         Self::watch(command.stderr(Stdio::piped()))
     }
 
-    fn watch(command: &mut Command) -> Self {
+    pub(crate) fn watch(command: &mut Command) -> Self {
         let mut process = Process::start(command.stdout(Stdio::piped()));
         let mut stdout = process.stdout();
         let mut first = String::new();
