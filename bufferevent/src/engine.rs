@@ -292,8 +292,7 @@ impl Bufferevent {
         }
         self.note_full();
         let most = self.output.len().min(self.write.max_single);
-        if let Err(error) = self.output.load_ahead(most) {
-            self.fail(Direction::Write, error);
+        if !self.output.is_plain() && !self.load_ahead(most) {
             return true;
         }
         let Some(link) = self.link() else { return false };
@@ -310,6 +309,13 @@ impl Bufferevent {
             Io::Failed(error) => self.fail(Direction::Write, error),
         }
         true
+    }
+
+    /// Reads what the next write takes of a file; false if that failed.
+    #[cold]
+    fn load_ahead(&mut self, most: usize) -> bool {
+        let loaded = self.output.load_ahead(most);
+        loaded.map_err(|error| self.fail(Direction::Write, error)).is_ok()
     }
 
     /// Remembers that the output is at its high mark, or that what is left in the input would take it past its cap: then

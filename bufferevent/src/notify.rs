@@ -6,8 +6,19 @@ use crate::bufferevent::Bufferevent;
 
 impl Bufferevent {
     /// Whether an observer of a buffer is to be called before anything else happens. Of one that is closing none is (D3).
-    #[inline]
+    #[inline(always)]
     pub(crate) fn has_news(&self) -> bool {
+        !self.is_unobserved() && self.look_for_news()
+    }
+
+    /// One test for both buffers, since it is made for each step and few have observers.
+    #[inline(always)]
+    fn is_unobserved(&self) -> bool {
+        self.input.is_plain() & self.output.is_plain()
+    }
+
+    #[cold]
+    fn look_for_news(&self) -> bool {
         (self.input.has_news() || self.output.has_news()) && !self.is_closing()
     }
 
@@ -17,8 +28,13 @@ impl Bufferevent {
     }
 
     /// Whether an observer is to be called at the end of a run.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn owes_deferred(&self) -> bool {
+        !self.is_unobserved() && self.look_for_deferred()
+    }
+
+    #[cold]
+    fn look_for_deferred(&self) -> bool {
         (self.input.owes_deferred() || self.output.owes_deferred()) && !self.is_closing()
     }
 

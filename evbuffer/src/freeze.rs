@@ -127,8 +127,11 @@ impl Evbuffer {
     }
 
     /// [`check_back`](Evbuffer::check_back) for the first `n` bytes of `other`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn check_back_for(&self, other: &Evbuffer, n: usize) -> Result<(), Error> {
+        if other.rare.is_none() {
+            return self.check_back(n);
+        }
         self.check_back(0)?;
         self.check_room_for(other, n)
     }
@@ -136,6 +139,9 @@ impl Evbuffer {
     /// [`check_room`](Evbuffer::check_room) for the first `n` bytes of `other`.
     #[inline]
     pub(crate) fn check_room_for(&self, other: &Evbuffer, n: usize) -> Result<(), Error> {
+        if other.rare.is_none() {
+            return self.check_room(n);
+        }
         self.check_len(n)?;
         self.check_room(n - other.unloaded_in(n))
     }

@@ -73,6 +73,9 @@ pub trait Transport {
     /// [`Error::Full`] if the limit of `target` would be passed; nothing moves.
     fn pass_on(&mut self, target: &mut Evbuffer, n: usize) -> Result<usize, Error>;
 
+    /// Whether there is nothing to ask for of observers and files. It may stay false when they have gone.
+    fn is_plain(&self) -> bool;
+
     /// Whether an observer is to be called at once: the operations here leave that to the owner.
     fn has_news(&self) -> bool;
 
@@ -179,6 +182,11 @@ impl Transport for Evbuffer {
             target.noted();
         }
         Ok(n)
+    }
+
+    #[inline(always)]
+    fn is_plain(&self) -> bool {
+        self.rare.is_none()
     }
 
     #[inline]
