@@ -98,6 +98,10 @@ impl<A: HandlerAffinity> Source<A> for Confined<A> {
             Ended::Over => After::Remove,
         }
     }
+
+    fn kind(&self) -> &'static str {
+        "bufferevent"
+    }
 }
 
 impl<A: HandlerAffinity> fmt::Debug for Confined<A> {

@@ -5,6 +5,7 @@ use std::{fmt, time::Duration};
 use bufferevent_evbuffer::{FILE_BLOCK, OBSERVER_ROUNDS};
 use bufferevent_runtime::{
     ACCEPT_BACK_OFF, ACCEPTS_PER_RUN, BACKLOG, BLOCK, DEFERRED_PER_PASS, EVENTS, INBOX, SPARE_DESCRIPTORS,
+    TIMERS_PER_PASS,
 };
 
 /// Bytes one read takes at most, and one run reads.
@@ -66,6 +67,7 @@ impl fmt::Display for Defaults {
             ("rounds of observers per operation", OBSERVER_ROUNDS.to_string()),
             ("inbox of a base, messages", INBOX.to_string()),
             ("events per poll", EVENTS.to_string()),
+            ("timers per pass", TIMERS_PER_PASS.to_string()),
             ("deferred callbacks per pass", DEFERRED_PER_PASS.to_string()),
             ("accepts per run", ACCEPTS_PER_RUN.to_string()),
             ("connections per listener, per process", "none".to_owned()),

@@ -146,6 +146,10 @@ fn what_is_not_started_goes_where_its_handler_may() {
         runtime::Every<u8>: "Send Sync Unpin";
         runtime::Waiting<runtime::NoDescriptor, u8>: "Send Sync Unpin";
         runtime::Waiting<runtime::NoDescriptor, Rc<u8>>: "Unpin";
+        runtime::Prepare<u8>: "Send Sync Unpin";
+        runtime::Prepare<Rc<u8>>: "Unpin";
+        runtime::Check<u8>: "Send Sync Unpin";
+        runtime::Check<Rc<u8>>: "Unpin";
         runtime::Signalled<u8>: "Send Sync Unpin";
         runtime::Signalled<Rc<u8>>: "Unpin";
         runtime::Fired<'_, runtime::NoDescriptor>: "Send Sync Unpin";
@@ -187,6 +191,7 @@ fn values_go_anywhere() {
         runtime::ConnectionLimit: "Send Sync Unpin";
         runtime::ListenOptions: "Send Sync Unpin";
         runtime::Permit: "Send Sync Unpin";
+        runtime::Object: "Send Sync Unpin";
         runtime::EventId: "Send Sync Unpin";
         runtime::EventSettings: "Send Sync Unpin";
         runtime::What: "Send Sync Unpin";

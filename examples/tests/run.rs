@@ -58,6 +58,16 @@ fn a_file_is_sent_to_each_peer() {
 }
 
 #[test]
+fn a_nested_base_serves_and_ticks_inside_a_foreign_loop() {
+    let mut lines = lines("nested_base");
+    assert_eq!(lines.pop().unwrap(), "the loop is over");
+    let (ticks, said): (Vec<_>, Vec<_>) = lines.into_iter().partition(|line| line.starts_with("tick"));
+    assert_eq!(ticks, ["tick 1", "tick 2", "tick 3"]);
+    let said: String = said.iter().filter_map(|line| line.strip_prefix("the pipe says: ")).collect();
+    assert_eq!(said, "through the base");
+}
+
+#[test]
 fn echo_tells_an_address_that_it_cannot_have() {
     let output = Command::new(example("echo")).arg("192.0.2.1:0").output().unwrap();
     assert!(!output.status.success());

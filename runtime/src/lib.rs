@@ -62,7 +62,10 @@ mod timers;
 #[cfg(not(loom))]
 pub use self::{
     affinity::{Affinity, IntoSource, Movable, Pinned},
-    base::{Base, BaseHandle, DEFERRED_PER_PASS, EVENTS, INBOX, PRIORITIES, Turned},
+    base::{
+        Base, BaseHandle, Check, DEFERRED_PER_PASS, EVENTS, INBOX, Object, PRIORITIES, Prepare,
+        TIMERS_PER_PASS, Turned,
+    },
     builder::{Builder, MOST},
     clock::{Clock, ManualClock, Tick, Time},
     counters::{BaseCounters, WorkerCounters},

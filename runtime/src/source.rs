@@ -12,6 +12,11 @@ pub trait Source<A: Affinity>: Any {
     /// Handles `reasons`, everything that was posted since the last run. Runs on the base's turn only.
     fn run(&mut self, base: &mut Base<A>, key: Key, reasons: Reasons) -> After;
 
+    /// What the source is, in a word, for dumps.
+    fn kind(&self) -> &'static str {
+        "source"
+    }
+
     /// The state of the plain event that this is, if it is one.
     #[doc(hidden)]
     fn event(&mut self) -> Option<&mut EventState> {

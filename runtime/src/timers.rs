@@ -90,6 +90,10 @@ impl<A: Affinity, F: FnOnce(&mut Base<A>) + 'static> Source<A> for Once<F> {
         }
         After::Remove
     }
+
+    fn kind(&self) -> &'static str {
+        "timer"
+    }
 }
 
 impl<A: Affinity, F: FnMut(&mut Base<A>) + 'static> Source<A> for Every<F> {
@@ -110,6 +114,10 @@ impl<A: Affinity, F: FnMut(&mut Base<A>) + 'static> Source<A> for Every<F> {
         base.arm(key, self.next);
         After::Idle
     }
+
+    fn kind(&self) -> &'static str {
+        "timer"
+    }
 }
 
 impl<A: Affinity> Source<A> for ExitTimer {
@@ -118,5 +126,9 @@ impl<A: Affinity> Source<A> for ExitTimer {
             base.exit();
         }
         After::Remove
+    }
+
+    fn kind(&self) -> &'static str {
+        "timer"
     }
 }

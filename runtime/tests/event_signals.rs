@@ -190,3 +190,29 @@ fn signals_reach_the_bases_of_a_runtime_by_handles() {
     }
     common::eventually("they are gone", || running.runtime.bases().iter().all(|base| base.objects() == 0));
 }
+
+#[test]
+fn a_wait_that_signals_interrupt_ends_neither_early_nor_never() {
+    // F12
+    use bufferevent_sync::atomic::{AtomicBool, Ordering};
+    let mut base = Base::<Pinned>::new().unwrap();
+    let signal = signal_hook::consts::SIGIO;
+    base.signal(signal, |_, _| {}).unwrap();
+    let over = Arc::new(AtomicBool::new(false));
+    let end = Arc::clone(&over);
+    let killer = std::thread::spawn(move || {
+        // To the process: the system picks a thread, one that sleeps by preference.
+        while !end.load(Ordering::Relaxed) {
+            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::IO).unwrap();
+            std::thread::yield_now();
+        }
+    });
+    let due = base.deadline(Duration::from_millis(50));
+    base.after(Duration::from_millis(50), move |base| {
+        assert!(base.now() >= due);
+        base.exit();
+    });
+    assert_eq!(base.run().unwrap(), Turned::Exited);
+    over.store(true, Ordering::Relaxed);
+    killer.join().unwrap();
+}

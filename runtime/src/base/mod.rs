@@ -5,10 +5,12 @@
 //! then runs what is ready.
 
 mod alarm;
+mod inspect;
 mod priority;
 mod queues;
 pub(crate) mod shared;
 mod turn;
+mod watchers;
 
 use std::{
     fmt,
@@ -24,8 +26,16 @@ use self::{
     alarm::Alarm,
     queues::Queues,
     shared::{BaseShared, Message},
+    watchers::Watchers,
 };
-pub use self::{priority::PRIORITIES, queues::DEFERRED_PER_PASS, shared::BaseHandle, turn::Turned};
+pub use self::{
+    inspect::Object,
+    priority::PRIORITIES,
+    queues::DEFERRED_PER_PASS,
+    shared::BaseHandle,
+    turn::{TIMERS_PER_PASS, Turned},
+    watchers::{Check, Prepare},
+};
 use crate::{
     affinity::{Affinity, IntoSource, Movable, Pinned},
     clock::{Clock, Time},
@@ -70,6 +80,7 @@ pub struct Base<A: Affinity = Movable> {
     shared: Arc<BaseShared>,
     slots: Slots<A>,
     queues: Queues<Arc<dyn AnyStrand>>,
+    watchers: Watchers,
     /// What looks again in the next turn.
     next_turn: Vec<Key>,
     wheel: Wheel<Key>,
@@ -128,6 +139,7 @@ impl<A: Affinity> Base<A> {
         Self {
             slots: Slots::new(),
             queues: Queues::new(shared.priorities()),
+            watchers: Watchers::default(),
             next_turn: Vec::new(),
             wheel: Wheel::new(now.tick()),
             events: Events::with_capacity(EVENTS),

@@ -62,6 +62,8 @@ pub(crate) struct BaseShared {
     driver: AtomicUsize,
     /// Objects living here: what placement compares.
     objects: AtomicUsize,
+    /// The most there ever were at once.
+    most_objects: AtomicUsize,
     /// How many priorities the base has.
     priorities: AtomicUsize,
     pub(crate) attachment: Arc<Attachment>,
@@ -98,6 +100,7 @@ impl BaseShared {
             counters: BaseCounters::default(),
             driver: AtomicUsize::new(0),
             objects: AtomicUsize::new(0),
+            most_objects: AtomicUsize::new(0),
             priorities: AtomicUsize::new(1),
             attachment: Arc::default(),
         }
@@ -200,7 +203,12 @@ impl BaseShared {
 
     pub(crate) fn object_added(&self) {
         // ORDER: Relaxed; see `load`.
-        self.objects.fetch_add(1, Ordering::Relaxed);
+        let count = self.objects.fetch_add(1, Ordering::Relaxed) + 1;
+        // ORDER: Relaxed; a statistic. It is written only when there are more than ever.
+        if count > self.most_objects.load(Ordering::Relaxed) {
+            // ORDER: Relaxed; as above.
+            self.most_objects.fetch_max(count, Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn object_removed(&self) {
@@ -392,6 +400,16 @@ impl<A: Affinity> BaseHandle<A> {
     /// Objects that live on the base: bufferevents, listeners, timers.
     pub fn objects(&self) -> usize {
         self.shared.load()
+    }
+
+    /// The most objects that ever lived on the base at once.
+    ///
+    /// # Libevent
+    /// `event_base_get_max_events`.
+    #[doc(alias = "event_base_get_max_events")]
+    pub fn most_objects(&self) -> usize {
+        // ORDER: Relaxed; a statistic.
+        self.shared.most_objects.load(Ordering::Relaxed)
     }
 
     /// The selector that registers for this base; registering and removing are allowed from any thread.

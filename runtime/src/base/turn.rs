@@ -28,6 +28,9 @@ const RUNS_PER_TURN: u32 = 4_096;
 /// Run time after which the selector is polled again, so that new events are not late.
 pub(crate) const POLL_EVERY: Duration = Duration::from_micros(200);
 
+/// Timers that fire in one pass; the rest are due in the next, when the selector was polled again.
+pub const TIMERS_PER_PASS: usize = 1_024;
+
 /// How a turn, or a run of turns, ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -162,8 +165,8 @@ impl<A: Affinity> Base<A> {
         self.shared.gate.is_broken() || task::has_escaped()
     }
 
-    fn is_done(&self) -> bool {
-        self.slots.len() == 0 && self.shared.inbox.is_empty()
+    fn is_done(&mut self) -> bool {
+        (self.slots.len() == 0 || self.slots.len() == self.watching()) && self.shared.inbox.is_empty()
     }
 
     /// Runs one of each: a confined source and a strand, so that neither kind starves the other.
@@ -228,6 +231,7 @@ impl<A: Affinity> Base<A> {
 
     /// Polls the selector once and posts what it reports.
     pub(crate) fn poll(&mut self, wait: Option<Duration>) -> Result<()> {
+        let wait = self.prepare(wait);
         let mut events = std::mem::take(&mut self.events);
         let waited = self.shared.selector.wait(&mut events, wait);
         self.now = self.shared.clock.now();
@@ -235,6 +239,7 @@ impl<A: Affinity> Base<A> {
         self.deliver(&events);
         self.batch_was_full = events.is_full();
         self.events = events;
+        self.check();
         Ok(waited?)
     }
 
@@ -296,7 +301,9 @@ impl<A: Affinity> Base<A> {
     /// Posts to what has a timer that is due.
     pub(crate) fn fire_timers(&mut self) {
         self.wheel.advance(self.now.tick());
-        while let Some((_, key)) = self.wheel.pop_expired() {
+        // What is left is due at once: the next poll does not wait.
+        for _ in 0..TIMERS_PER_PASS {
+            let Some((_, key)) = self.wheel.pop_expired() else { return };
             match self.slots.get_mut(key) {
                 Some(Slot::Confined(confined)) => {
                     confined.timer = None;
@@ -377,7 +384,7 @@ impl<A: Affinity> Base<A> {
     }
 
     /// False if the gate is shut.
-    fn run_source(&mut self, key: Key, deferred: bool) -> bool {
+    pub(super) fn run_source(&mut self, key: Key, deferred: bool) -> bool {
         let Some(confined) = self.slots.confined_mut(key) else { return true };
         if deferred {
             confined.deferred = false;

@@ -129,6 +129,10 @@ impl<A: Affinity, F: FnMut(u64, &mut Base<A>) + 'static> Source<A> for Signalled
             _ => After::NextTurn,
         }
     }
+
+    fn kind(&self) -> &'static str {
+        "signal"
+    }
 }
 
 impl<F> Drop for Signalled<F> {

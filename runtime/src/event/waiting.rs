@@ -179,6 +179,10 @@ where
     fn event(&mut self) -> Option<&mut EventState> {
         Some(&mut self.state)
     }
+
+    fn kind(&self) -> &'static str {
+        "event"
+    }
 }
 
 impl<W, F> fmt::Debug for Waiting<W, F> {

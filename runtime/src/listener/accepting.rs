@@ -119,6 +119,10 @@ where
         }
         After::Again(Reasons::READABLE)
     }
+
+    fn kind(&self) -> &'static str {
+        "listener"
+    }
 }
 
 impl<F, E> Accepting<F, E> {

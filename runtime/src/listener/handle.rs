@@ -36,7 +36,7 @@ impl<A: Affinity> ListenerHandle<A> {
     ///
     /// From any thread and any callback.
     /// # Errors
-    /// [`Error::InboxFull`] or [`Error::Closed`] of the base.
+    /// [`Error::InboxFull`](crate::Error::InboxFull) or [`Error::Closed`](crate::Error::Closed) of the base.
     /// # Libevent
     /// `evconnlistener_enable`.
     #[doc(alias = "evconnlistener_enable")]
@@ -61,7 +61,7 @@ impl<A: Affinity> ListenerHandle<A> {
     /// Closes the listening socket, at the end of the accept callback if one runs.
     ///
     /// # Errors
-    /// [`Error::InboxFull`] or [`Error::Closed`] of the base.
+    /// [`Error::InboxFull`](crate::Error::InboxFull) or [`Error::Closed`](crate::Error::Closed) of the base.
     /// # Libevent
     /// `evconnlistener_free`.
     #[doc(alias = "evconnlistener_free")]
