@@ -12,7 +12,7 @@ use std::{
 
 use bufferevent::{
     BaseHandle, Bufferevent, Callbacks, Context, Direction, Error, Evbuffer, Event, Handle, Interest,
-    NoHandler, Runtime, Trigger, UnlockedHandler, lock_both, runtime,
+    NoHandler, Pipe, Runtime, Trigger, UnlockedHandler, lock_both, runtime,
 };
 
 const PLACES: [&str; 6] = ["thread", "turn", "own", "other", "unlocked", "guard"];
@@ -75,9 +75,10 @@ impl Stage {
             }
             "turn" => self.home.post(move |_| told.send(calls(&idle, &spare)).unwrap()).unwrap(),
             "unlocked" => {
+                let own_spare = self.idle();
                 let asking = Asking(move |own: &Handle| {
                     let others = calls(&idle, &spare);
-                    assert_eq!(calls(own, &spare), others, "the same of its own and of others");
+                    assert_eq!(calls(own, &own_spare), others, "the same of its own and of others");
                     told.send(others).unwrap();
                 });
                 let builder = Bufferevent::socket(self.socket()).threadsafe().unlocked(asking);
@@ -179,6 +180,7 @@ fn the_calls_of_a_handle_answer_what_the_table_says() {
             ("Handle::shutdown", answer(handle.shutdown(Direction::Write))),
             ("Handle::lock", answer(handle.lock())),
             ("lock_both", answer(lock_both(handle, spare))),
+            ("Pipe::join", answer(Pipe::new().join(handle, spare))),
             ("Handle::close_and_wait", {
                 let answer = answer(handle.close_and_wait());
                 assert!(handle.is_closing(), "it is closed all the same");

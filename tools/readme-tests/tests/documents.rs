@@ -210,6 +210,22 @@ fn is_path(span: &str) -> bool {
 }
 
 #[test]
+fn every_source_has_its_line_in_the_code_map() {
+    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let (_, map) = text.split_once("\n## Code map\n").unwrap();
+    let words: BTreeSet<&str> = map.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
+    // A folder in the map stands for the files in it.
+    let is_named = |path: &PathBuf| {
+        let folder = path.parent().and_then(Path::file_name).and_then(|name| name.to_str());
+        let of_folder = folder.is_some_and(|folder| map.contains(&format!("`{folder}/*`")));
+        of_folder || path.file_stem().and_then(|stem| stem.to_str()).is_some_and(|stem| words.contains(stem))
+    };
+    let missing: Vec<PathBuf> =
+        sources("src").into_iter().map(|(path, _)| path).filter(|path| !is_named(path)).collect();
+    assert!(missing.is_empty(), "no line in ARCHITECTURE.md for {missing:?}");
+}
+
+#[test]
 fn every_test_that_the_documents_name_exists() {
     let tests: Vec<(PathBuf, String)> =
         sources("tests").into_iter().chain(sources("src")).chain(others()).collect();
