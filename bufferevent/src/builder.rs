@@ -395,7 +395,7 @@ impl<A: HandlerAffinity> Confined<A> {
     }
 
     fn register(&mut self, base: &Base<A>, id: Id) -> std::io::Result<()> {
-        self.view().home = Some(Home { base: base.handle().as_movable(), key: id.key });
+        self.view().home = Some(Home { base: base.handle().as_movable(), key: id.key, since: base.now() });
         self.view().register()
     }
 

@@ -63,6 +63,10 @@ impl<A: HandlerAffinity> Confined<A> {
 }
 
 impl<A: HandlerAffinity> Source<A> for Confined<A> {
+    fn is_connection(&self) -> bool {
+        true
+    }
+
     fn run(&mut self, base: &mut Base<A>, key: Key, reasons: Reasons) -> After {
         self.view().begin_run(reasons, base.now());
         let broken = loop {

@@ -24,6 +24,8 @@ pub const MAILBOX: usize = 1_024;
 pub const SEND_RETRY: Duration = Duration::from_millis(5);
 /// How long a connect may take.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a drain of a whole runtime may take.
+pub const DRAIN_GRACE: Duration = Duration::from_secs(30);
 /// How long a close waits for the peer to end its side after ours was ended.
 pub const LINGER: Duration = Duration::from_secs(2);
 /// Bytes a close reads and drops meanwhile.
@@ -82,6 +84,7 @@ impl fmt::Display for Defaults {
             ("resolver: threads; questions", format!("{RESOLVER_THREADS}; {RESOLVER_QUEUE}")),
             ("resolver: idle before a thread ends", format!("{RESOLVER_IDLE:?}")),
             ("pause after a shortage of memory to send", format!("{SEND_RETRY:?}")),
+            ("drain of a runtime", format!("{DRAIN_GRACE:?}")),
             ("close: wait without progress", format!("{DRAIN_IDLE:?}")),
             ("close: linger", format!("{LINGER:?}, {LINGER_BYTES} bytes")),
         ];

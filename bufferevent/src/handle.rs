@@ -202,6 +202,10 @@ impl Handle {
         self.strand.waiting_since()
     }
 
+    pub(crate) fn mailbox_len(&self) -> usize {
+        self.strand.outer().mailbox.len()
+    }
+
     fn check_open(&self) -> Result<()> {
         if self.is_closing() { Err(Error::Closed) } else { Ok(()) }
     }

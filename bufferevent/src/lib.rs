@@ -46,9 +46,11 @@ mod confined;
 mod connector;
 mod context;
 mod defaults;
+mod drain;
 mod engine;
 mod error;
 mod event;
+mod explain;
 mod handle;
 mod handler;
 mod host;
@@ -61,6 +63,7 @@ mod pipe;
 mod resolver;
 mod shared;
 mod stream;
+mod suspend;
 mod target;
 #[cfg(feature = "test-util")]
 pub mod testing;
@@ -79,8 +82,10 @@ pub use self::{
     confined::Confined,
     context::{BaseExt, Context, Id, Place, Spot},
     defaults::*,
+    drain::{Drain, Drained, Draining, RuntimeExt},
     error::{Error, Result},
     event::{Cause, Closed, Event, TimeLimit, Trigger},
+    explain::{Flow, Snapshot, Stall, State, StrandSnapshot},
     handle::{Guard, Handle, lock_both},
     handler::{
         Call, Callbacks, DataCall, EventCall, Handler, HandlerAffinity, IntoHandler, NoHandler, PanicPolicy,
@@ -92,5 +97,6 @@ pub use self::{
     pipe::{Pipe, PipeEnd, Piped, Relay, pipe},
     resolver::{LookupError, Query, Reply, Resolve, Resolver, ResolverBuilder, ResolverExt},
     stream::Stream,
+    suspend::Suspend,
     target::Target,
 };

@@ -102,6 +102,11 @@ impl Mailbox {
         Ok(Room::Full)
     }
 
+    /// Operations that wait.
+    pub(crate) fn len(&self) -> usize {
+        self.synced.lock().mail.ops.len()
+    }
+
     /// Applies what waits, in order, and closes the mailbox of one that has ended. The caller holds the strand.
     pub(crate) fn apply(&self, bufferevent: &mut Bufferevent) {
         let mail = std::mem::take(&mut self.synced.lock().mail);
@@ -149,6 +154,9 @@ impl Op {
             Op::Write(mut data) => {
                 // Also when it is closing: it was accepted before. What cannot be sent any more is told as unsent.
                 let all = data.len();
+                if bufferevent.has_ended() {
+                    bufferevent.count_unsent(all);
+                }
                 let moved = data.pass_on(&mut bufferevent.output, all);
                 debug_assert!(moved.is_ok(), "its limit is off while the mailbox is applied");
                 let _ = bufferevent.room();
@@ -169,10 +177,6 @@ impl Op {
 mod tests {
     use super::*;
 
-    fn waiting(mailbox: &Mailbox) -> usize {
-        mailbox.synced.lock().mail.ops.len()
-    }
-
     fn is_refused(mailbox: &Mailbox, op: Op) -> bool {
         matches!(mailbox.push(op, Bounds::default()), Err((Error::Closed, _)))
     }
@@ -189,7 +193,7 @@ mod tests {
         assert!([Op::Abort, Op::Close(Closing::default())].into_iter().all(|op| is_refused(&mailbox, op)));
         let refused = mailbox.push(Op::Write(Evbuffer::from(b"back".to_vec())), Bounds::default());
         assert!(matches!(refused, Err((Error::Closed, Op::Write(data))) if data.to_vec() == b"back"));
-        assert_eq!(waiting(&mailbox), 2);
+        assert_eq!(mailbox.len(), 2);
     }
 
     #[test]
@@ -198,6 +202,6 @@ mod tests {
         while mailbox.push(Op::Enable(Interest::READ), Bounds::default()).is_ok() {}
         mailbox.push(Op::Close(Closing::default()), Bounds::default()).unwrap();
         mailbox.push(Op::Abort, Bounds::default()).unwrap();
-        assert_eq!(waiting(&mailbox), MAILBOX + 2);
+        assert_eq!(mailbox.len(), MAILBOX + 2);
     }
 }

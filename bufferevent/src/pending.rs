@@ -53,6 +53,11 @@ impl Pending {
         self.bits == 0
     }
 
+    /// Callbacks that are due.
+    pub(crate) fn len(&self) -> usize {
+        (self.bits & (CONNECTED | READ | WRITE | CLOSED)).count_ones() as usize + self.events.len()
+    }
+
     pub(crate) fn read(&mut self, due: Due) {
         self.bits |= match due {
             Due::Io => READ,

@@ -98,7 +98,8 @@ impl Stack {
 
     /// The base knows the strand now: registers the descriptor, so that its first event finds the strand.
     fn start(&mut self, strand: &Strand<Self>) {
-        self.bufferevent.home = Some(Home { base: self.base.clone(), key: strand.key() });
+        let since = self.base.now();
+        self.bufferevent.home = Some(Home { base: self.base.clone(), key: strand.key(), since });
         if let Err(error) = self.view().register() {
             self.view().fail(Direction::Read, error);
         }

@@ -23,6 +23,12 @@ pub struct BaseCounters {
     pub accept_pauses: Counter,
     /// Callbacks waiting in the deferred queue at the end of the last turn.
     pub deferred: Counter,
+    /// Connections that ended here.
+    pub ended: SharedCounter,
+    /// Those of them whose output was all sent and whose peer ended its side too.
+    pub ended_clean: SharedCounter,
+    /// Bytes of output that were not sent when their connection ended.
+    pub unsent: SharedCounter,
     /// Callbacks that panicked and were isolated.
     pub panics: SharedCounter,
 }

@@ -31,6 +31,8 @@ mod error;
 #[cfg(not(loom))]
 mod event;
 #[cfg(not(loom))]
+mod explain;
+#[cfg(not(loom))]
 mod lane;
 #[cfg(not(loom))]
 mod listener;
@@ -71,6 +73,7 @@ pub use self::{
     counters::{BaseCounters, WorkerCounters},
     error::{Error, Result},
     event::{EventId, EventSettings, EventState, Fired, NoDescriptor, Signalled, Waited, Waiting, What},
+    explain::{BaseSnapshot, RuntimeSnapshot, WorkerSnapshot},
     listener::{
         ACCEPT_BACK_OFF, ACCEPTS_PER_RUN, Accepted, Accepting, BACKLOG, BoxError, ConnectionLimit,
         ListenOptions, Listener, ListenerHandle, Permit, SPARE_DESCRIPTORS,

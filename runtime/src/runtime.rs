@@ -64,6 +64,10 @@ impl Runtime {
         Self { inner: Arc::new(Inner { pool, bases, next: AtomicUsize::new(0), thread_name }) }
     }
 
+    pub(crate) fn pool(&self) -> &Pool {
+        &self.inner.pool
+    }
+
     /// Takes one worker, to be run on a thread of the caller's own. Until it is, its base lies still; dropped, it goes
     /// back.
     ///
@@ -116,12 +120,21 @@ impl Runtime {
     /// # Errors
     /// [`Error::InboxFull`] or [`Error::Closed`] if a base could not be told.
     pub fn shutdown(&self, grace: Duration) -> Result<()> {
+        self.shutdown_over(Duration::ZERO, grace)
+    }
+
+    /// As [`Runtime::shutdown`], but connections are asked to close one after the other, evenly over `spread`, so that not
+    /// all peers come back at the same moment.
+    ///
+    /// # Errors
+    /// As [`Runtime::shutdown`].
+    pub fn shutdown_over(&self, spread: Duration, grace: Duration) -> Result<()> {
         self.inner.pool.begin_shutdown(grace);
         let mut result = Ok(());
         for base in self.bases() {
             // One that rests could not close what it has.
             base.resume();
-            result = result.and(base.post(Base::close_all));
+            result = result.and(base.post(move |base| base.close_all_over(spread)));
         }
         // It may be over already: the bases that were told owned all there was.
         if self.inner.pool.is_stopping() { Ok(()) } else { result }

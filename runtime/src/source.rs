@@ -17,6 +17,11 @@ pub trait Source<A: Affinity>: Any {
         "source"
     }
 
+    /// Whether this is a connection, which a graceful end may spread over a while.
+    fn is_connection(&self) -> bool {
+        false
+    }
+
     /// The state of the plain event that this is, if it is one.
     #[doc(hidden)]
     fn event(&mut self) -> Option<&mut EventState> {

@@ -167,6 +167,29 @@ impl Bufferevent {
         if self.told.report_close {
             self.pending.closed();
         }
+        self.count_end();
+    }
+
+    /// For the report of a drain.
+    fn count_end(&self) {
+        let Some(home) = &self.home else { return };
+        let counters = home.base.counters();
+        counters.ended.add(1);
+        if self.is_clean() {
+            counters.ended_clean.add(1);
+        }
+        self.count_unsent(self.output.len());
+    }
+
+    /// Counts output that is not sent when the bufferevent has ended.
+    pub(crate) fn count_unsent(&self, bytes: usize) {
+        if let (Some(home), 1..) = (&self.home, bytes) {
+            home.base.counters().unsent.add(bytes as u64);
+        }
+    }
+
+    fn is_clean(&self) -> bool {
+        self.told.clean && self.output.is_empty()
     }
 
     /// Ends it with all sent and the peer's end seen.
@@ -189,12 +212,7 @@ impl Bufferevent {
         let all = self.input.len();
         let moved = self.input.pass_on(&mut unread, all);
         debug_assert!(moved.is_ok(), "a new buffer has no limit");
-        Some(Closed {
-            clean: self.told.clean && self.output.is_empty(),
-            unsent: self.output.len(),
-            unread,
-            fd: self.release_fd(),
-        })
+        Some(Closed { clean: self.is_clean(), unsent: self.output.len(), unread, fd: self.release_fd() })
     }
 
     /// Whether `close` or `abort` was called.

@@ -88,6 +88,8 @@ pub(crate) struct Half {
 pub(crate) struct Home {
     pub(crate) base: BaseHandle,
     pub(crate) key: Key,
+    /// When it was started.
+    pub(crate) since: Time,
 }
 
 /// The descriptor, and whether the selector knows it.

@@ -13,6 +13,7 @@ mod buffers;
 mod connecting;
 mod descriptor;
 mod ending;
+mod explaining;
 mod files;
 mod handlers;
 mod hosts;

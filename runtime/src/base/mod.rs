@@ -6,6 +6,7 @@
 
 mod alarm;
 mod inspect;
+mod leave;
 mod priority;
 mod queues;
 pub(crate) mod shared;
@@ -432,21 +433,6 @@ impl<A: Affinity> Base<A> {
         self.poll(Some(Duration::ZERO))?;
         self.fire_timers();
         Ok(())
-    }
-
-    /// Asks everything that lives here to close: sources are posted [`Reasons::CLOSE`], and so is what comes later.
-    pub fn close_all(&mut self) {
-        self.draining = true;
-        for key in self.slots.keys() {
-            match self.slots.get_mut(key) {
-                Some(Slot::Confined(_)) => self.post_to(key, Reasons::CLOSE),
-                Some(Slot::Homed(homed)) => {
-                    let strand = Arc::clone(&homed.strand);
-                    self.post_strand(&strand, Reasons::CLOSE);
-                }
-                _ => {}
-            }
-        }
     }
 
     /// Whether [`Base::close_all`] was called: new connections should close at once.

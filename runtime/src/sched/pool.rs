@@ -159,9 +159,16 @@ impl WorkerShared {
 
     /// Whether the worker has been inside one strand for longer than [`UNATTENDED`].
     pub(crate) fn is_stuck(&self, now: Time) -> bool {
+        self.running_for(now).is_some_and(|time| time > UNATTENDED)
+    }
+
+    /// How long the worker has been inside the strand that it runs.
+    pub(crate) fn running_for(&self, now: Time) -> Option<Duration> {
         // ORDER: Relaxed; see `begin_strand`.
-        let since = self.since.load(Ordering::Relaxed);
-        since != 0 && now.since(Time::from_nanos(since)) > UNATTENDED
+        match self.since.load(Ordering::Relaxed) {
+            0 => None,
+            since => Some(now.since(Time::from_nanos(since))),
+        }
     }
 
     /// By the worker itself: says whether others should take from its deque.

@@ -1,0 +1,140 @@
+//! The graceful end of a whole runtime: nothing is lost within the grace, and the report says what was after it.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    os::unix::net::UnixStream,
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use bufferevent::{
+    Base, Bufferevent, Context, Drain, Event, Handler, NoHandler, Pinned, Runtime, RuntimeExt, Turned,
+    runtime::Clock,
+};
+use socket2::SockRef;
+
+/// Answers each byte with so many.
+struct Answer(usize);
+
+impl Handler for Answer {
+    fn on_read(&mut self, cx: &mut Context<'_>) {
+        let bytes = cx.input().len();
+        cx.input().drain(bytes).unwrap();
+        let _ = cx.write(&vec![7; bytes * self.0]);
+    }
+
+    fn on_event(&mut self, cx: &mut Context<'_>, event: Event) {
+        if event.is_terminal() {
+            cx.close();
+        }
+    }
+}
+
+fn serve(workers: usize, answer: usize, shared: bool) -> (Runtime, SocketAddr, JoinHandle<()>) {
+    let runtime = Runtime::builder().workers(workers).bases(2).build().unwrap();
+    let listener = runtime
+        .listen("127.0.0.1:0", move |connection, base| {
+            // So that a client that does not read is soon felt.
+            SockRef::from(&connection).set_send_buffer_size(64 * 1024)?;
+            let builder = Bufferevent::socket(connection).handler(Answer(answer));
+            if shared {
+                builder.threadsafe().start(base)?;
+            } else {
+                builder.start(base)?;
+            }
+            Ok(())
+        })
+        .unwrap();
+    let address = listener.local_addr().unwrap();
+    let mine = runtime.clone();
+    (runtime, address, thread::spawn(move || mine.run().unwrap()))
+}
+
+/// A client that has sent a byte and had the first of the answer.
+fn client(address: SocketAddr) -> TcpStream {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(b"x").unwrap();
+    stream.read_exact(&mut [0]).unwrap();
+    stream
+}
+
+#[test]
+fn a_drain_sends_everything_and_reports_clean_ends() {
+    // F55
+    for shared in [false, true] {
+        let (runtime, address, running) = serve(2, 300_000, shared);
+        let clients: Vec<_> = (0..50).map(|_| client(address)).collect();
+        let draining = runtime.drain(Drain::default()).unwrap();
+        for mut client in clients {
+            let mut rest = Vec::new();
+            client.read_to_end(&mut rest).unwrap();
+            assert_eq!(rest.len(), 299_999);
+        }
+        running.join().unwrap();
+        let report = draining.report();
+        assert_eq!((report.ended, report.clean, report.unsent), (50, 50, 0), "{report}");
+        assert!(TcpStream::connect(address).is_err(), "nobody listens any more");
+    }
+}
+
+#[test]
+fn what_is_not_taken_within_the_grace_is_reported() {
+    // F55: the deadline
+    let (runtime, address, running) = serve(1, 4_000_000, true);
+    let stuck = client(address);
+    let draining = runtime.drain(Drain { grace: Duration::from_millis(200), ..Drain::default() }).unwrap();
+    running.join().unwrap();
+    let report = draining.report();
+    assert_eq!((report.ended, report.clean), (1, 0), "{report}");
+    assert!(report.unsent > 0, "{report}");
+    drop(stuck);
+}
+
+#[test]
+fn a_second_word_ends_it_now() {
+    // F55: the second signal
+    let (runtime, address, running) = serve(2, 4_000_000, false);
+    let stuck = client(address);
+    let draining = runtime.drain(Drain { grace: Duration::from_secs(600), ..Drain::default() }).unwrap();
+    runtime.stop();
+    running.join().unwrap();
+    let report = draining.report();
+    assert!(report.ended == 1 && report.clean == 0 && report.unsent > 0, "{report}");
+    drop(stuck);
+}
+
+#[test]
+fn a_spread_lets_them_go_one_after_the_other() {
+    // F55: so that not all come back at once
+    let (clock, hand) = Clock::manual();
+    let mut base = Base::<Pinned>::with_clock(clock).unwrap();
+    let mut peers = Vec::new();
+    for number in 0..20 {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let builder = Bufferevent::socket(ours).handler(NoHandler);
+        if number % 2 == 0 {
+            builder.start(&mut base).unwrap();
+        } else {
+            builder.threadsafe().start(&mut base).unwrap();
+        }
+        peers.push(theirs);
+    }
+    base.every(Duration::from_secs(3_600), |_| {});
+    base.close_all_over(Duration::from_millis(400));
+    peers.iter().for_each(|peer| peer.set_nonblocking(true).unwrap());
+    for step in 0..=40 {
+        // A turn more, for what a turn has posted.
+        for _ in 0..3 {
+            base.turn(Some(Duration::ZERO)).unwrap();
+        }
+        let ended =
+            peers.iter_mut().map(|peer| peer.read(&mut [0])).filter(|read| matches!(read, Ok(0))).count();
+        assert_eq!(ended, step / 2, "after {step} steps");
+        hand.advance(Duration::from_millis(10));
+    }
+    drop(peers);
+    assert_eq!(base.run().unwrap(), Turned::Empty);
+}
