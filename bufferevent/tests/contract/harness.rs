@@ -7,6 +7,9 @@
 //!
 //! A new kind is one more row of [`KINDS`].
 
+#[path = "leaks.rs"]
+mod leaks;
+
 use std::{
     fmt,
     io::{self, Read as _, Write as _},
@@ -28,6 +31,8 @@ use bufferevent::{
 };
 use bufferevent_sync::{Condvar, Mutex};
 use socket2::SockRef;
+
+use self::leaks::Leaks;
 
 /// How long a condition may take to come true. Only a failing test waits as long.
 pub(crate) const LIMIT: Duration = Duration::from_secs(20);
@@ -330,14 +335,14 @@ impl Log {
 }
 
 /// What a callback does after it was written down.
-type Script = Arc<dyn Fn(&mut Cx<'_, '_>, &Call) + Send + Sync>;
+type Script = dyn Fn(&mut Cx<'_, '_>, &Call) + Send + Sync;
 
 /// A handler of every kind: writes down each callback, then runs the script.
 #[derive(Clone)]
 pub(crate) struct Actor {
     pub(crate) log: Log,
     number: u32,
-    script: Script,
+    script: Arc<Script>,
 }
 
 impl Actor {
@@ -603,6 +608,7 @@ pub(crate) struct World {
     signal: Arc<Signal>,
     logs: Vec<Log>,
     next_base: usize,
+    leaks: Leaks,
 }
 
 pub(crate) enum Drive {
@@ -654,11 +660,18 @@ impl World {
                 Drive::Threads { runtime, running }
             }
         };
-        Self { drive, signal: Arc::default(), logs: Vec::new(), next_base: 0 }
+        let bases = match &drive {
+            Drive::Pinned(base) => vec![base.handle().as_movable()],
+            Drive::Movable(base) => vec![base.handle()],
+            Drive::Threads { runtime, .. } => runtime.bases(),
+        };
+        Self { drive, signal: Arc::default(), logs: Vec::new(), next_base: 0, leaks: Leaks::of(bases) }
     }
 
     pub(crate) fn start(&mut self, set: Set, builder: Builder, actor: Actor) -> Result<Conn> {
         self.logs.push(actor.log.clone());
+        self.leaks.watch_handler(&actor);
+        let builder = builder.configure(|bufferevent| self.leaks.watch_socket(bufferevent));
         match &mut self.drive {
             Drive::Pinned(base) => launch(set, builder, actor, base, None),
             Drive::Movable(base) => launch(set, builder, actor, base, None),
