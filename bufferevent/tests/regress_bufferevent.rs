@@ -529,7 +529,7 @@ fn regress_listener_immediate_close() {
 
 #[test]
 fn regress_listener_disable_in_thread() {
-    // TL-09: libevent waits for the callback there, and used to deadlock
+    // TL-09, X-05: libevent waits for the callback there, and used to deadlock
     let mut world = threads();
     let (accepted, theirs) = counter();
     let handle: Arc<Mutex<Option<ListenerHandle>>> = Arc::default();

@@ -47,7 +47,7 @@ fn drained_comes_at_the_low_mark_only() {
 
 #[test]
 fn a_write_past_the_cap_is_refused_whole() {
-    // D8, D16; C-27: libevent takes all
+    // X-76, F31, D8, D16; C-27: libevent takes all
     each(|config| {
         let mut world = config.world();
         let (conn, mut peer) =

@@ -67,7 +67,7 @@ pub(crate) fn refusing() -> (Socket, SockAddr) {
 
 #[test]
 fn connected_comes_once_and_data_flows() {
-    // K-10, D5; K-06: with nothing to write there is no write callback
+    // X-22, K-10, D5; K-06: with nothing to write there is no write callback
     each(|config| {
         for listening in Listening::both() {
             let mut world = config.world();

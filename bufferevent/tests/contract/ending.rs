@@ -112,7 +112,7 @@ fn an_end_that_was_to_be_reported_is_the_last_callback_and_comes_once() {
 
 #[test]
 fn close_from_outside_drops_what_is_due() {
-    // D3, C-10
+    // D3, C-10
     each(|config| {
         let mut world = config.world();
         let (conn, mut peer) = config.start(&mut world);
@@ -135,7 +135,7 @@ fn close_from_outside_drops_what_is_due() {
 
 #[test]
 fn close_writes_everything_to_a_slow_reader() {
-    // D15, K-18: libevent drops what is not sent
+    // X-72, D15, K-18: libevent drops what is not sent
     each(|config| {
         let mut world = config.world();
         let (conn, mut peer) = config.start_with(&mut world, |b| b.report_close(), |_, _| {});
@@ -160,7 +160,7 @@ fn close_writes_everything_to_a_slow_reader() {
 
 #[test]
 fn close_with_unread_input_does_not_destroy_what_was_sent() {
-    // D15: a descriptor closed over unread data resets the connection
+    // F7, D15: a descriptor closed over unread data resets the connection
     each(|config| {
         let mut world = config.world();
         let (conn, mut peer) = config.start_with(&mut world, |b| b.enable(Interest::WRITE), |_, _| {});
@@ -287,7 +287,7 @@ fn close_and_wait_answers_what_is_left_to_the_first_who_asks() {
 
 #[test]
 fn close_and_wait_waits_for_the_callback_that_runs() {
-    // D3
+    // F22, D3
     each_of(Set::is_shared, |config| {
         if config.shape != (Shape::Threads { workers: 2, bases: 2 }) {
             return;
@@ -329,7 +329,7 @@ fn one_that_is_never_started_closes_its_descriptor_or_not() {
 
 #[test]
 fn a_base_that_is_dropped_ends_what_lives_on_it() {
-    // D15, C-33
+    // X-13, F61, D15, C-33
     each_by_hand(|config| {
         let mut world = config.world();
         let (conn, peer) = config.start(&mut world);

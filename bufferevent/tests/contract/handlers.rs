@@ -96,7 +96,7 @@ impl UnlockedHandler for Lingering {
 
 #[test]
 fn a_handler_that_a_guard_replaced_while_it_ran_unlocked_is_dropped_when_it_comes_back() {
-    // C-07, D3, protocol 4: its callback comes back while the guard is still there
+    // X-09, F22, C-07, D3, protocol 4: its callback comes back while the guard is still there
     each_of(
         |set| set == Set::SharedUnlock,
         |config| {
@@ -127,7 +127,7 @@ fn a_handler_that_a_guard_replaced_while_it_ran_unlocked_is_dropped_when_it_come
 
 #[test]
 fn a_handler_is_dropped_when_its_bufferevent_has_ended() {
-    // C-33: also one that keeps a handle to its own bufferevent, and whoever else keeps one
+    // F58, C-33: also one that keeps a handle to its own bufferevent, and whoever else keeps one
     each(|config| {
         let mut world = config.world();
         let alive = Arc::new(());

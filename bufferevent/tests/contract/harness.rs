@@ -24,9 +24,9 @@ use std::{
 };
 
 use bufferevent::{
-    Base, BaseExt, BaseHandle, Bufferevent, Builder, Cause, Closed, Context, Direction, Error, Event, Guard,
-    Handle, Handler, Id, Interest, IntoHandler, LookupError, Movable, Pinned, Place, Result, Runtime,
-    TimeLimit, Trigger, Turned, UnlockedHandler,
+    Base, BaseExt, BaseHandle, Bufferevent, Builder, Cause, Closed, Context, Direction, Error, Evbuffer,
+    Event, Guard, Handle, Handler, Id, Interest, IntoHandler, LookupError, Movable, Pinned, Place, Result,
+    Runtime, TimeLimit, Trigger, Turned, UnlockedHandler,
     runtime::{Clock, ManualClock, SelectorKind},
 };
 use bufferevent_sync::{Condvar, Mutex};
@@ -638,6 +638,26 @@ impl Conn {
         match &self.who {
             Who::Shared(handle) => handle,
             Who::Confined(_) => panic!("a confined bufferevent has no handle"),
+        }
+    }
+}
+
+impl Conn {
+    /// Writes from a callback of another: to a confined one of a runtime by a post to its base.
+    #[allow(dead_code, reason = "for the suite of issues")]
+    pub(crate) fn write(&self, mut data: Evbuffer) {
+        match (&self.who, &self.home) {
+            (Who::Shared(handle), _) => {
+                handle.write_buffer(data).unwrap();
+            }
+            (Who::Confined(id), Some(home)) => {
+                let id = *id;
+                home.post(move |base| {
+                    base.bufferevent(id).unwrap().write_buffer(&mut data).unwrap();
+                })
+                .unwrap();
+            }
+            (Who::Confined(_), None) => unreachable!("its base is not a runtime's"),
         }
     }
 }

@@ -48,7 +48,7 @@ fn enter(world: &mut World, conn: &Conn) {
 
 #[test]
 fn operations_on_a_busy_bufferevent_are_applied_in_order_before_its_next_callback() {
-    // section 4, D3; C-04: libevent waits for the lock
+    // X-02, section 4, D3; C-04: libevent waits for the lock
     each_busy(
         |_| true,
         |config| {
@@ -77,7 +77,7 @@ fn operations_on_a_busy_bufferevent_are_applied_in_order_before_its_next_callbac
 
 #[test]
 fn a_callback_that_is_due_is_dropped_by_a_disable_that_came_while_another_ran() {
-    // D3, C-10: when `disable` has returned, none starts
+    // F22, D3, C-10: when `disable` has returned, none starts
     each_busy(
         |_| true,
         |config| {
@@ -104,7 +104,7 @@ fn a_callback_that_is_due_is_dropped_by_a_disable_that_came_while_another_ran() 
 
 #[test]
 fn a_close_that_comes_while_a_callback_runs_is_the_last_of_it() {
-    // D3, D15: what was written before it is still sent
+    // F22, D3, D15: what was written before it is still sent
     for abort in [false, true] {
         each_busy(
             |_| true,
@@ -186,7 +186,7 @@ fn what_was_accepted_while_a_callback_closes_is_sent_or_told_as_unsent() {
 
 #[test]
 fn a_write_that_races_with_the_end_is_counted_or_refused() {
-    // section 4, D15, D16: nothing is sent, so all that was accepted must be told as unsent
+    // X-11, section 4, D15, D16: nothing is sent, so all that was accepted must be told as unsent
     for report in [false, true] {
         each_busy(
             |_| true,
@@ -341,7 +341,7 @@ fn what_a_callback_does_through_its_own_handle_comes_right_after_it() {
 
 #[test]
 fn two_that_write_to_each_other_from_two_threads_always_finish() {
-    // section 4, section 3.1: libevent's callbacks deadlock here (its issues 1361 and 1750)
+    // X-01, section 4, section 3.1: libevent's callbacks deadlock here (its issues 1361 and 1750)
     const ROUNDS: usize = 150;
     each(|config| {
         if config.shape != (Shape::Threads { workers: 2, bases: 2 }) || !config.set.is_shared() {

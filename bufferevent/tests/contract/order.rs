@@ -9,7 +9,7 @@ use crate::harness::{Call, Drive, Set, Shape, World, each, each_by_hand, each_of
 
 #[test]
 fn callbacks_of_one_run_come_in_order_and_equal_events_as_one() {
-    // C-20, D1: read, write, then the events one by one as they happened; C-24, C-25
+    // X-24, C-20, D1: read, write, then the events one by one as they happened; C-24, C-25
     each(|config| {
         let mut world = config.world();
         let (conn, _peer) = config.start(&mut world);
@@ -72,7 +72,7 @@ fn a_trigger_that_is_deferred_comes_behind_one_that_is_not() {
 
 #[test]
 fn data_comes_before_the_end_that_came_with_it() {
-    // D1, D4
+    // X-22, D1, D4
     each(|config| {
         let mut world = config.world();
         let (builder, mut peer) = (config.kind.open)();
@@ -277,7 +277,7 @@ fn inside_together(placement: Placement, wait: std::time::Duration) -> bool {
 
 #[test]
 fn callbacks_of_two_strands_of_one_base_run_at_the_same_time_unless_placed_on_it() {
-    // D18, H-04: libevent's base is serial
+    // X-06, D18, H-04: libevent's base is serial
     assert!(inside_together(Placement::Any, crate::harness::LIMIT));
     assert!(!inside_together(Placement::Base, std::time::Duration::from_millis(20)));
 }

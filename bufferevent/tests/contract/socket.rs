@@ -91,7 +91,7 @@ fn output_of_very_many_pieces_is_sent_to_the_end() {
 
 #[test]
 fn a_half_closed_connection_still_sends() {
-    // K-04, 2.12: READ is off, WRITE stays
+    // F8, K-04, 2.12: READ is off, WRITE stays
     each(|config| {
         let mut world = config.world();
         let (conn, mut peer) = config.start_with(&mut world, |b| b, |cx, _| cx.take());
@@ -143,7 +143,7 @@ fn reset(world: &mut World, conn: &Conn, peer: Peer) {
 
 #[test]
 fn a_reset_is_one_read_error() {
-    // K-05, D4: READ is off, WRITE stays
+    // F5, K-05, D4: READ is off, WRITE stays
     each(|config| {
         let mut world = config.world();
         let (conn, peer) = config.start_with(&mut world, |b| b, |cx, _| cx.take());

@@ -96,7 +96,7 @@ fn output_that_is_written_while_the_socket_is_full_goes_out_when_it_is_not() {
 
 #[test]
 fn disable_drops_the_callback_that_is_due() {
-    // C-10, D3
+    // C-10, D3
     each(|config| {
         let mut world = config.world();
         let (conn, _peer) = config.start(&mut world);
@@ -207,7 +207,7 @@ fn input_whose_callback_was_dropped_is_told_when_reading_is_on_again() {
 
 #[test]
 fn enabling_writing_with_nothing_to_write_brings_one_write_callback() {
-    // C-09, C-16
+    // X-23, C-09, C-16
     each(|config| {
         let mut world = config.world();
         let (conn, _peer) = config.start(&mut world);

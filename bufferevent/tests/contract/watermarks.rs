@@ -64,7 +64,7 @@ fn lowering_the_low_mark_tells_nothing_while_reading_is_off() {
 
 #[test]
 fn the_end_comes_at_once_though_the_input_is_below_the_low_mark() {
-    // K-04, D4: the data stays, and is seen in the event
+    // X-25, K-04, D4: the data stays, and is seen in the event
     each(|config| {
         let mut world = config.world();
         let (conn, mut peer) = config.start_with(
@@ -88,7 +88,7 @@ fn the_end_comes_at_once_though_the_input_is_below_the_low_mark() {
 
 #[test]
 fn high_mark_suspends_reading_without_a_busy_loop_and_a_drain_resumes_it() {
-    // C-14, C-15, C-11, D7
+    // X-21, C-14, C-15, C-11, D7
     each(|config| {
         let mut world = config.world();
         let (conn, mut peer) = config.start_with(&mut world, |b| b.read_watermark(0, Some(100)), |_, _| {});

@@ -12,6 +12,7 @@ mod sim;
 
 mod callbacks;
 mod invariants;
+mod lifetimes;
 mod processes;
 mod transport;
 mod wires;

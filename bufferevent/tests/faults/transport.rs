@@ -298,7 +298,7 @@ fn an_event_of_a_strand_that_another_has_freed_reaches_nobody() {
 
 #[test]
 fn events_of_a_closed_descriptor_that_a_duplicate_keeps_open_are_dropped_and_counted() {
-    // F14, on real sockets: the duplicate, as a child process would have it, keeps the registration alive
+    // F14, X-16, on real sockets: the duplicate, as a child process would have it, keeps the registration alive
     let mut world = World::new(Shape::Pinned, Default::default(), Default::default());
     for set in SETS {
         let (ours, mut old_peer) = unix_pair();
@@ -331,7 +331,7 @@ fn stale_events(world: &World) -> u64 {
 
 #[test]
 fn a_descriptor_that_was_closed_behind_our_back_is_its_connections_error() {
-    // F15; registered twice: contract, descriptor::a_descriptor_that_the_selector_refuses_changes_nothing
+    // F15, X-16; registered twice: contract, descriptor::a_descriptor_that_the_selector_refuses_changes_nothing
     for set in SETS {
         let mut sim = Sim::new();
         let [bad, good] = [Wire::new(), Wire::new()];

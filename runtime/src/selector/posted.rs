@@ -1,34 +1,49 @@
 //! Events that a test posts in place of the kernel: the next wait reports them behind its own.
 
+use std::collections::HashMap;
+
 use bufferevent_sync::Leaf;
 
-use super::{AnySelector, Event, Events, Selector as _};
+use super::{AnySelector, Event, Events, Selector as _, Token};
 
 /// What was posted and no wait has taken yet: one event for each token, as the kernel joins what is ready too. Leaf lock:
 /// nothing is called under it.
 #[derive(Debug, Default)]
 pub(super) struct Posted {
-    synced: Leaf<Vec<Event>>,
+    synced: Leaf<Queue>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    events: Vec<Event>,
+    /// Where the event of a token is.
+    places: HashMap<Token, usize>,
 }
 
 impl Posted {
     pub(super) fn is_empty(&self) -> bool {
-        self.synced.lock().is_empty()
+        self.synced.lock().events.is_empty()
     }
 
     /// Moves what was posted behind the events of a wait, as far as there is room.
     pub(super) fn drain_into(&self, events: &mut Events) {
-        let mut posted = self.synced.lock();
+        let Queue { events: posted, places } = &mut *self.synced.lock();
+        if posted.is_empty() {
+            return;
+        }
         let taken = posted.len().min(events.capacity().saturating_sub(events.len()));
         let full = events.is_full() || taken < posted.len();
         events.fill(full, posted.drain(..taken));
+        places.clear();
+        places.extend(posted.iter().enumerate().map(|(place, event)| (event.token, place)));
     }
 
     fn push(&self, event: Event) {
-        let mut posted = self.synced.lock();
-        match posted.iter_mut().find(|queued| queued.token == event.token) {
+        let Queue { events, places } = &mut *self.synced.lock();
+        let place = *places.entry(event.token).or_insert(events.len());
+        match events.get_mut(place) {
             Some(queued) => queued.ready |= event.ready,
-            None => posted.push(event),
+            None => events.push(event),
         }
     }
 }
@@ -50,7 +65,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::selector::{Ready, Token};
+    use crate::selector::Ready;
 
     #[test]
     fn a_wait_reports_what_was_posted_in_order_and_says_when_there_is_more() {
