@@ -167,10 +167,12 @@ fn the_calls_of_a_handle_answer_what_the_table_says() {
             Ok(None) => "None",
             locked => answer(locked),
         };
+        let explained = handle.explain().map_or("None", |_| "yes");
         let mut buffer = Evbuffer::new();
         buffer.add(b"moved").unwrap();
         vec![
             ("Handle::try_lock", tried),
+            ("Handle::explain", explained),
             ("Handle::write", answer(handle.write(b"copied"))),
             ("Handle::write_buffer", answer(handle.write_buffer(buffer).map_err(|(error, _)| error))),
             ("Handle::disable", answer(handle.disable(Interest::READ))),
