@@ -10,6 +10,7 @@ use crate::{
     engine::Ended,
     handler::{Handler as _, HandlerAffinity, PanicPolicy, put_back},
     pending::Callback,
+    trace,
 };
 
 /// A confined bufferevent and its handler, as its base owns them.
@@ -35,6 +36,7 @@ impl<A: HandlerAffinity> Confined<A> {
 
     fn call(&mut self, base: &mut Base<A>, callback: Callback) {
         let Some(mut handler) = self.handler.take() else { return };
+        trace::callback(&self.bufferevent, &callback);
         let (bufferevent, replaced) = (&mut *self.bufferevent, &mut self.handler);
         let mut context = Context { bufferevent, spot: Spot::Base(base), replaced };
         let returned = self.on_panic.guard(|| match callback {
@@ -58,6 +60,7 @@ impl<A: HandlerAffinity> Confined<A> {
 
     fn panicked(&mut self, base: &Base<A>) {
         base.counters().panics.add(1);
+        trace::panicked(&self.bufferevent);
         self.view().abort();
     }
 }

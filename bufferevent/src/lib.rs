@@ -67,6 +67,7 @@ mod suspend;
 mod target;
 #[cfg(feature = "test-util")]
 pub mod testing;
+mod trace;
 
 pub use bufferevent_evbuffer as evbuffer;
 pub use bufferevent_evbuffer::Evbuffer;

@@ -17,6 +17,7 @@ use crate::{
     interest::Direction,
     mailbox::{Bounds, Mailbox, Op},
     pending::Callback,
+    trace,
 };
 
 /// What the strand's lock protects.
@@ -115,6 +116,7 @@ impl Stack {
     fn call_locked(&mut self, strand: &Arc<Strand<Self>>, callback: Callback) {
         let Self { bufferevent, slot: Slot::Locked(slot), base, on_panic } = self else { return };
         let Some(mut handler) = slot.take() else { return };
+        trace::callback(bufferevent, &callback);
         let mut context = Context { bufferevent, spot: Spot::Strand(base, strand), replaced: slot };
         let returned = on_panic.guard(|| match callback {
             Callback::Read => handler.on_read(&mut context),
@@ -160,6 +162,7 @@ impl Stack {
 
     fn panicked(&mut self) {
         self.base.counters().panics.add(1);
+        trace::panicked(&self.bufferevent);
         self.view().abort();
     }
 }
@@ -168,6 +171,7 @@ impl Stack {
 fn call_unlocked(held: &mut Held<'_, Stack>, callback: Callback) -> bool {
     let strand = held.strand();
     let on_panic = held.body().on_panic;
+    trace::callback(held.body().look(), &callback);
     let Slot::Unlocked(slot) = &mut held.body().slot else { return true };
     let Some(mut handler) = slot.take() else { return true };
     let handle = Handle::new(Arc::clone(strand));

@@ -14,6 +14,7 @@ use crate::{
     interest::{Direction, Interest},
     options::Options,
     stream::Io,
+    trace,
 };
 
 /// How a close is bounded.
@@ -167,6 +168,7 @@ impl Bufferevent {
         if self.told.report_close {
             self.pending.closed();
         }
+        trace::ended(self, self.is_clean());
         self.count_end();
     }
 
