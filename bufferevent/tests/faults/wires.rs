@@ -3,7 +3,7 @@
 use std::{cell::RefCell, io, rc::Rc, time::Duration};
 
 use bufferevent::{
-    Bufferevent, Error, Interest, LINGER, NoHandler, Trigger, Turned,
+    BaseExt as _, Bufferevent, Callbacks, Error, Id, Interest, LINGER, NoHandler, Trigger, Turned,
     testing::{ManualBase, ReadStep, Ready, Seed, Wire, WriteStep},
 };
 
@@ -107,8 +107,8 @@ fn time_stops_at_each_deadline_on_its_way_in_order() {
 #[test]
 fn what_never_comes_to_rest_is_an_error_and_no_hang() {
     let (mut base, wire) = (ManualBase::new().unwrap(), Wire::new());
-    let handler = bufferevent::Callbacks::new()
-        .on_read(|cx| cx.trigger(Interest::READ, Trigger::IGNORE_WATERMARKS.deferred()));
+    let handler =
+        Callbacks::new().on_read(|cx| cx.trigger(Interest::READ, Trigger::IGNORE_WATERMARKS.deferred()));
     Bufferevent::scripted(&wire).handler(handler).start(&mut base).unwrap();
     base.settle().unwrap();
     wire.deliver(b"go");
@@ -148,4 +148,38 @@ fn the_same_seed_is_the_same_run() {
     };
     assert_eq!(run(3), run(3));
     assert!((4..9).any(|number| run(number) != run(3)), "another seed is another run");
+}
+
+#[test]
+fn a_batch_names_whom_it_likes_in_its_order_and_those_that_are_gone_are_counted() {
+    // F14, F17: told once each, in the order of the batch; the first closes the third, and one was closed before
+    let mut base = ManualBase::new().unwrap();
+    let order = Rc::new(RefCell::new(Vec::new()));
+    let third = Rc::new(RefCell::new(None::<Id>));
+    let wires: Vec<_> = (0..4).map(|_| Wire::new()).collect();
+    let mut ids = Vec::new();
+    for (number, wire) in wires.iter().enumerate() {
+        let (order, third) = (Rc::clone(&order), Rc::clone(&third));
+        let handler = Callbacks::new().on_read(move |cx| {
+            order.borrow_mut().push(number);
+            if let Some(third) = third.take() {
+                cx.get(third).unwrap().abort();
+            }
+        });
+        ids.push(Bufferevent::scripted(wire).handler(handler).start(&mut base).unwrap());
+    }
+    base.settle().unwrap();
+    base.bufferevent(ids[3]).unwrap().abort();
+    base.settle().unwrap();
+    let polls = base.counters().polls.get();
+    for number in [1, 0, 2] {
+        wires[number].deliver(b"input");
+    }
+    *third.borrow_mut() = Some(ids[2]);
+    base.deliver([ids[1], ids[3], ids[0], ids[2]].map(|id| (id, Ready::BOTH | Ready::HANGUP)));
+    base.turn(Some(Duration::ZERO)).unwrap();
+    assert_eq!(base.counters().polls.get(), polls + 1, "one batch");
+    assert_eq!((order.borrow().as_slice(), base.counters().stale.get()), (&[1, 0][..], 1));
+    base.settle().unwrap();
+    assert_eq!((order.borrow().len(), wires[2].reads(), wires[2].is_closed()), (2, 0, true));
 }
