@@ -4,6 +4,7 @@
 use std::{
     io,
     net::{IpAddr, SocketAddr, TcpListener},
+    num::NonZeroUsize,
     os::unix::net::UnixListener,
     sync::Arc,
     time::Duration,
@@ -463,6 +464,47 @@ fn an_address_that_does_not_answer_is_overtaken() {
         let mut peer = accept(&listener);
         world.send(&mut peer, b"only here");
         world.until_input(&conn, 9);
+    });
+}
+
+#[test]
+fn what_the_peer_says_and_ends_at_once_is_not_lost() {
+    // The events that brought the decision may have been the last there are.
+    each_once(|config| {
+        let (_bound, refused) = refusing();
+        let (listener, good) = listening();
+        let greeter = std::thread::spawn(move || {
+            use std::io::Write as _;
+            listener.accept().unwrap().0.write_all(b"hello and farewell").unwrap();
+        });
+        let mut world = config.world();
+        let actor = Actor::new(&world, |cx, call| {
+            if *call == Call::Read {
+                cx.take();
+            }
+        });
+        let builder = Bufferevent::connect_any(&[tcp(&refused), good]);
+        let conn = world.start(config.set, builder, actor).unwrap();
+        world.until_called(&conn, Call::Eof, 1);
+        greeter.join().unwrap();
+        assert_eq!(conn.log.data(), b"hello and farewell");
+        assert_eq!(conn.log.calls()[0], Call::Connected);
+    });
+}
+
+#[test]
+fn the_oldest_attempt_gives_way_when_there_may_be_no_more() {
+    // F63
+    each_once(|config| {
+        let (_full, address, _fillers) = stalling();
+        let (_full2, address2, _fillers2) = stalling();
+        let (_listener, good) = listening();
+        let target = Target::any(&[tcp(&address), tcp(&address2), good]).unwrap();
+        let target = target.at_once(NonZeroUsize::MIN).delay(Duration::from_millis(1));
+        let (mut world, conn) = outcome(config, target);
+        assert_eq!(conn.log.calls(), [Call::Connected]);
+        let to = world.with(&conn, |b| b.peer_addr().unwrap()).unwrap();
+        assert_eq!(tcp(&to), good);
     });
 }
 
