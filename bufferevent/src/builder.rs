@@ -301,7 +301,7 @@ impl<H> Builder<ConfinedKind, H> {
         let confined = Confined::new(bufferevent, handler.into_handler(), on_panic);
         match spot {
             Spot::Base(base) => confined.start_here(base),
-            Spot::Strand(base, _) | Spot::Remote(base) => confined.start_there(base),
+            elsewhere => confined.start_there(&elsewhere.handle()),
         }
     }
 }
@@ -342,7 +342,8 @@ impl<H> Builder<SharedKind, H> {
                 let stack = |_| Stack::new(bufferevent, slot, home, on_panic);
                 Ok(Handle::new(base.strand(placement, outer, stack)))
             }
-            Spot::Strand(base, _) | Spot::Remote(base) => {
+            elsewhere => {
+                let base = elsewhere.handle();
                 let home = base.as_movable();
                 let stack = |_| Stack::new(bufferevent, slot, home, on_panic);
                 Ok(Handle::new(base.strand(placement, outer, stack)?))

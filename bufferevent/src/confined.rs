@@ -73,7 +73,7 @@ impl<A: HandlerAffinity> Source<A> for Confined<A> {
     fn run(&mut self, base: &mut Base<A>, key: Key, reasons: Reasons) -> After {
         self.view().begin_run(reasons, base.now());
         let broken = loop {
-            if base.is_broken() {
+            if base.is_broken() || base.departing().is_some() {
                 break true;
             }
             if !self.view().advance(base.scratch()) {

@@ -10,7 +10,7 @@ use std::{
     os::fd::{AsFd as _, OwnedFd},
 };
 
-use bufferevent_runtime::{Ready, Registered, Time};
+use bufferevent_runtime::{BaseHandle, Error as Refused, Key, Ready, Registered, Time};
 use rustix::io::Errno;
 
 use crate::{
@@ -174,10 +174,45 @@ impl Connector {
         }
     }
 
+    /// Moves to another base: all its sockets, or nothing.
+    pub(crate) fn move_to(
+        &mut self,
+        base: &BaseHandle,
+        key: Key,
+        agreed: &mut dyn FnMut() -> Result<(), Refused>,
+    ) -> Result<(), Refused> {
+        match &mut self.stage {
+            Stage::Fresh => agreed(),
+            Stage::Lookup(lookup, _) => agreed().map(|()| lookup.set_asker(base, key)),
+            Stage::Race(_, sockets) => move_all(sockets.make_contiguous(), base, key, agreed),
+        }
+    }
+
+    /// It has moved: has the new selector report all its sockets again.
+    pub(crate) fn refresh(&self, home: &Home) -> io::Result<()> {
+        let Stage::Race(_, sockets) = &self.stage else { return Ok(()) };
+        sockets.iter().try_for_each(|socket| socket.refresh(home.key.token()))
+    }
+
     /// Where the system knows no edges: waits anew for all sockets.
     pub(crate) fn rearm(&self, home: &Home) -> io::Result<()> {
         let Stage::Race(_, sockets) = &self.stage else { return Ok(()) };
         sockets.iter().try_for_each(|socket| socket.rearm(home.key.token(), Ready::WRITABLE))
+    }
+}
+
+/// Moves the first, if the others can be moved.
+fn move_all(
+    sockets: &mut [Registered<OwnedFd>],
+    base: &BaseHandle,
+    key: Key,
+    agreed: &mut dyn FnMut() -> Result<(), Refused>,
+) -> Result<(), Refused> {
+    match sockets.split_first_mut() {
+        None => agreed(),
+        Some((first, rest)) => {
+            first.move_to(base.selector(), key.token(), || move_all(rest, base, key, agreed))
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use bufferevent_runtime::{Affinity, Base, BaseHandle, Key, Movable, Reasons, Strand};
+use bufferevent_runtime::{Affinity, Base, BaseHandle, Key, Movable, Reasons, Seating};
 
 use crate::{
     bufferevent::Bufferevent,
@@ -14,6 +14,7 @@ use crate::{
     error::{Error, Result},
     handle::Handle,
     handler::{HandlerAffinity, IntoHandler, discard},
+    moving,
     shared::Stack,
 };
 
@@ -22,6 +23,14 @@ use crate::{
 pub struct Id {
     pub(crate) base: u64,
     pub(crate) key: Key,
+}
+
+impl Id {
+    /// The number of the base that it lives on, see [`Base::id`].
+    #[must_use]
+    pub fn base(self) -> u64 {
+        self.base
+    }
 }
 
 /// A callback's view of its bufferevent, to which it derefs, and of the base it runs on.
@@ -38,7 +47,7 @@ pub enum Spot<'a, A: Affinity = Movable> {
     /// On a turn.
     Base(&'a mut Base<A>),
     /// In a strand of this base.
-    Strand(&'a BaseHandle<A>, &'a Arc<Strand<Stack>>),
+    Strand(&'a mut BaseHandle<A>, Seating<'a, Stack>),
     /// On some thread.
     Remote(&'a BaseHandle<A>),
 }
@@ -48,7 +57,16 @@ impl<A: Affinity> Spot<'_, A> {
     pub(crate) fn priorities(&self) -> usize {
         match self {
             Self::Base(base) => base.priorities(),
-            Self::Strand(base, _) | Self::Remote(base) => base.priorities(),
+            Self::Strand(base, _) => base.priorities(),
+            Self::Remote(base) => base.priorities(),
+        }
+    }
+
+    pub(crate) fn handle(&self) -> BaseHandle<A> {
+        match self {
+            Self::Base(base) => base.handle(),
+            Self::Strand(base, _) => (**base).clone(),
+            Self::Remote(base) => (*base).clone(),
         }
     }
 }
@@ -84,7 +102,7 @@ impl<A: HandlerAffinity> Place for Context<'_, A> {
     fn spot(&mut self) -> Spot<'_, A> {
         match &mut self.spot {
             Spot::Base(base) => Spot::Base(base),
-            Spot::Strand(base, strand) => Spot::Strand(base, strand),
+            Spot::Strand(base, seating) => Spot::Strand(base, *seating),
             Spot::Remote(base) => Spot::Remote(base),
         }
     }
@@ -118,16 +136,13 @@ impl<A: HandlerAffinity> Context<'_, A> {
     /// `bufferevent_get_base`.
     #[doc(alias = "bufferevent_get_base")]
     pub fn base_handle(&self) -> BaseHandle<A> {
-        match &self.spot {
-            Spot::Base(base) => base.handle(),
-            Spot::Strand(base, _) | Spot::Remote(base) => (*base).clone(),
-        }
+        self.spot.handle()
     }
 
     /// A handle to this bufferevent, if it is THREADSAFE.
     pub fn handle(&self) -> Option<Handle> {
         match &self.spot {
-            Spot::Strand(_, strand) => Some(Handle::new(Arc::clone(strand))),
+            Spot::Strand(_, seating) => Some(Handle::new(Arc::clone(seating.strand()))),
             Spot::Base(_) | Spot::Remote(_) => None,
         }
     }
@@ -135,7 +150,10 @@ impl<A: HandlerAffinity> Context<'_, A> {
     /// This bufferevent's id, if it is confined.
     pub fn id(&self) -> Option<Id> {
         match (&self.spot, &self.bufferevent.home) {
-            (Spot::Base(base), Some(home)) => Some(Id { base: base.id(), key: home.key }),
+            (Spot::Base(base), Some(home)) => {
+                let id = base.departing().map_or(base.id(), |(_, to)| to.id());
+                Some(Id { base: id, key: home.key })
+            }
             _ => None,
         }
     }
@@ -176,7 +194,8 @@ impl<A: Affinity> fmt::Debug for Spot<'_, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Base(base) => f.debug_tuple("Base").field(base).finish(),
-            Self::Strand(base, _) | Self::Remote(base) => f.debug_tuple("Handle").field(base).finish(),
+            Self::Strand(base, _) => f.debug_tuple("Handle").field(base).finish(),
+            Self::Remote(base) => f.debug_tuple("Handle").field(base).finish(),
         }
     }
 }
@@ -200,6 +219,22 @@ pub trait BaseExt {
     /// `bufferevent_setcb`.
     #[doc(alias = "bufferevent_setcb")]
     fn set_handler(&mut self, id: Id, handler: impl IntoHandler<Self::Affinity>) -> Result<()>;
+
+    /// Moves the bufferevent `id` to another base, with its timers, its priority, what is due and what is in its buffers,
+    /// while data flows. Answers its name there; `id` is of no use any more.
+    ///
+    /// It arrives when the other base looks at its posts, and what is told of it meanwhile waits for that. If the other
+    /// base is dropped before, it is closed as what lives there. In its own callback use
+    /// [`Context::set_base`](crate::Context::set_base).
+    /// # Errors
+    /// [`Error::Closed`] if it is gone, is closing, is running, or is of another base, and if the other base is gone;
+    /// [`Error::Runtime`] with `WrongAffinity` if either base is pinned, with `Unsupported` if their clocks differ, and
+    /// with `InvalidPriority` if the other base has not the priority that was set;
+    /// [`Error::Io`] if the other base's selector does not take the descriptor. Nothing is changed then.
+    /// # Libevent
+    /// `bufferevent_base_set`. Differs: works at any time, and whole or not at all.
+    #[doc(alias = "bufferevent_base_set")]
+    fn set_base(&mut self, id: Id, base: &BaseHandle) -> Result<Id>;
 }
 
 impl<A: HandlerAffinity> BaseExt for Base<A> {
@@ -213,6 +248,10 @@ impl<A: HandlerAffinity> BaseExt for Base<A> {
         let old = confined(self, id)?.replace_handler(handler.into_handler());
         discard(self.counters(), old);
         Ok(())
+    }
+
+    fn set_base(&mut self, id: Id, base: &BaseHandle) -> Result<Id> {
+        moving::send(self, id, base)
     }
 }
 

@@ -51,13 +51,16 @@ impl Bufferevent {
         self.run.writes = 1;
         self.run.callbacks = CALLBACKS_PER_RUN;
         self.run.deliver = !self.options.contains(Options::DEFER_CALLBACKS);
-        if reasons.intersects(Reasons::DEFERRED | Reasons::CLOSE | Reasons::TIMER) {
+        if reasons.intersects(Reasons::DEFERRED | Reasons::CLOSE | Reasons::TIMER | Reasons::MOVED) {
             self.begin_unusual_run(reasons);
         }
     }
 
     #[cold]
     fn begin_unusual_run(&mut self, reasons: Reasons) {
+        if reasons.contains(Reasons::MOVED) {
+            self.refresh();
+        }
         if reasons.contains(Reasons::DEFERRED) {
             self.run.deliver = true;
             if let Some(later) = self.later.take() {

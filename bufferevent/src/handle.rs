@@ -7,7 +7,7 @@ use std::{
 };
 
 use bufferevent_evbuffer::{Evbuffer, transport::Transport};
-use bufferevent_runtime::{BaseHandle, Reasons, Strand, StrandGuard, Time};
+use bufferevent_runtime::{BaseHandle, Reasons, Seating, Strand, StrandGuard, Time};
 
 use crate::{
     bufferevent::{Bufferevent, Closing, Room},
@@ -206,7 +206,7 @@ impl Handle {
         self.strand.outer().mailbox.len()
     }
 
-    fn check_open(&self) -> Result<()> {
+    pub(crate) fn check_open(&self) -> Result<()> {
         if self.is_closing() { Err(Error::Closed) } else { Ok(()) }
     }
 
@@ -227,7 +227,7 @@ impl Handle {
     }
 
     #[allow(clippy::result_large_err, reason = "what is refused comes back, and that is the buffer itself")]
-    fn mail(&self, op: Op) -> Result<Room, (Error, Op)> {
+    pub(crate) fn mail(&self, op: Op) -> Result<Room, (Error, Op)> {
         let outer = self.strand.outer();
         let room = outer.mailbox.push(op, outer.bounds)?;
         self.strand.post(Reasons::MAIL);
@@ -261,9 +261,18 @@ impl<'a> Guard<'a> {
         if outer.lifecycle.is_finished() {
             return Err(Error::Closed);
         }
-        outer.mailbox.apply(locked.view());
+        let mailed = outer.mailbox.apply(locked.view());
         locked.view().hold_observers(true);
-        Ok(Self { locked })
+        let mut guard = Self { locked };
+        if let Some(base) = mailed {
+            // Who mailed it looks where it is.
+            let _ = guard.set_base(&base);
+        }
+        Ok(guard)
+    }
+
+    pub(crate) fn seating(&mut self) -> (&mut Stack, Seating<'_, Stack>) {
+        self.locked.seating()
     }
 
     /// Replaces the handler.

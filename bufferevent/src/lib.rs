@@ -56,6 +56,7 @@ mod handler;
 mod host;
 mod interest;
 mod mailbox;
+mod moving;
 mod notify;
 mod options;
 mod pending;
@@ -94,6 +95,7 @@ pub use self::{
     },
     host::{Family, Host, HostError},
     interest::{Direction, Interest},
+    moving::Moving,
     options::Options,
     pipe::{Pipe, PipeEnd, Piped, Relay, pipe},
     resolver::{LookupError, Query, Reply, Resolve, Resolver, ResolverBuilder, ResolverExt},

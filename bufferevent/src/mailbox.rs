@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use bufferevent_evbuffer::{Evbuffer, transport::Transport};
+use bufferevent_runtime::BaseHandle;
 use bufferevent_sync::Leaf;
 
 use crate::{
@@ -22,6 +23,8 @@ pub(crate) enum Op {
     Trigger(Interest, Trigger),
     TriggerEvent(u16, Trigger),
     Shutdown(Direction),
+    /// For who holds the strand: it is not the bufferevent's own to do.
+    SetBase(BaseHandle),
     Close(Closing),
     Abort,
 }
@@ -107,13 +110,16 @@ impl Mailbox {
         self.synced.lock().mail.ops.len()
     }
 
-    /// Applies what waits, in order, and closes the mailbox of one that has ended. The caller holds the strand.
-    pub(crate) fn apply(&self, bufferevent: &mut Bufferevent) {
+    /// Applies what waits, in order, and closes the mailbox of one that has ended. The caller holds the strand, and moves it
+    /// to the base that this answers.
+    #[must_use]
+    pub(crate) fn apply(&self, bufferevent: &mut Bufferevent) -> Option<BaseHandle> {
         let mail = std::mem::take(&mut self.synced.lock().mail);
-        mail.apply(bufferevent);
+        let base = mail.apply(bufferevent);
         if bufferevent.has_ended() {
             self.close(bufferevent);
         }
+        base
     }
 
     /// Applies what waits, for the last time. The caller holds the strand.
@@ -125,26 +131,33 @@ impl Mailbox {
             synced.takes = Takes::Nothing;
             std::mem::take(&mut synced.mail)
         };
-        mail.apply(bufferevent);
+        let _it_ends_here = mail.apply(bufferevent);
     }
 }
 
 impl Mail {
-    fn apply(self, bufferevent: &mut Bufferevent) {
+    fn apply(self, bufferevent: &mut Bufferevent) -> Option<BaseHandle> {
         let Self { ops, bytes, told_full, .. } = self;
         if ops.is_empty() {
-            return;
+            return None;
         }
+        let mut base = None;
         // An accepted byte is never lost: what was admitted here may pass the output's cap, by the mailbox's own at most.
         let cap = bufferevent.output.limit();
         bufferevent.output.set_limit(None);
-        ops.into_iter().for_each(|op| op.apply(bufferevent));
+        for op in ops {
+            match op {
+                Op::SetBase(to) => base = Some(to),
+                op => op.apply(bufferevent),
+            }
+        }
         bufferevent.output.set_limit(cap);
         if told_full && !bufferevent.is_closing() && bufferevent.output.is_empty() {
             bufferevent.tell_drained();
         }
         bufferevent.told.output_full |= told_full && !bufferevent.output.is_empty();
         debug_assert!(bytes <= bufferevent.output.len());
+        base
     }
 }
 
@@ -167,6 +180,7 @@ impl Op {
             Op::TriggerEvent(bits, how) => bufferevent.trigger_event(bits, how),
             // It fails only on what is closed, or has no connection to end.
             Op::Shutdown(direction) => drop(bufferevent.shutdown(direction)),
+            Op::SetBase(_) => debug_assert!(false, "the holder of the strand moves it"),
             Op::Close(bounds) => bufferevent.close_with(bounds),
             Op::Abort => bufferevent.abort(),
         }

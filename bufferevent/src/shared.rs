@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use bufferevent_runtime::{
-    BaseCounters, BaseHandle, Body, Held, Left, Lent, Lifecycle, Reasons, Strand, Waiter,
+    BaseCounters, BaseHandle, Body, Held, Left, Lent, Lifecycle, Reasons, Seating, Strand, Waiter,
 };
 use bufferevent_sync::Leaf;
 
@@ -89,6 +89,11 @@ impl Stack {
         &mut self.bufferevent
     }
 
+    /// What is moved together: the bufferevent, and where it is.
+    pub(crate) fn parts(&mut self) -> (&mut Bufferevent, &mut BaseHandle) {
+        (&mut self.bufferevent, &mut self.base)
+    }
+
     pub(crate) fn counters(&self) -> &BaseCounters {
         self.base.counters()
     }
@@ -106,18 +111,18 @@ impl Stack {
         }
     }
 
-    /// Applies what was mailed since the run began. One that has ended must not miss any: its outcome is told next.
-    fn collect_mail(&mut self, strand: &Strand<Self>) {
-        if strand.take(Reasons::MAIL).contains(Reasons::MAIL) || self.look().has_ended() {
-            strand.outer().mailbox.apply(self.view());
+    fn apply_mail(&mut self, seating: Seating<'_, Self>) {
+        if let Some(base) = seating.strand().outer().mailbox.apply(self.view()) {
+            // Who mailed it looks where it is.
+            let _ = self.set_base(seating, &base);
         }
     }
 
-    fn call_locked(&mut self, strand: &Arc<Strand<Self>>, callback: Callback) {
+    fn call_locked(&mut self, seating: Seating<'_, Self>, callback: Callback) {
         let Self { bufferevent, slot: Slot::Locked(slot), base, on_panic } = self else { return };
         let Some(mut handler) = slot.take() else { return };
         trace::callback(bufferevent, &callback);
-        let mut context = Context { bufferevent, spot: Spot::Strand(base, strand), replaced: slot };
+        let mut context = Context { bufferevent, spot: Spot::Strand(base, seating), replaced: slot };
         let returned = on_panic.guard(|| match callback {
             Callback::Read => handler.on_read(&mut context),
             Callback::Write => handler.on_write(&mut context),
@@ -167,6 +172,18 @@ impl Stack {
     }
 }
 
+/// Applies what was mailed since the run began. One that has ended must not miss any: its outcome is told next. True: the
+/// run is interrupted.
+fn collect_mail(held: &mut Held<'_, Stack>) -> bool {
+    let mailed = held.strand().take(Reasons::MAIL).contains(Reasons::MAIL);
+    let (stack, seating) = held.seating();
+    if !mailed && !stack.look().has_ended() {
+        return false;
+    }
+    stack.apply_mail(seating);
+    held.is_interrupted()
+}
+
 /// Calls an unlocked handler with the strand's lock dropped. False: a guard took the lock meanwhile, the run must end.
 fn call_unlocked(held: &mut Held<'_, Stack>, callback: Callback) -> bool {
     let strand = held.strand();
@@ -213,31 +230,34 @@ impl Body for Stack {
         }
         held.body().take_back(outer);
         if reasons.contains(Reasons::MAIL) {
-            outer.mailbox.apply(held.body().view());
+            let (stack, seating) = held.seating();
+            stack.apply_mail(seating);
         }
         held.body().view().begin_run(reasons, lent.now);
         let broken = loop {
-            if strand.is_broken() {
+            if held.is_interrupted() {
                 break true;
             }
             if !held.body().view().advance(lent.scratch) {
                 break false;
             }
-            let stack = held.body();
-            stack.collect_mail(strand);
+            if collect_mail(held) {
+                break true;
+            }
+            let (stack, seating) = held.seating();
             if stack.look().has_news() {
                 stack.notify(Bufferevent::notify_at_once);
                 continue;
             }
             let Some(callback) = stack.view().next_callback() else { continue };
             if matches!(stack.slot, Slot::Locked(_)) {
-                stack.call_locked(strand, callback);
+                stack.call_locked(seating, callback);
             } else if !call_unlocked(held, callback) {
                 return Left::Contended(Reasons::DEFERRED | Reasons::MAIL);
             }
             // What was accepted while the callback ran is to be sent before our side is ended.
             if held.body().look().is_closing() {
-                held.body().collect_mail(strand);
+                let _looked_at_next = collect_mail(held);
             }
         };
         end(held, lent, broken)

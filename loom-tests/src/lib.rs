@@ -13,12 +13,14 @@ compile_error!("the models need debug assertions: the protocol modules check the
 
 mod bounds;
 mod kernel;
+mod moving;
 mod mutants;
 mod probe;
 mod strand;
 
 pub use bounds::{Bounds, model};
 pub use kernel::{Edge, EventFd, TryLock};
+pub use moving::{Berth, Journey, Station, Told};
 pub use mutants::assert_mutants_die;
 pub use probe::{Exclusive, Tally};
 pub use strand::Strand;

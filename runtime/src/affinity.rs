@@ -25,6 +25,10 @@ pub trait Affinity: sealed::Sealed + Sized + 'static {
     /// Boxes a source that any base may own.
     fn boxed(source: impl Source<Self> + Send) -> Box<Self::Source>;
 
+    /// The source as one that may change its thread; back, if it may not.
+    #[doc(hidden)]
+    fn movable(source: Box<Self::Source>) -> Result<Box<<Movable as Affinity>::Source>, Box<Self::Source>>;
+
     /// The source as what it is, to be downcast.
     fn any(source: &mut Self::Source) -> &mut dyn Any;
 }
@@ -32,6 +36,10 @@ pub trait Affinity: sealed::Sealed + Sized + 'static {
 impl Affinity for Movable {
     type Source = dyn Source<Movable> + Send;
     const PINNED: bool = false;
+
+    fn movable(source: Box<Self::Source>) -> Result<Box<Self::Source>, Box<Self::Source>> {
+        Ok(source)
+    }
 
     fn boxed(source: impl Source<Self> + Send) -> Box<Self::Source> {
         Box::new(source)
@@ -45,6 +53,10 @@ impl Affinity for Movable {
 impl Affinity for Pinned {
     type Source = dyn Source<Pinned>;
     const PINNED: bool = true;
+
+    fn movable(source: Box<Self::Source>) -> Result<Box<<Movable as Affinity>::Source>, Box<Self::Source>> {
+        Err(source)
+    }
 
     fn boxed(source: impl Source<Self> + Send) -> Box<Self::Source> {
         Box::new(source)

@@ -87,7 +87,7 @@ pub use self::{
     selector::{AnySelector, Event, Events, Pollable, Ready, Registered, Selector, SelectorKind, Token},
     slots::Key,
     source::{After, Source},
-    strand::{Body, Held, Left, Lent, Strand, StrandGuard, holds_strand, lock_both},
+    strand::{Body, Held, Left, Lent, Seating, Strand, StrandGuard, holds_strand, lock_both},
     timer::{TimerKey, Wheel},
     timers::{Every, Once, TimerId},
 };

@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     clock::Clock,
-    strand::{AnyStrand, Lent},
+    strand::{AnyStrand, Lent, send_home},
 };
 
 /// One unit of work that any worker of the pool may run.
@@ -43,10 +43,10 @@ impl Task {
         }
     }
 
-    /// Drops the task because nobody will run it any more.
+    /// Drops the task because nobody will run it here any more; a token goes home, where the strand lives on or ends.
     pub(crate) fn orphan(self) {
         match self {
-            Self::Strand(strand) => strand.orphan(),
+            Self::Strand(strand) => send_home(strand),
             Self::Call(call) => {
                 isolate(|| drop(call));
             }

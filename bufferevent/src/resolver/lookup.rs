@@ -40,6 +40,11 @@ impl Lookup {
         Self { question, _resolver: resolver }
     }
 
+    /// Has the answer wake another object. One that is there already wakes nobody any more: look for it after this.
+    pub(crate) fn set_asker(&self, base: &BaseHandle, key: Key) {
+        self.question.synced.lock().asker = Some((base.clone(), key));
+    }
+
     /// The answer, once it is there.
     pub(crate) fn take(&mut self) -> Option<Answer> {
         if !self.question.word.is_answered() {

@@ -547,6 +547,26 @@ impl<'a, 'b> Cx<'a, 'b> {
         }
     }
 
+    /// Moves it to another base.
+    #[allow(dead_code, reason = "for the suite of moves")]
+    pub(crate) fn set_base(&mut self, base: &BaseHandle) -> Result<()> {
+        match &mut self.view {
+            View::Pinned(_) => unreachable!("what is pinned does not move"),
+            View::Movable(cx) => cx.set_base(base),
+            View::Guard(guard, _) => guard.set_base(base),
+        }
+    }
+
+    /// Its name, if it is confined.
+    #[allow(dead_code, reason = "for the suite of moves")]
+    pub(crate) fn id(&self) -> Option<Id> {
+        match &self.view {
+            View::Pinned(cx) => cx.id(),
+            View::Movable(cx) => cx.id(),
+            View::Guard(..) => None,
+        }
+    }
+
     /// Ends the loop of the base.
     pub(crate) fn stop_base(&mut self, now: bool) {
         match &mut self.view {
@@ -626,13 +646,19 @@ pub(crate) struct Conn {
     home: Option<BaseHandle>,
 }
 
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) enum Who {
     Confined(Id),
     Shared(Handle),
 }
 
 impl Conn {
+    /// One that was started elsewhere.
+    #[allow(dead_code, reason = "for the suite of moves")]
+    pub(crate) fn of(who: Who, log: &Log) -> Self {
+        Self { who, log: log.clone(), home: None }
+    }
+
     /// The handle of a THREADSAFE one.
     pub(crate) fn handle(&self) -> &Handle {
         match &self.who {

@@ -20,6 +20,7 @@ mod hosts;
 mod listening;
 mod mailbox;
 mod misuse;
+mod moving;
 mod observers;
 mod order;
 mod panics;

@@ -24,6 +24,7 @@ impl<A: Affinity> Base<A> {
     /// come back at the same moment. Listeners and timers close at once.
     pub fn close_all_over(&mut self, spread: Duration) {
         self.draining = true;
+        self.shared.drain();
         let mut later = Vec::new();
         for key in self.slots.keys() {
             if spread > Duration::ZERO && self.is_connection(key) {
@@ -53,7 +54,10 @@ impl<A: Affinity> Base<A> {
             Some(Slot::Confined(_)) => self.post_to(key, Reasons::CLOSE),
             Some(Slot::Homed(homed)) => {
                 let strand = Arc::clone(&homed.strand);
-                self.post_strand(&strand, Reasons::CLOSE);
+                // One that is coming is told in its first run here; one that has gone lives on.
+                if strand.lives_at(&self.shared, key) {
+                    self.post_strand(&strand, Reasons::CLOSE);
+                }
             }
             _ => {}
         }

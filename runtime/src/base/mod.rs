@@ -7,6 +7,7 @@
 mod alarm;
 mod inspect;
 mod leave;
+mod moving;
 mod priority;
 mod queues;
 pub(crate) mod shared;
@@ -25,6 +26,7 @@ use bufferevent_sync::deque;
 
 use self::{
     alarm::Alarm,
+    moving::Departure,
     queues::Queues,
     shared::{BaseShared, Message},
     watchers::Watchers,
@@ -84,6 +86,8 @@ pub struct Base<A: Affinity = Movable> {
     watchers: Watchers,
     /// What looks again in the next turn.
     next_turn: Vec<Key>,
+    /// Where the source that is running goes at the end of its run.
+    departure: Option<Departure>,
     wheel: Wheel<Key>,
     events: Events,
     now: Time,
@@ -142,6 +146,7 @@ impl<A: Affinity> Base<A> {
             queues: Queues::new(shared.priorities()),
             watchers: Watchers::default(),
             next_turn: Vec::new(),
+            departure: None,
             wheel: Wheel::new(now.tick()),
             events: Events::with_capacity(EVENTS),
             now,
@@ -182,16 +187,21 @@ impl<A: Affinity> Base<A> {
 
     /// Takes a boxed source in under a reserved key.
     pub fn insert_boxed(&mut self, key: Key, source: Box<A::Source>) {
+        self.shared.object_added();
+        self.take_in(key, source, self.shared.middle_priority());
+    }
+
+    /// The same for a source that counts already.
+    fn take_in(&mut self, key: Key, source: Box<A::Source>, priority: u8) {
         let confined = Confined {
             source: Some(source),
             reasons: Reasons::EMPTY,
             queued: false,
             deferred: false,
-            priority: self.shared.middle_priority(),
+            priority,
             timer: None,
         };
         self.slots.insert(key, Slot::Confined(confined));
-        self.shared.object_added();
         if self.draining {
             self.post_to(key, Reasons::CLOSE);
         }
@@ -208,10 +218,15 @@ impl<A: Affinity> Base<A> {
         if let Some(timer) = timer {
             self.wheel.cancel(timer);
         }
-        self.shared.keys.release(key);
-        self.shared.object_removed();
+        self.vacate(key);
         self.discard(slot);
         true
+    }
+
+    /// What was under `key` has left the table.
+    fn vacate(&mut self, key: Key) {
+        self.shared.keys.release(key);
+        self.shared.object_removed();
     }
 
     /// Drops something of the user's; a panic in there is counted and goes no further.
@@ -293,7 +308,7 @@ impl<A: Affinity> Base<A> {
     /// Takes a new strand in. It comes with its first token, so that nobody could run it before it was in the table.
     fn adopt(&mut self, key: Key, strand: Arc<dyn AnyStrand>) {
         self.slots.insert(key, Slot::Homed(Homed { strand: Arc::clone(&strand), timer: None }));
-        if self.draining {
+        if self.draining && strand.lives_at(&self.shared, key) {
             let _queued_already = strand.post_reasons(Reasons::CLOSE);
         }
         self.enqueue(strand);
@@ -314,12 +329,14 @@ impl<A: Affinity> Base<A> {
     fn enqueue_on(&mut self, lane: Option<&Lane>, strand: Arc<dyn AnyStrand>) {
         let queueing = strand.queueing();
         match (queueing.placement, lane) {
-            (Placement::Base, _) => {
+            (Placement::Base, _) if queueing.place == self.shared.place => {
                 self.queues.push_bound(queueing.priority, strand);
                 self.announce_work();
             }
-            (Placement::Any, Some(lane)) => lane.push(Task::Strand(strand), queueing.nanos),
-            (Placement::Any, None) => send_home(strand),
+            (Placement::Any, Some(lane)) if queueing.place.pool() == lane.pool => {
+                lane.push(Task::Strand(strand), queueing.nanos);
+            }
+            _ => send_home(strand),
         }
     }
 
@@ -534,9 +551,11 @@ impl<A: Affinity> Base<A> {
             self.slots.len(),
             self.next_deadline(),
         );
-        let keys = self.slots.keys();
+        let (keys, now) = (self.slots.keys(), self.shared.clock.now());
         let strands = keys.into_iter().filter_map(|key| match self.slots.get_mut(key) {
-            Some(Slot::Homed(homed)) => homed.strand.describe_unless_idle(),
+            Some(Slot::Homed(homed)) => {
+                Some(format!("strand {key:?} {}", homed.strand.describe_unless_idle(now)?))
+            }
             _ => None,
         });
         for strand in strands.take(DESCRIBED) {
@@ -564,14 +583,21 @@ impl<A: Affinity> AsFd for Base<A> {
     }
 }
 
+/// Ends a strand whose base is gone, unless it has moved away: whoever has its token finds out with the lock in hand.
+fn orphan_if_here(strand: Arc<dyn AnyStrand>) {
+    if strand.post_reasons(Reasons::USER) {
+        strand.orphan();
+    } else {
+        isolate(|| drop(strand));
+    }
+}
+
 impl<A: Affinity> Drop for Base<A> {
     fn drop(&mut self) {
         self.shared.inbox.close();
         for key in self.slots.keys() {
             match self.slots.take(key) {
-                Some(Slot::Homed(homed)) if homed.strand.post_reasons(Reasons::CLOSE) => {
-                    homed.strand.orphan()
-                }
+                Some(Slot::Homed(homed)) => orphan_if_here(homed.strand),
                 Some(slot) => self.discard(slot),
                 None => {}
             }
@@ -584,12 +610,20 @@ impl<A: Affinity> Drop for Base<A> {
                     self.shared.object_removed();
                     strand.orphan();
                 }
+                Some(Message::Settle(_, strand)) => {
+                    self.shared.object_removed();
+                    orphan_if_here(strand);
+                }
+                Some(Message::Arrive(arrival)) => {
+                    self.shared.object_removed();
+                    self.discard(arrival);
+                }
                 Some(message) => self.discard(message),
                 // A push that began before the inbox closed is under way.
                 None => std::thread::yield_now(),
             }
         }
-        self.queues.drain_bound().for_each(AnyStrand::orphan);
+        self.queues.drain_bound().for_each(send_home);
         while let Some(task) = self.lane.as_ref().and_then(deque::Worker::pop) {
             task.orphan();
         }

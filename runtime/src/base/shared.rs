@@ -4,17 +4,17 @@ use std::{any::Any, fmt, marker::PhantomData, sync::Arc, time::Duration};
 
 use bufferevent_sync::{
     Leaf,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
-use super::Base;
+use super::{Base, moving::Arrival};
 use crate::{
     affinity::{Affinity, Movable},
     clock::{Clock, Time},
     counters::BaseCounters,
     error::{Error, Result},
     lane::{self, PoolId},
-    placement::Placement,
+    placement::{Place, Placement},
     protocol::{Gate, Inbox, ParkWord},
     selector::{AnySelector, Selector as _},
     slots::{Key, Keys},
@@ -30,6 +30,10 @@ pub(crate) enum Message {
     Run(Arc<dyn AnyStrand>),
     /// A strand made elsewhere, with its first token: put it into the table, then queue it.
     Adopt(Key, Arc<dyn AnyStrand>),
+    /// A strand that moves here; its token is elsewhere.
+    Settle(Key, Arc<dyn AnyStrand>),
+    /// A source that comes from another base.
+    Arrive(Box<Arrival>),
     /// A strand wants its timer set or cancelled.
     Arm(Key),
     /// A strand is dead: empty its slot.
@@ -47,6 +51,8 @@ pub(crate) struct BaseShared {
     pub(crate) id: u64,
     pub(crate) index: usize,
     pub(crate) pool: PoolId,
+    /// The two in one.
+    pub(crate) place: Place,
     pub(crate) pinned: bool,
     /// Whether strands note since when they wait.
     pub(crate) trace: bool,
@@ -60,6 +66,8 @@ pub(crate) struct BaseShared {
     pub(crate) counters: BaseCounters,
     /// The thread that drives the base by hand, see [`lane::thread`]; 0: none yet, or workers do.
     driver: AtomicUsize,
+    /// Everything that lives here was asked to close, and so is who comes.
+    draining: AtomicBool,
     /// Objects living here: what placement compares.
     objects: AtomicUsize,
     /// The most there ever were at once.
@@ -88,6 +96,7 @@ impl BaseShared {
             id: PoolId::unique().0,
             index,
             pool,
+            place: Place::new(pool, index),
             pinned,
             trace: false,
             selector: Arc::new(selector),
@@ -99,6 +108,7 @@ impl BaseShared {
             gate: Gate::new(),
             counters: BaseCounters::default(),
             driver: AtomicUsize::new(0),
+            draining: AtomicBool::new(false),
             objects: AtomicUsize::new(0),
             most_objects: AtomicUsize::new(0),
             priorities: AtomicUsize::new(1),
@@ -116,6 +126,17 @@ impl BaseShared {
     pub(crate) fn is_run_here(&self) -> bool {
         // ORDER: Relaxed; see `drive_here`.
         lane::current(self.pool).is_some() || self.driver.load(Ordering::Relaxed) == lane::thread()
+    }
+
+    /// Whether what lives here may move to `other`, as far as the bases go.
+    pub(crate) fn may_move_to(&self, other: &Self) -> Result<()> {
+        if other.inbox.is_closed() {
+            return Err(Error::Closed);
+        }
+        if !self.clock.agrees_with(&other.clock) {
+            return Err(Error::Unsupported("a move between bases whose clocks differ"));
+        }
+        Ok(())
     }
 
     /// Makes whoever waits for this base look at it.
@@ -146,13 +167,6 @@ impl BaseShared {
         Ok(())
     }
 
-    /// Keeps a token that may not run now because the base's gate is shut. It notifies: the gate may have opened since.
-    pub(crate) fn hold(&self, strand: Arc<dyn AnyStrand>) {
-        if let Err(Message::Run(strand)) = self.send_internal(Message::Run(strand)) {
-            strand.orphan();
-        }
-    }
-
     /// Whether there are messages that may be taken out, or the base is to end its loop: what a sleeper asks once more
     /// before it sleeps.
     pub(crate) fn has_mail(&self) -> bool {
@@ -167,6 +181,17 @@ impl BaseShared {
     pub(crate) fn break_now(&self) {
         let _running = self.gate.break_now();
         self.notify();
+    }
+
+    pub(crate) fn drain(&self) {
+        // ORDER: Relaxed; a strand that comes meanwhile is ordered by its seat's leaf: either it lives here when the base
+        // looks, after this, or it came after that look, and sees this.
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        // ORDER: Relaxed; see `drain`.
+        self.draining.load(Ordering::Relaxed)
     }
 
     pub(crate) fn forget(&self, key: Key) {

@@ -4,6 +4,7 @@ use std::{panic::resume_unwind, rc::Rc, sync::Arc, time::Duration};
 
 use super::{
     Base, alarm,
+    moving::Departure,
     queues::Next,
     shared::{BaseCall, Message},
 };
@@ -15,7 +16,7 @@ use crate::{
     selector::{Events, Selector as _},
     slots::{Key, Slot},
     source::{After, Source as _},
-    strand::{AnyStrand, Lent},
+    strand::{AnyStrand, Bases, Lent},
     task::{self, isolate},
 };
 
@@ -175,7 +176,12 @@ impl<A: Affinity> Base<A> {
         let task = lane.pop();
         let ran = confined || task.is_some();
         if let Some(task) = task {
-            let mut lent = Lent { scratch: &mut self.scratch, now: self.now, timed: false };
+            let mut lent = Lent {
+                scratch: &mut self.scratch,
+                now: self.now,
+                timed: false,
+                bases: Bases::One(&self.shared),
+            };
             if let Some(token) = task.run(&mut lent, &self.shared.clock) {
                 self.enqueue(token);
             }
@@ -312,7 +318,11 @@ impl<A: Affinity> Base<A> {
                 Some(Slot::Homed(homed)) => {
                     homed.timer = None;
                     let strand = Arc::clone(&homed.strand);
-                    self.post_strand(&strand, Reasons::TIMER);
+                    if strand.take_due(&self.shared, key, self.now) {
+                        self.post_strand(&strand, Reasons::TIMER);
+                    } else {
+                        self.arm_strand(key);
+                    }
                 }
                 _ => {}
             }
@@ -330,6 +340,8 @@ impl<A: Affinity> Base<A> {
             match message {
                 Message::Run(strand) => self.enqueue(strand),
                 Message::Adopt(key, strand) => self.adopt(key, strand),
+                Message::Settle(key, strand) => self.settle(key, strand),
+                Message::Arrive(arrival) => self.arrive(*arrival),
                 Message::Arm(key) => self.arm_strand(key),
                 Message::Forget(key) => {
                     self.remove(key);
@@ -344,9 +356,11 @@ impl<A: Affinity> Base<A> {
 
     fn arm_strand(&mut self, key: Key) {
         let Some(Slot::Homed(homed)) = self.slots.get_mut(key) else { return };
-        match homed.strand.take_deadline() {
-            Some(deadline) => self.arm(key, deadline),
-            None => self.disarm(key),
+        match homed.strand.wanted(&self.shared, key) {
+            Some(Some(deadline)) => self.arm(key, deadline),
+            Some(None) => self.disarm(key),
+            // It has moved, and has taken the deadline along.
+            None => {}
         }
     }
 
@@ -377,7 +391,8 @@ impl<A: Affinity> Base<A> {
     }
 
     fn run_bound(&mut self, strand: Arc<dyn AnyStrand>) {
-        let mut lent = Lent { scratch: &mut self.scratch, now: self.now, timed: false };
+        let mut lent =
+            Lent { scratch: &mut self.scratch, now: self.now, timed: false, bases: Bases::One(&self.shared) };
         if let Some(token) = strand.run(&mut lent) {
             self.enqueue(token);
         }
@@ -412,21 +427,43 @@ impl<A: Affinity> Base<A> {
             self.shared.counters.panics.add(1);
             After::Remove
         });
+        // A watcher may have run inside of another source, which leaves.
+        if let Some(departure) = self.departure.take_if(|departure| departure.is_of(key)) {
+            return self.leave_after(key, source, after, departure);
+        }
         if after != After::Remove {
             if let Some(confined) = self.slots.confined_mut(key) {
                 confined.source.get_or_insert(source);
-                match after {
-                    After::Idle | After::Remove => {}
-                    After::Again(left) => self.post_to(key, left),
-                    After::NextTurn => self.next_turn.push(key),
-                    After::Defer(left) => self.defer(key, left),
-                }
+                self.post_left(key, after);
                 return true;
             }
         }
         // It is done, or was removed meanwhile.
         self.remove(key);
         self.discard(source);
+        true
+    }
+
+    fn post_left(&mut self, key: Key, after: After) {
+        match after {
+            After::Idle | After::Remove => {}
+            After::Again(left) => self.post_to(key, left),
+            After::NextTurn => self.next_turn.push(key),
+            After::Defer(left) => self.defer(key, left),
+        }
+    }
+
+    /// Ends the run of a source that moves to another base.
+    fn leave_after(&mut self, key: Key, source: Box<A::Source>, after: After, to: Departure) -> bool {
+        if after == After::Remove || self.slots.confined_mut(key).is_none() {
+            to.cancel();
+            self.remove(key);
+            self.discard(source);
+            return true;
+        }
+        // What is left of the run goes with it.
+        self.post_left(key, after);
+        self.leave(key, source, to);
         true
     }
 }

@@ -11,6 +11,7 @@
 //! | 5 inbox                                   | `inbox`                           |
 //! | 6 close and finish                        | `lifecycle`, with `waiter` to sleep |
 //! | 9 question and answer                     | `answer`                          |
+//! | 10 moving a strand to another base         | `seat`                           |
 //!
 //! What they share: every write is an RMW, so that all of them stand in one order and each sees the one before it. Who
 //! publishes does so and *then* makes its RMW; who wants to sleep, leave or stop makes its RMW and *then* looks. Of
@@ -33,6 +34,7 @@ mod inbox;
 mod lifecycle;
 mod park;
 mod reasons;
+mod seat;
 mod sleepers;
 mod strand_word;
 mod waiter;
@@ -44,6 +46,7 @@ pub use inbox::Inbox;
 pub use lifecycle::Lifecycle;
 pub use park::{Park, ParkWord};
 pub use reasons::Reasons;
+pub use seat::Seat;
 pub use sleepers::Sleepers;
 pub use strand_word::{Finished, Posted, Snapshot, StrandWord};
 pub use waiter::Waiter;

@@ -31,11 +31,13 @@ impl Reasons {
     pub const CLOSE: Self = Self(1 << 17);
     /// The user posted.
     pub const USER: Self = Self(1 << 18);
+    /// It has come from another base, whose events may have missed it on the way.
+    pub const MOVED: Self = Self(1 << 19);
 
     /// All bits a reason may use.
     pub(super) const MASK: u32 = !0xff;
 
-    const NAMES: [(&'static str, Self); 11] = [
+    const NAMES: [(&'static str, Self); 12] = [
         ("READABLE", Self::READABLE),
         ("WRITABLE", Self::WRITABLE),
         ("HANGUP", Self::HANGUP),
@@ -47,6 +49,7 @@ impl Reasons {
         ("START", Self::START),
         ("CLOSE", Self::CLOSE),
         ("USER", Self::USER),
+        ("MOVED", Self::MOVED),
     ];
 
     /// The reasons in a strand word.

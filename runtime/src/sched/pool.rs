@@ -15,6 +15,7 @@ use crate::{
     clock::{Clock, Time},
     counters::WorkerCounters,
     lane::PoolId,
+    placement::Place,
     protocol::{BaseWord, ParkWord},
     random::Random,
     selector::{AnySelector, Selector as _},
@@ -236,6 +237,15 @@ impl Pool {
             watch_until: AtomicU64::new(0),
             watchers: AtomicUsize::new(0),
         }
+    }
+
+    /// The base at `place`, if it is one of these.
+    #[inline]
+    pub(crate) fn base_at(&self, place: Place) -> Option<&BaseShared> {
+        if place.pool() != self.id {
+            return None;
+        }
+        self.bases.get(place.index()).map(|slot| &*slot.shared)
     }
 
     /// Whether other workers may need a base while its worker runs a strand.

@@ -22,7 +22,7 @@ use crate::{
     random::Random,
     scratch::Scratch,
     selector::{Events, Selector as _},
-    strand::{Lent, enqueue},
+    strand::{Bases, Lent, enqueue},
     task::{self, Task},
 };
 
@@ -459,14 +459,17 @@ impl Running<'_> {
     fn run_stolen(&mut self, task: Task) {
         self.shared().counters.steals.add(1);
         if let Task::Strand(strand) = &task {
-            strand.home().counters.helped.add(1);
+            if let Some(base) = self.pool.base_at(strand.place()) {
+                base.counters.helped.add(1);
+            }
         }
         self.run_timed(task);
     }
 
     fn run(&mut self, task: Task, timed: bool) {
         self.shared().counters.runs.add(1);
-        let mut lent = Lent { scratch: &mut self.scratch, now: self.now, timed };
+        let mut lent =
+            Lent { scratch: &mut self.scratch, now: self.now, timed, bases: Bases::Pool(self.pool) };
         let token = task.run(&mut lent, &self.pool.clock);
         self.now = lent.now;
         if let Some(token) = token {

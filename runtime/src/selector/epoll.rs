@@ -105,12 +105,15 @@ impl Selector for EpollSelector {
 
 impl Register for EpollSelector {
     fn add(&self, fd: BorrowedFd<'_>, token: Token) -> io::Result<()> {
-        let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
-        Ok(epoll::add(&self.epoll, fd, data(token), flags)?)
+        Ok(epoll::add(&self.epoll, fd, data(token), EDGES)?)
     }
 
     fn rearm(&self, _: BorrowedFd<'_>, _: Token, _: Ready) -> io::Result<()> {
         Ok(())
+    }
+
+    fn refresh(&self, fd: BorrowedFd<'_>, token: Token) -> io::Result<()> {
+        Ok(epoll::modify(&self.epoll, fd, data(token), EDGES)?)
     }
 
     fn remove(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
@@ -165,6 +168,10 @@ fn timespec(duration: Duration) -> Timespec {
     // In range: at most MAX_MILLIS.
     Timespec { tv_sec: duration.as_secs() as _, tv_nsec: duration.subsec_nanos() as _ }
 }
+
+/// What is asked of every descriptor.
+const EDGES: EventFlags =
+    EventFlags::IN.union(EventFlags::OUT).union(EventFlags::RDHUP).union(EventFlags::ET);
 
 /// What `epoll_wait` takes at most, 24 days; a longer wait returns then, empty.
 const MAX_MILLIS: u128 = i32::MAX as u128;

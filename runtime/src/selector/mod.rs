@@ -78,6 +78,9 @@ trait Register {
     /// Waits anew for the directions in `missing`; does nothing unless [`Selector::needs_rearm`].
     fn rearm(&self, fd: BorrowedFd<'_>, token: Token, missing: Ready) -> io::Result<()>;
 
+    /// Has the next wait report all that `fd` is ready for, as the first one after `add`.
+    fn refresh(&self, fd: BorrowedFd<'_>, token: Token) -> io::Result<()>;
+
     /// Takes `fd` out. It stays open.
     fn remove(&self, fd: BorrowedFd<'_>) -> io::Result<()>;
 
@@ -243,6 +246,14 @@ impl Register for AnySelector {
             #[cfg(any(target_os = "linux", target_os = "android"))]
             Kind::Epoll(epoll) => epoll.rearm(fd, token, missing),
             Kind::Polling(polling) => polling.rearm(fd, token, missing),
+        }
+    }
+
+    fn refresh(&self, fd: BorrowedFd<'_>, token: Token) -> io::Result<()> {
+        match &self.kind {
+            #[cfg(any(target_os = "linux", target_os = "android"))]
+            Kind::Epoll(epoll) => epoll.refresh(fd, token),
+            Kind::Polling(polling) => polling.refresh(fd, token),
         }
     }
 

@@ -59,12 +59,14 @@ impl Register for PollingSelector {
     fn add(&self, fd: BorrowedFd<'_>, token: Token) -> io::Result<()> {
         let interest = interest(token, Ready::BOTH)?;
         // SAFETY: "The source must be deleted from this Poller before it is dropped."
-        // * This function is called by `Registered::new` alone: the trait is private to `selector`.
+        // * This function is called for a `Registered` alone, by `new` and by `move_to`: the trait is private to
+        //   `selector`.
         // * `Registered` owns the source and lends it by shared reference only, and by `Pollable` its descriptor is the
         //   same for as long as it lives. So it can be dropped in two ways only, by dropping the `Registered` or after
         //   `into_source`; both call `remove` or `forget` first, and each of the two is `Poller::delete` here.
+        // * `move_to` borrows the source while two selectors know it, and deletes it from one of the two before that ends.
         // * If deleting fails the descriptor was not registered. If the `Registered` is leaked, so is the source.
-        // * The poller is alive then, because the `Registered` holds the `Arc` of its selector.
+        // * The poller is alive then, because the `Registered`, or its borrower, holds the `Arc` of the selector.
         #[allow(unsafe_code, reason = "the owner of the registration keeps the promise, see above")]
         unsafe {
             self.poller.add_with_mode(fd.as_raw_fd(), interest, self.mode)
@@ -76,6 +78,10 @@ impl Register for PollingSelector {
             return Ok(());
         }
         self.poller.modify_with_mode(fd, interest(token, missing)?, self.mode)
+    }
+
+    fn refresh(&self, fd: BorrowedFd<'_>, token: Token) -> io::Result<()> {
+        self.poller.modify_with_mode(fd, interest(token, Ready::BOTH)?, self.mode)
     }
 
     fn remove(&self, fd: BorrowedFd<'_>) -> io::Result<()> {

@@ -14,8 +14,8 @@ use super::{AnySelector, Ready, Register, Token};
 /// Dropping it takes the source out of the selector, without a system call where closing does that, and drops the
 /// source. Events that were already reported may still name its token.
 ///
-/// Invariant, relied on by the `unsafe` block of the portable selector: `source` is registered in `selector`, and leaves
-/// this struct only in `release`, which ends the registration. It is never lent mutably, or it could be replaced.
+/// Invariant, relied on by the `unsafe` block of the portable selector: `source` is registered in `selector` (inside `move_to`
+/// in another too), and leaves this struct only in `release`, which ends the registration. It is never lent mutably, or it could be replaced.
 pub struct Registered<S: Pollable> {
     /// `None` only inside `into_source` and drop.
     source: Option<S>,
@@ -88,6 +88,36 @@ impl<S: Pollable> Registered<S> {
         self.selector.rearm(self.as_fd(), token, missing)
     }
 
+    /// Has the next wait report all that the source is ready for, as the first one after the registration did.
+    ///
+    /// For who may have missed an edge.
+    /// * `token` is the one it was registered with.
+    ///
+    /// # Errors
+    /// What the system answers.
+    pub fn refresh(&self, token: Token) -> io::Result<()> {
+        self.selector.refresh(self.as_fd(), token)
+    }
+
+    /// Moves the registration to another selector, under `token`, if `agreed` says so once it stands there too.
+    ///
+    /// # Errors
+    /// What the system answers for the new selector, or what `agreed` does. The registration is as it was then.
+    pub fn move_to<E: From<io::Error>>(
+        &mut self,
+        selector: &Arc<AnySelector>,
+        token: Token,
+        agreed: impl FnOnce() -> Result<(), E>,
+    ) -> Result<(), E> {
+        let second = Second::new(selector, self.as_fd(), token)?;
+        agreed()?;
+        second.keep();
+        let old = std::mem::replace(&mut self.selector, Arc::clone(selector));
+        // It can fail only if the registration is gone already.
+        let _ = old.remove(self.as_fd());
+        Ok(())
+    }
+
     /// Ends the registration and hands the source back, open.
     pub fn into_source(mut self) -> S {
         self.duplicated = true;
@@ -106,6 +136,34 @@ impl<S: Pollable> Registered<S> {
             false => self.selector.forget(source.as_fd()),
         };
         Some(source)
+    }
+}
+
+/// A registration beside the one that a [`Registered`] owns, for as long as that is borrowed: ended when dropped, for the
+/// source must not be closed with it.
+struct Second<'a> {
+    selector: &'a AnySelector,
+    fd: BorrowedFd<'a>,
+}
+
+impl<'a> Second<'a> {
+    fn new(selector: &'a AnySelector, fd: BorrowedFd<'a>, token: Token) -> io::Result<Self> {
+        if token.is_reserved() {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        selector.add(fd, token)?;
+        Ok(Self { selector, fd })
+    }
+
+    /// It becomes the one.
+    fn keep(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Second<'_> {
+    fn drop(&mut self) {
+        let _ = self.selector.remove(self.fd);
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 
 use bufferevent_sync::{MutexGuard, check_no_leaf_held};
 
-use super::{AnyStrand, Body, Strand, enqueue};
+use super::{AnyStrand, Body, Seating, Strand, enqueue};
 use crate::{
     error::{Error, Result},
     protocol::Reasons,
@@ -93,6 +93,15 @@ impl<'a, B: Body> StrandGuard<'a, B> {
     /// The strand itself.
     pub fn strand(&self) -> &'a Arc<Strand<B>> {
         self.strand
+    }
+
+    /// The body, and the right to move the strand.
+    ///
+    /// # Panics
+    /// Never: the lock is held until the guard drops.
+    pub fn seating(&mut self) -> (&mut B, Seating<'_, B>) {
+        let strand = self.strand;
+        (&mut **self, Seating::of(strand))
     }
 
     /// Posts `reasons` when the guard drops, so that the strand runs once the lock is free.

@@ -5,19 +5,26 @@ use std::sync::Arc;
 use bufferevent_sync::MutexGuard;
 
 use super::{
-    Body, Strand,
+    Body, Seating, Strand,
     guard::{Holding, enter_held},
 };
+use crate::base::shared::BaseShared;
 
 /// A strand's body, locked by its runner.
 pub struct Held<'a, B: Body> {
     strand: &'a Arc<Strand<B>>,
+    /// Where the run began.
+    home: &'a BaseShared,
     locked: Option<(MutexGuard<'a, B>, Holding)>,
 }
 
 impl<'a, B: Body> Held<'a, B> {
-    pub(super) fn new(strand: &'a Arc<Strand<B>>, guard: MutexGuard<'a, B>) -> Self {
-        Self { strand, locked: Some((guard, enter_held())) }
+    pub(super) fn new(strand: &'a Arc<Strand<B>>, home: &'a BaseShared, guard: MutexGuard<'a, B>) -> Self {
+        Self { strand, home, locked: Some((guard, enter_held())) }
+    }
+
+    pub(super) fn home(&self) -> &'a BaseShared {
+        self.home
     }
 
     /// The strand itself.
@@ -31,6 +38,21 @@ impl<'a, B: Body> Held<'a, B> {
     /// If the lock was lost and the run goes on all the same.
     pub fn body(&mut self) -> &mut B {
         &mut self.locked.as_mut().expect("the lock is held until `unlocked` says that it was lost").0
+    }
+
+    /// The body, and the right to move the strand.
+    ///
+    /// # Panics
+    /// As [`Held::body`].
+    pub fn seating(&mut self) -> (&mut B, Seating<'_, B>) {
+        let strand = self.strand;
+        (self.body(), Seating::of(strand))
+    }
+
+    /// Whether no further callback may start in this run: the base was [broken](crate::BaseHandle::break_now), or the
+    /// strand has moved to another, where the run goes on.
+    pub fn is_interrupted(&self) -> bool {
+        self.home.gate.is_broken() || self.strand.place() != self.home.place
     }
 
     /// The body after a panic, which may have come while the lock was dropped; `None` if somebody has taken it.

@@ -9,17 +9,20 @@
 
 mod guard;
 mod held;
+mod moving;
 
 use std::{any::Any, fmt, sync::Arc};
 
 use bufferevent_sync::{
-    Leaf, Mutex,
+    Mutex,
     atomic::{AtomicU32, AtomicU64, Ordering},
 };
 
+use self::moving::Home;
 pub use self::{
     guard::{StrandGuard, holds_strand, lock_both},
     held::Held,
+    moving::Seating,
 };
 use crate::{
     base::{
@@ -28,8 +31,9 @@ use crate::{
     },
     clock::Time,
     lane,
-    placement::Placement,
-    protocol::{Finished, Posted, Reasons, StrandWord},
+    placement::{Place, Placement},
+    protocol::{Finished, Posted, Reasons, Seat, StrandWord},
+    sched::pool::Pool,
     scratch::Scratch,
     slots::Key,
     task::{Task, hold_panic, isolate},
@@ -59,6 +63,40 @@ pub struct Lent<'a> {
     pub now: Time,
     /// Whether the run's time is taken: `now` is the time of its end then.
     pub(crate) timed: bool,
+    /// Whose strands may run here.
+    pub(crate) bases: Bases<'a>,
+}
+
+/// The bases whose strands the runner may run: a worker those of its pool, a base on its turn its own.
+#[derive(Clone, Copy)]
+pub(crate) enum Bases<'a> {
+    Pool(&'a Pool),
+    One(&'a BaseShared),
+}
+
+impl<'a> Bases<'a> {
+    fn find(self, place: Place) -> Option<&'a BaseShared> {
+        match self {
+            Self::Pool(pool) => pool.base_at(place),
+            Self::One(base) => (base.place == place).then_some(base),
+        }
+    }
+
+    fn now(self) -> Time {
+        match self {
+            Self::Pool(pool) => pool.clock.now(),
+            Self::One(base) => base.clock.now(),
+        }
+    }
+}
+
+impl fmt::Debug for Bases<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Pool(_) => "Pool",
+            Self::One(_) => "One",
+        })
+    }
 }
 
 /// What a run of a strand leaves behind.
@@ -78,47 +116,39 @@ pub enum Left {
 /// A strand with its body of type `B`.
 pub struct Strand<B: Body> {
     word: StrandWord,
-    key: Key,
-    home: Arc<BaseShared>,
+    seat: Seat<Home>,
     placement: Placement,
     /// Of effect only in the queue of the base, so for a strand that is bound to it.
     priority: AtomicU32,
     cost: Cost,
-    /// Since when the strand waits to run, in nanoseconds of the clock; 0: it does not, or nobody keeps the time.
+    /// Whether it notes since when it waits to run.
+    trace: bool,
+    /// Since when, in nanoseconds of the clock; 0: it does not, or nobody keeps the time.
     waiting: AtomicU64,
-    timer: Leaf<WantedTimer>,
     outer: B::Outer,
     body: Mutex<B>,
-}
-
-/// When the strand's timer is to fire. One message to the base is under way at most: it brings what is wanted last.
-#[derive(Debug, Default)]
-struct WantedTimer {
-    deadline: Option<Time>,
-    sent: bool,
 }
 
 impl<B: Body> Strand<B> {
     pub(crate) fn new(
         key: Key,
-        home: Arc<BaseShared>,
+        base: Arc<BaseShared>,
         placement: Placement,
         outer: B::Outer,
         body: B,
     ) -> Arc<Self> {
         let word = StrandWord::new();
-        let priority = AtomicU32::new(home.middle_priority().into());
+        let priority = AtomicU32::new(base.middle_priority().into());
         // Its token goes with the strand to the base, which queues it: whatever is posted meanwhile joins the first run.
         let _token = word.post(Reasons::START);
         Arc::new(Self {
             word,
-            key,
-            home,
             placement,
             priority,
             cost: Cost::default(),
+            trace: base.trace,
             waiting: AtomicU64::new(0),
-            timer: Leaf::default(),
+            seat: Seat::new(base.place.word(), Home::new(base, key)),
             outer,
             body: Mutex::new(body),
         })
@@ -131,12 +161,12 @@ impl<B: Body> Strand<B> {
 
     /// The key of the strand in its base.
     pub fn key(&self) -> Key {
-        self.key
+        self.seat.look(|home| home.key)
     }
 
-    /// The base the strand is homed on.
+    /// The base the strand lives on. Another holder of the strand may [move](Seating::move_to) it at any time.
     pub fn base(&self) -> BaseHandle {
-        BaseHandle::new(Arc::clone(&self.home))
+        BaseHandle::new(self.home())
     }
 
     /// Sets how urgent the strand is in the queue of its base, if it is bound to that, from the next time it is queued. One
@@ -152,14 +182,11 @@ impl<B: Body> Strand<B> {
         self.priority.load(Ordering::Relaxed) as u8
     }
 
-    /// Sets the strand's timer, or cancels it: [`Reasons::TIMER`] is posted then.
+    /// Sets the strand's timer, or cancels it: [`Reasons::TIMER`] is posted then, once.
     pub fn arm(&self, deadline: Option<Time>) {
-        let mut timer = self.timer.lock();
-        timer.deadline = deadline;
-        if !std::mem::replace(&mut timer.sent, true) {
-            drop(timer);
+        if let Some((base, key)) = self.seat.look(|home| home.want(deadline)) {
             // A base that is gone fires no timers.
-            let _ = self.home.send_internal(Message::Arm(self.key));
+            let _ = base.send_internal(Message::Arm(key));
         }
     }
 
@@ -173,15 +200,18 @@ impl<B: Body> Strand<B> {
         }
     }
 
-    /// Whether the base was [broken](BaseHandle::break_now): no further callback starts.
-    pub fn is_broken(&self) -> bool {
-        self.home.gate.is_broken()
-    }
-
     /// Whether the calling thread is what runs the strand: a worker of its runtime, or the thread that drives its base by
     /// hand, so that waiting for the strand there would last for ever.
     pub fn is_on_worker(&self) -> bool {
-        self.home.is_run_here()
+        self.seat.look(|home| home.base.is_run_here())
+    }
+
+    fn home(&self) -> Arc<BaseShared> {
+        self.seat.look(|home| Arc::clone(&home.base))
+    }
+
+    fn place(&self) -> Place {
+        Place::of_word(self.seat.place())
     }
 
     /// Posts `reasons`; the strand runs soon, on any worker its placement allows.
@@ -197,22 +227,12 @@ impl<B: Body> Strand<B> {
     }
 
     /// Runs the strand once; the caller has popped its token. Answers whether the token goes back into a queue.
-    fn run_token(self: &Arc<Self>, lent: &mut Lent<'_>) -> Option<Arc<dyn AnyStrand>> {
-        if !self.home.gate.enter() {
-            self.home.hold(Arc::clone(self) as Arc<dyn AnyStrand>);
-            return None;
-        }
-        let requeue = self.run_gated(lent);
-        self.home.gate.leave();
-        requeue.then(|| Arc::clone(self) as Arc<dyn AnyStrand>)
-    }
-
-    fn run_gated(self: &Arc<Self>, lent: &mut Lent<'_>) -> bool {
+    fn run_token(self: &Arc<Self>, lent: &mut Lent<'_>) -> bool {
         let Some(mut reasons) = self.word.begin() else { return false };
         self.unstamp();
         let mut guard = self.body.try_lock();
         loop {
-            let Some(held) = guard.take() else {
+            let Some(locked) = guard.take() else {
                 // The lock is held elsewhere: park the token with its holder, then look once more, since the holder
                 // may have gone before it could see that.
                 self.stamp();
@@ -228,10 +248,26 @@ impl<B: Body> Strand<B> {
                 guard = Some(second);
                 continue;
             };
-            let mut held = Held::new(self, held);
+            let Some(home) = lent.bases.find(self.place()).filter(|home| home.gate.enter()) else {
+                // It has moved away, or its base rests: the token waits in the base's inbox.
+                drop(locked);
+                if self.finish(reasons) {
+                    send_home(Arc::clone(self) as Arc<dyn AnyStrand>);
+                }
+                return false;
+            };
+            if reasons.contains(Reasons::MOVED) && home.is_draining() {
+                reasons |= Reasons::CLOSE;
+            }
+            let mut held = Held::new(self, home, locked);
             let left = hold_panic(|| B::run(&mut held, reasons, lent));
             let left = left.unwrap_or_else(|| self.panicked(&mut held));
+            if left == Left::Dead {
+                // With the lock, so that nobody moves it from here on.
+                self.word.kill();
+            }
             drop(held);
+            home.gate.leave();
             return match left {
                 Left::Idle => self.finish(Reasons::EMPTY),
                 Left::Again(left) => self.finish(left),
@@ -240,9 +276,9 @@ impl<B: Body> Strand<B> {
                     continue;
                 }
                 Left::Dead => {
-                    self.word.kill();
                     let _ = self.word.finish(Reasons::EMPTY);
-                    self.home.forget(self.key);
+                    let (base, key) = self.seat.look(|home| (Arc::clone(&home.base), home.key));
+                    base.forget(key);
                     false
                 }
             };
@@ -251,7 +287,7 @@ impl<B: Body> Strand<B> {
 
     /// Ends a body whose run panicked. If that was while the lock was dropped, and somebody took it, it is asked to close.
     fn panicked(&self, held: &mut Held<'_, B>) -> Left {
-        self.home.counters.panics.add(1);
+        held.home().counters.panics.add(1);
         match held.relock() {
             Some(body) => {
                 isolate(|| body.abandon(&self.outer));
@@ -263,14 +299,15 @@ impl<B: Body> Strand<B> {
 
     /// Notes the time at which the strand began to wait, if the runtime keeps it.
     fn stamp(&self) {
-        if self.home.trace {
+        if self.trace {
+            let now = self.home().clock.now();
             // ORDER: Relaxed; see `waiting_since`.
-            self.waiting.store(self.home.clock.now().as_nanos().max(1), Ordering::Relaxed);
+            self.waiting.store(now.as_nanos().max(1), Ordering::Relaxed);
         }
     }
 
     fn unstamp(&self) {
-        if self.home.trace {
+        if self.trace {
             // ORDER: Relaxed; see `waiting_since`.
             self.waiting.store(0, Ordering::Relaxed);
         }
@@ -283,7 +320,7 @@ impl<B: Body> Strand<B> {
 
 impl<B: Body> fmt::Debug for Strand<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Strand").field("key", &self.key).field("word", &self.word).finish_non_exhaustive()
+        f.debug_struct("Strand").field("seat", &self.seat).field("word", &self.word).finish_non_exhaustive()
     }
 }
 
@@ -293,67 +330,94 @@ pub(crate) trait AnyStrand: Send + Sync + Any {
     fn run(self: Arc<Self>, lent: &mut Lent<'_>) -> Option<Arc<dyn AnyStrand>>;
     /// Posts; true: the caller enqueues the token.
     fn post_reasons(&self, reasons: Reasons) -> bool;
-    /// When its timer is to fire, for the base that got the message of it.
-    fn take_deadline(&self) -> Option<Time>;
-    /// Ends the strand without callbacks because its base is gone.
+    /// When its timer is to fire, for the base that got the message of it; `None` if the strand does not live there under
+    /// that key.
+    fn wanted(&self, base: &BaseShared, key: Key) -> Option<Option<Time>>;
+    /// Whether it lives there, under that key.
+    fn lives_at(&self, base: &BaseShared, key: Key) -> bool;
+    /// Takes the deadline if it is due: for the base whose timer fired.
+    fn take_due(&self, base: &BaseShared, key: Key, now: Time) -> bool;
+    /// Ends the strand without callbacks because its base is gone; the caller has popped its token.
     fn orphan(self: Arc<Self>);
-    fn home(&self) -> &Arc<BaseShared>;
+    /// The base it lives on.
+    fn home(&self) -> Arc<BaseShared>;
+    /// The place of that base: a hint, unless the caller holds the strand.
+    fn place(&self) -> Place;
     fn cost(&self) -> &Cost;
     /// Says where its token belongs, and notes that it waits from now on if anybody keeps the time.
     fn queueing(&self) -> Queueing;
     /// The strand for a dump, `None` if it has nothing to do.
-    fn describe_unless_idle(&self) -> Option<String>;
+    fn describe_unless_idle(&self, now: Time) -> Option<String>;
 }
 
 impl<B: Body> AnyStrand for Strand<B> {
     fn run(self: Arc<Self>, lent: &mut Lent<'_>) -> Option<Arc<dyn AnyStrand>> {
-        let token = self.run_token(lent);
+        let requeue = self.run_token(lent);
         if lent.timed {
-            let ended = self.home.clock.now();
+            let ended = lent.bases.now();
             self.cost.record(ended.since(lent.now).as_nanos() as u64);
             lent.now = ended;
         }
-        if token.is_none() && self.word.is_dead() {
+        if requeue {
+            return Some(self);
+        }
+        if self.word.is_dead() {
             // The last owner of a dead strand drops the body, the user's part included.
             isolate(|| drop(self));
         }
-        token
+        None
     }
 
     fn post_reasons(&self, reasons: Reasons) -> bool {
         self.word.post(reasons) == Posted::Enqueue
     }
 
-    fn take_deadline(&self) -> Option<Time> {
-        let mut timer = self.timer.lock();
-        timer.sent = false;
-        timer.deadline
+    fn wanted(&self, base: &BaseShared, key: Key) -> Option<Option<Time>> {
+        self.seat.look(|home| home.wanted(base, key))
+    }
+
+    fn lives_at(&self, base: &BaseShared, key: Key) -> bool {
+        self.seat.look(|home| home.is(base, key))
+    }
+
+    fn take_due(&self, base: &BaseShared, key: Key, now: Time) -> bool {
+        self.seat.look(|home| home.take_due(base, key, now))
     }
 
     fn orphan(self: Arc<Self>) {
-        if self.word.begin().is_none() {
-            return;
-        }
+        let Some(reasons) = self.word.begin() else { return };
         let Some(mut body) = self.body.try_lock() else {
             // A guard holds the strand; its drop finds the base gone and comes here again.
-            self.word.contend(Reasons::EMPTY);
+            self.word.contend(reasons);
             let gone = self.body.try_lock().is_some();
             if gone && self.word.release(Reasons::EMPTY) {
                 self.orphan();
             }
             return;
         };
+        if !self.seat.look(|home| home.base.inbox.is_closed()) {
+            // It has moved away.
+            drop(body);
+            if self.finish(reasons) {
+                enqueue(self);
+            }
+            return;
+        }
         let holding = guard::enter_held();
         isolate(|| body.abandon(&self.outer));
-        drop((body, holding));
         self.word.kill();
+        drop((body, holding));
         let _ = self.word.finish(Reasons::EMPTY);
         self.unstamp();
         isolate(|| drop(self));
     }
 
-    fn home(&self) -> &Arc<BaseShared> {
-        &self.home
+    fn home(&self) -> Arc<BaseShared> {
+        self.home()
+    }
+
+    fn place(&self) -> Place {
+        self.place()
     }
 
     fn cost(&self) -> &Cost {
@@ -362,14 +426,19 @@ impl<B: Body> AnyStrand for Strand<B> {
 
     fn queueing(&self) -> Queueing {
         self.stamp();
-        Queueing { priority: self.priority(), placement: self.placement, nanos: self.cost.nanos() }
+        Queueing {
+            priority: self.priority(),
+            placement: self.placement,
+            place: self.place(),
+            nanos: self.cost.nanos(),
+        }
     }
 
-    fn describe_unless_idle(&self) -> Option<String> {
+    fn describe_unless_idle(&self, now: Time) -> Option<String> {
         let word = self.word.snapshot();
-        let waiting = self.waiting_since().map(|since| self.home.clock.now().since(since));
+        let waiting = self.waiting_since().map(|since| now.since(since));
         (word.is_queued() || word.is_running())
-            .then(|| format!("strand {:?} {:?} {word:?} waiting {waiting:?}", self.key, self.placement))
+            .then(|| format!("{:?} {word:?} waiting {waiting:?}", self.placement))
     }
 }
 
@@ -377,6 +446,8 @@ impl<B: Body> AnyStrand for Strand<B> {
 pub(crate) struct Queueing {
     pub(crate) priority: u8,
     pub(crate) placement: Placement,
+    /// Where it lives, or lived a moment ago: whoever pops a token that is not his sends it home.
+    pub(crate) place: Place,
     /// How long it is likely to run.
     pub(crate) nanos: u64,
 }
@@ -384,7 +455,7 @@ pub(crate) struct Queueing {
 /// Puts a strand's token into a queue: the calling worker's own, if it may run the strand, else its home base's inbox.
 pub(crate) fn enqueue(strand: Arc<dyn AnyStrand>) {
     let queueing = strand.queueing();
-    match (queueing.placement, lane::current(strand.home().pool)) {
+    match (queueing.placement, lane::current(queueing.place.pool())) {
         (Placement::Any, Some(lane)) => lane.push(Task::Strand(strand), queueing.nanos),
         _ => send_home(strand),
     }
@@ -392,8 +463,7 @@ pub(crate) fn enqueue(strand: Arc<dyn AnyStrand>) {
 
 /// Sends a strand's token to its base.
 pub(crate) fn send_home(strand: Arc<dyn AnyStrand>) {
-    let home = Arc::clone(strand.home());
-    if let Err(Message::Run(strand)) = home.send_internal(Message::Run(strand)) {
+    if let Err(Message::Run(strand)) = strand.home().send_internal(Message::Run(strand)) {
         strand.orphan();
     }
 }
