@@ -9,15 +9,13 @@
 
 #[path = "leaks.rs"]
 mod leaks;
+#[path = "peers.rs"]
+mod peers;
 
 use std::{
     fmt,
-    io::{self, Read as _, Write as _},
-    net::{Shutdown, TcpListener, TcpStream},
-    os::{
-        fd::{AsFd, BorrowedFd, OwnedFd},
-        unix::net::UnixStream,
-    },
+    io::{self, Write as _},
+    os::fd::OwnedFd,
     sync::Arc,
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -30,9 +28,9 @@ use bufferevent::{
     runtime::{Clock, ManualClock, SelectorKind},
 };
 use bufferevent_sync::{Condvar, Mutex};
-use socket2::SockRef;
 
 use self::leaks::Leaks;
+pub(crate) use self::peers::{Peer, pattern, tcp_pair, unix_pair};
 
 /// How long a condition may take to come true. Only a failing test waits as long.
 pub(crate) const LIMIT: Duration = Duration::from_secs(20);
@@ -56,9 +54,10 @@ pub(crate) struct Kind {
     pub(crate) open: fn() -> (Builder, Peer),
 }
 
-pub(crate) const KINDS: [Kind; 2] = [
+pub(crate) const KINDS: [Kind; 3] = [
     Kind { name: "socket over a Unix pair", open: || over(unix_pair()) },
     Kind { name: "socket over TCP", open: || over(tcp_pair()) },
+    Kind { name: "socket over a Unix listener", open: || over(peers::unix_accepted()) },
 ];
 
 /// The options that say how callbacks are called.
@@ -1015,135 +1014,6 @@ where
     Ok(Conn { who, log, home })
 }
 
-// ---- peers ----
-
-/// The other end of a connection.
-pub(crate) struct Peer(pub(crate) Stream);
-
-/// A non-blocking stream.
-pub(crate) enum Stream {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-}
-
-impl Peer {
-    pub(crate) fn tcp(stream: TcpStream) -> Self {
-        stream.set_nonblocking(true).unwrap();
-        Self(Stream::Tcp(stream))
-    }
-
-    pub(crate) fn unix(stream: UnixStream) -> Self {
-        stream.set_nonblocking(true).unwrap();
-        Self(Stream::Unix(stream))
-    }
-
-    pub(crate) fn shutdown_write(&self) {
-        match &self.0 {
-            Stream::Tcp(stream) => stream.shutdown(Shutdown::Write).unwrap(),
-            Stream::Unix(stream) => stream.shutdown(Shutdown::Write).unwrap(),
-        }
-    }
-
-    /// Ends the connection so that the other side reads an error. Over a Unix socket that takes unread data here.
-    pub(crate) fn reset(self) {
-        if let Stream::Tcp(stream) = &self.0 {
-            SockRef::from(stream).set_linger(Some(Duration::ZERO)).unwrap();
-        }
-    }
-
-    /// Whether there is something to read, the end included.
-    pub(crate) fn is_readable(&self) -> bool {
-        let mut one = [std::mem::MaybeUninit::uninit()];
-        SockRef::from(&self.as_fd()).peek(&mut one).is_ok()
-    }
-
-    /// Whether the other side has ended, or reset, the connection and nothing is left to read.
-    pub(crate) fn is_ended(&self) -> bool {
-        let mut one = [std::mem::MaybeUninit::uninit()];
-        match SockRef::from(&self.as_fd()).peek(&mut one) {
-            Ok(n) => n == 0,
-            Err(error) => error.kind() != io::ErrorKind::WouldBlock,
-        }
-    }
-
-    /// Reads what there is, at most `max` bytes; answers whether the stream has ended.
-    pub(crate) fn read_some(&mut self, max: usize, to: &mut Vec<u8>) -> io::Result<bool> {
-        let (mut block, mut left) = ([0; 16 * 1024], max);
-        while left > 0 {
-            let most = block.len().min(left);
-            match self.0.read(&mut block[..most]) {
-                Ok(0) => return Ok(true),
-                Ok(n) => {
-                    to.extend(&block[..n]);
-                    left -= n;
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(false)
-    }
-}
-
-impl AsFd for Peer {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        match &self.0 {
-            Stream::Tcp(stream) => stream.as_fd(),
-            Stream::Unix(stream) => stream.as_fd(),
-        }
-    }
-}
-
-impl io::Read for Stream {
-    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => stream.read(to),
-            Self::Unix(stream) => stream.read(to),
-        }
-    }
-}
-
-impl io::Write for Stream {
-    fn write(&mut self, from: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => stream.write(from),
-            Self::Unix(stream) => stream.write(from),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// A connected pair over a Unix socket.
-pub(crate) fn unix_pair() -> (OwnedFd, Peer) {
-    let (ours, theirs) = UnixStream::pair().unwrap();
-    (ours.into(), Peer::unix(theirs))
-}
-
-/// A connected pair over TCP.
-pub(crate) fn tcp_pair() -> (OwnedFd, Peer) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let theirs = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    let (ours, _) = listener.accept().unwrap();
-    // So that a peer that does not read is soon felt.
-    SockRef::from(&theirs).set_recv_buffer_size(256 * 1024).unwrap();
-    SockRef::from(&ours).set_send_buffer_size(256 * 1024).unwrap();
-    (ours.into(), Peer::tcp(theirs))
-}
-
 fn over((ours, peer): (OwnedFd, Peer)) -> (Builder, Peer) {
     (Bufferevent::socket(ours), peer)
-}
-
-/// Bytes that tell where they belong.
-pub(crate) fn pattern(len: usize) -> Vec<u8> {
-    // A prime, so that no block size repeats with it.
-    let first = len.min(65_521);
-    let mut bytes: Vec<u8> = (0..first).map(|i| (i % 251) as u8 ^ (i / 251) as u8).collect();
-    while bytes.len() < len {
-        bytes.extend_from_within(..bytes.len().min(len - bytes.len()));
-    }
-    bytes
 }

@@ -18,6 +18,15 @@ const WRITE: Call = Call::Timeout(Direction::Write);
 const T: Duration = Duration::from_millis(100);
 const JUST: Duration = Duration::from_millis(1);
 
+/// Every configuration that the test drives, but for TCP: that takes bytes when it likes, also while the clock stands.
+fn each_over_unix(body: impl Fn(Config)) {
+    each_by_hand(|config| {
+        if !config.kind.name.contains("TCP") {
+            body(config);
+        }
+    });
+}
+
 fn pass(world: &mut World, hand: &ManualClock, time: Duration) {
     hand.advance(time);
     world.settle();
@@ -88,7 +97,7 @@ fn data_that_is_there_when_the_timeout_is_over_wins() {
 #[test]
 fn a_write_timeout_runs_only_while_there_is_output() {
     // C-29, C-31, K-08, X-26, D6: an idle one has no write timeout
-    each_by_hand(|config| {
+    each_over_unix(|config| {
         let (mut world, hand, conn, mut peer) = timed(config);
         world.with(&conn, |b| b.disable(Interest::READ)).unwrap();
         pass(&mut world, &hand, 10 * T);
@@ -173,7 +182,7 @@ fn zero_and_endless_timeouts_are_what_they_say() {
 #[test]
 fn regress_bufferevent_timeout() {
     // TB-22, over real sockets with a peer that does not read (the C test says that it should)
-    each_by_hand(|config| {
+    each_over_unix(|config| {
         let (mut world, hand) = config.with_manual_clock();
         let (one, _silent) = config.start_with(
             &mut world,
@@ -248,7 +257,7 @@ fn a_peer_that_sends_a_byte_now_and_then_is_too_slow() {
 #[test]
 fn a_reader_that_takes_a_byte_now_and_then_is_too_slow() {
     // F30, F31: a slow reader. The window runs only while there is output.
-    each_by_hand(|config| {
+    each_over_unix(|config| {
         let (mut world, hand) = config.with_manual_clock();
         let (conn, mut peer) = config.start(&mut world);
         let rate = MinRate { bytes: 1_000_000, window: T };
