@@ -253,7 +253,8 @@ fn check(plan: Plan) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
+    // PROPTEST_CASES asks for more.
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases.max(500)))]
 
     #[test]
     fn whatever_happens_nothing_is_lost_doubled_reordered_or_left_undone(plan in plan()) {
