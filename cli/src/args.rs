@@ -36,8 +36,8 @@ pub(crate) enum Command {
 /// The arguments of a server.
 #[derive(Debug, ClapArgs)]
 #[command(
-    after_help = "SIGTERM or SIGINT ends the server with exit code 0: it accepts no more, and writes out what \
-    it owes, for the grace at most. A second signal ends it at once, with 128 and the signal's number."
+    after_help = "SIGTERM or SIGINT ends the server with exit code 0: it accepts no more, writes out what it \
+    owes, for the grace at most, and tells how that went. A second signal ends it at once, with 128 and the signal's number."
 )]
 pub(crate) struct Serve {
     /// Address to listen on, such as 127.0.0.1:7000; port 0 takes a free one, which the first line of output tells
@@ -81,6 +81,9 @@ pub(crate) struct Serve {
         allow_hyphen_values = true
     )]
     pub(crate) grace: Duration,
+    /// Over how long connections are asked to end then, so that not all peers come back at once, or none
+    #[arg(long, value_name = "TIME", default_value = "none", value_parser = units::parse_limit, allow_hyphen_values = true)]
+    pub(crate) spread: units::Limit,
 }
 
 /// The arguments of the load generator.

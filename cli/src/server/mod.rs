@@ -9,12 +9,14 @@ mod source;
 use std::{
     io::{self, Write as _},
     num::NonZeroUsize,
+    sync::Arc,
 };
 
 use bufferevent::{
-    Accepted, Base, Bufferevent, ConnectionLimit, Listener, ListenerHandle, Movable, Place, Runtime,
-    runtime::BoxError,
+    Accepted, Base, Bufferevent, ConnectionLimit, Drain, Drained, Draining, Listener, ListenerHandle,
+    Movable, Place, Runtime, RuntimeExt as _, runtime::BoxError,
 };
+use bufferevent_sync::Mutex;
 use rustix::net::sockopt::set_tcp_nodelay;
 
 pub(crate) use self::{
@@ -24,7 +26,7 @@ pub(crate) use self::{
     sink::Sink,
     source::Source,
 };
-use crate::{args::Serve, failure::Failure, limits, running::Running, signals, warnings::Warnings};
+use crate::{args::Serve, failure::Failure, limits, running::Running, signals, units, warnings::Warnings};
 
 /// Serves connections, each with a service that `make` gives, until a signal comes.
 pub(crate) fn run<S: Service>(
@@ -39,18 +41,36 @@ pub(crate) fn run<S: Service>(
         start(Limited::new(make(), limits), how, connection, base)
     })
     .map_err(|why| Failure::of(format_args!("cannot listen on {}", serve.listen), why))?;
-    let (ending, grace) = (runtime.clone(), serve.grace);
-    signals::end_gracefully(&runtime, move || {
-        if ending.shutdown(grace).is_err() {
-            ending.stop();
-        }
-    })?;
+    let draining = drain_at_signal(&runtime, serve)?;
     let (running, mine) = Running::start_others(runtime, "bev")?;
     if let Some(address) = listener.local_addr() {
         writeln!(io::stdout(), "listening on {address}").map_err(Failure::output)?;
     }
     mine.run();
-    running.wait()
+    running.wait()?;
+    if let Some(draining) = draining.lock().take() {
+        // Who started it may be gone by now.
+        let _ = writeln!(io::stdout(), "{}", farewell(draining.report()));
+    }
+    Ok(())
+}
+
+fn farewell(drained: Drained) -> String {
+    let Drained { ended, clean, unsent, .. } = drained;
+    let (ended, unsent) = (units::counted(ended, "connection"), units::bytes(unsent));
+    format!("{ended} ended, {} of them clean; {unsent} not sent", units::count(clean))
+}
+
+/// From now on a signal drains the runtime; the drain is there once it is under way.
+fn drain_at_signal(runtime: &Runtime, serve: &Serve) -> Result<Arc<Mutex<Option<Draining>>>, Failure> {
+    let how = Drain { spread: serve.spread.unwrap_or_default(), grace: serve.grace };
+    let (draining, ending) = (Arc::new(Mutex::new(None)), runtime.clone());
+    let under_way = Arc::clone(&draining);
+    signals::end_gracefully(runtime, move || match ending.drain(how) {
+        Ok(draining) => *under_way.lock() = Some(draining),
+        Err(_) => ending.stop(),
+    })?;
+    Ok(draining)
 }
 
 /// Listens, and warns of what cannot be accepted.

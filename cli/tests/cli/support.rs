@@ -134,7 +134,7 @@ fn texts(output: Output) -> (Option<i32>, String, String) {
 pub(crate) struct Server {
     pub(crate) process: Process,
     pub(crate) address: SocketAddr,
-    _stdout: BufReader<ChildStdout>,
+    stdout: BufReader<ChildStdout>,
 }
 
 impl Server {
@@ -158,7 +158,7 @@ impl Server {
         stdout.read_line(&mut first).unwrap();
         let address = first.strip_prefix("listening on ").map(str::trim_end);
         let address = address.unwrap_or_else(|| panic!("the first line of {command:?} is {first:?}"));
-        Self { process, address: address.parse().unwrap(), _stdout: stdout }
+        Self { process, address: address.parse().unwrap(), stdout }
     }
 
     pub(crate) fn connect(&self) -> TcpStream {
@@ -170,6 +170,12 @@ impl Server {
 
     pub(crate) fn signal(&self, signal: Signal) {
         self.process.signal(signal);
+    }
+
+    /// Waits for its good end; answers its last words.
+    pub(crate) fn farewell(mut self) -> String {
+        assert_eq!(self.process.wait().code(), Some(0));
+        rest(self.stdout)
     }
 
     /// Waits for its end; answers the exit code.
