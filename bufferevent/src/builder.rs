@@ -401,7 +401,7 @@ impl<A: HandlerAffinity> Confined<A> {
     }
 
     fn insert(mut self, base: &mut Base<A>, id: Id) {
-        let priority = self.view().take_priority();
+        let priority = self.view().priority;
         base.insert_boxed(id.key, A::source(self));
         if let Some(priority) = priority {
             // It was checked, and the base has the bufferevent.
