@@ -179,6 +179,7 @@ fn the_calls_of_a_handle_answer_what_the_table_says() {
             ("Handle::enable", answer(handle.enable(Interest::READ))),
             ("Handle::trigger", answer(handle.trigger(Interest::READ, Trigger::PLAIN))),
             ("Handle::trigger_event", answer(handle.trigger_event(0, Trigger::PLAIN))),
+            ("Handle::set_base", answer(handle.set_base(&handle.base()))),
             ("Handle::shutdown", answer(handle.shutdown(Direction::Write))),
             ("Handle::lock", answer(handle.lock())),
             ("lock_both", answer(lock_both(handle, spare))),
