@@ -1,5 +1,5 @@
-//! THREADSAFE bufferevents under random writes, locks, switches, triggers, closes and aborts from all sides, over four
-//! bases on two workers, with a watchdog: one that waits for long without a run fails the test with a dump of all words.
+//! THREADSAFE bufferevents under random writes, locks, switches, triggers, moves, closes and aborts from all sides, over
+//! four bases on two workers, with a watchdog: one that waits for long without a run fails the test with a dump of all words.
 //! What was accepted by one that was closed, and not aborted, must have arrived at its peer to the last byte, but for what
 //! it says at its end that it did not send: a write that raced with the close.
 //!
@@ -201,7 +201,8 @@ impl World {
                     thread::yield_now();
                 }
             }
-            850..950 => {
+            850..900 => self.migrate(if dice.roll(2) == 0 { &pair.first } else { &pair.second }, dice),
+            900..950 => {
                 let _closed_or_full = pair.second.trigger(Interest::BOTH, Trigger::PLAIN);
                 let _closed_or_full = pair.first.trigger_event(3, Trigger::PLAIN);
             }
@@ -214,6 +215,17 @@ impl World {
             }
         }
         self.deeds.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Moves one to any of the bases, held or not.
+    fn migrate(&self, moving: &Handle, dice: &mut Dice) {
+        let bases = self.runtime.bases();
+        let target = &bases[dice.roll(bases.len() as u64) as usize];
+        let moved = match dice.roll(2) {
+            0 => moving.set_base(target).map(drop),
+            _ => moving.lock().and_then(|mut guard| guard.set_base(target)),
+        };
+        assert!(matches!(moved, Ok(()) | Err(Error::Closed | Error::MailboxFull { .. })), "{moved:?}");
     }
 
     /// Nobody waits for a run longer than a busy machine explains.
