@@ -33,7 +33,7 @@ pub struct Stream {
     /// What is not known to hold is checked, or set, when the bufferevent starts.
     checks: Checks,
     /// Of a connection that was accepted under a limit.
-    permit: Option<Permit>,
+    permit: Permit,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -60,8 +60,8 @@ impl Stream {
     }
 
     /// Takes what counts the connection out.
-    pub(crate) fn take_permit(&mut self) -> Option<Permit> {
-        self.permit.take()
+    pub(crate) fn take_permit(&mut self) -> Permit {
+        std::mem::take(&mut self.permit)
     }
 }
 
@@ -85,19 +85,27 @@ impl From<Accepted> for Stream {
 
 impl From<TcpStream> for Stream {
     fn from(stream: TcpStream) -> Self {
-        Self { fd: stream.into(), checks: Checks { is_stream: true, is_nonblocking: false }, permit: None }
+        Self {
+            fd: stream.into(),
+            checks: Checks { is_stream: true, is_nonblocking: false },
+            permit: Permit::default(),
+        }
     }
 }
 
 impl From<UnixStream> for Stream {
     fn from(stream: UnixStream) -> Self {
-        Self { fd: stream.into(), checks: Checks { is_stream: true, is_nonblocking: false }, permit: None }
+        Self {
+            fd: stream.into(),
+            checks: Checks { is_stream: true, is_nonblocking: false },
+            permit: Permit::default(),
+        }
     }
 }
 
 impl From<OwnedFd> for Stream {
     fn from(fd: OwnedFd) -> Self {
-        Self { fd, checks: Checks { is_stream: false, is_nonblocking: false }, permit: None }
+        Self { fd, checks: Checks { is_stream: false, is_nonblocking: false }, permit: Permit::default() }
     }
 }
 
@@ -258,7 +266,7 @@ pub(crate) fn connect(address: &SockAddr, from: Option<&SockAddr>) -> io::Result
         Err(error) if is_in_progress(&error) => None,
         Err(error) => Some(error),
     };
-    Ok(Connecting { stream: Stream { fd: socket.into(), checks: KNOWN, permit: None }, failed })
+    Ok(Connecting { stream: Stream { fd: socket.into(), checks: KNOWN, permit: Permit::default() }, failed })
 }
 
 fn is_in_progress(error: &io::Error) -> bool {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bufferevent_evbuffer::{End, Evbuffer, transport::Transport};
-use bufferevent_runtime::{Ready, Scratch};
+use bufferevent_runtime::{Permit, Ready, Scratch};
 
 use super::{Bufferevent, Phase, Socket};
 use crate::{
@@ -161,7 +161,7 @@ impl Bufferevent {
         self.connector = None;
         if self.options.contains(Options::CLOSE_ON_FREE) {
             self.socket = Socket::None;
-            self.permit = None;
+            self.permit = Permit::default();
         } else if let Some(fd) = self.release_fd() {
             self.socket = Socket::Idle(fd.into());
         }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use bufferevent_evbuffer::End;
-use bufferevent_runtime::{Ready, Registered};
+use bufferevent_runtime::{Permit, Ready, Registered};
 
 use super::{Bufferevent, Phase, Socket};
 use crate::{
@@ -143,7 +143,7 @@ impl Bufferevent {
     }
 
     pub(crate) fn release_fd(&mut self) -> Option<OwnedFd> {
-        self.permit = None;
+        self.permit = Permit::default();
         match std::mem::replace(&mut self.socket, Socket::None) {
             Socket::None => None,
             Socket::Idle(stream) => Some(stream.into()),

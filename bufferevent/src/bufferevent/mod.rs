@@ -53,7 +53,7 @@ pub struct Bufferevent<Unsized: ?Sized = [()]> {
     pub(crate) input_cap: Option<usize>,
     pub(crate) socket: Socket,
     /// What counts the connection under the limits of its listener.
-    pub(crate) permit: Option<Permit>,
+    pub(crate) permit: Permit,
     pub(crate) home: Option<Home>,
     /// `None`: the middle one of the base.
     pub(crate) priority: Option<u8>,
@@ -199,7 +199,7 @@ impl Bufferevent<[(); 0]> {
             write: Half { low: 0, high: Some(OUTPUT_HIGH), max_single: MAX_SINGLE_WRITE },
             input_cap: Some(INPUT_CAP),
             socket: Socket::None,
-            permit: None,
+            permit: Permit::default(),
             home: None,
             priority: None,
             connector: None,

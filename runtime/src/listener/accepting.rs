@@ -50,11 +50,8 @@ impl Admission {
     }
 
     /// Counts one more connection, where that is bounded, or answers the bound that is reached.
-    fn admit(&mut self) -> Result<Option<Permit>, usize> {
-        if self.limits.iter().all(Option::is_none) {
-            return Ok(None);
-        }
-        Permit::take(&self.limits, &self.waiting).map(Some)
+    fn admit(&mut self) -> Result<Permit, usize> {
+        Permit::take(&self.limits, &self.waiting)
     }
 }
 

@@ -25,8 +25,12 @@ use crate::{base::BaseHandle, slots::Key};
 /// ```
 #[derive(Clone)]
 pub struct ConnectionLimit {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
     limit: usize,
-    synced: Arc<Leaf<Open>>,
+    synced: Leaf<Open>,
 }
 
 /// Leaf lock, taken once for an accept and once for an end: nothing is called under it.
@@ -51,7 +55,7 @@ pub const SPARE_DESCRIPTORS: usize = 64;
 impl ConnectionLimit {
     /// At most `limit` connections.
     pub fn new(limit: NonZeroUsize) -> Self {
-        Self { limit: limit.get(), synced: Arc::default() }
+        Self { shared: Arc::new(Shared { limit: limit.get(), synced: Leaf::default() }) }
     }
 
     /// As many connections as the process may have descriptors now, but for [`SPARE_DESCRIPTORS`], or for half of them if
@@ -65,18 +69,18 @@ impl ConnectionLimit {
 
     /// The bound.
     pub fn limit(&self) -> usize {
-        self.limit
+        self.shared.limit
     }
 
     /// Connections that are open now.
     pub fn open(&self) -> usize {
-        self.synced.lock().count
+        self.shared.synced.lock().count
     }
 
     /// Counts one more, or notes that `waiting` pauses.
     fn admit(&self, waiting: &Waiting) -> bool {
-        let mut open = self.synced.lock();
-        if open.count < self.limit {
+        let mut open = self.shared.synced.lock();
+        if open.count < self.limit() {
             open.count += 1;
             return true;
         }
@@ -88,7 +92,7 @@ impl ConnectionLimit {
     }
 
     fn release(&self) {
-        let mut open = self.synced.lock();
+        let mut open = self.shared.synced.lock();
         open.count -= 1;
         let woken = std::mem::take(&mut open.waiting);
         drop(open);
@@ -98,7 +102,8 @@ impl ConnectionLimit {
     }
 }
 
-/// That one connection is counted. Dropped, it is over, and listeners that pause for it go on.
+/// That one connection is counted, under up to two limits. Dropped, it is over, and listeners that pause for it go on.
+#[derive(Default)]
 #[must_use = "a connection whose permit is dropped is not counted"]
 pub struct Permit {
     limits: [Option<ConnectionLimit>; 2],
@@ -107,11 +112,11 @@ pub struct Permit {
 impl Permit {
     /// Admits one connection under both limits, or answers the bound that is reached.
     pub(super) fn take(limits: &[Option<ConnectionLimit>; 2], waiting: &Waiting) -> Result<Self, usize> {
-        let mut permit = Self { limits: [None, None] };
+        let mut permit = Self::default();
         for (limit, taken) in limits.iter().zip(&mut permit.limits) {
             let Some(limit) = limit else { continue };
             if !limit.admit(waiting) {
-                return Err(limit.limit);
+                return Err(limit.limit());
             }
             *taken = Some(limit.clone());
         }
@@ -127,7 +132,7 @@ impl Drop for Permit {
 
 impl fmt::Debug for ConnectionLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ConnectionLimit").field("limit", &self.limit).field("open", &self.open()).finish()
+        f.debug_struct("ConnectionLimit").field("limit", &self.limit()).field("open", &self.open()).finish()
     }
 }
 

@@ -54,7 +54,7 @@ pub const ACCEPT_BACK_OFF: Duration = Duration::from_millis(100);
 pub struct Accepted {
     fd: OwnedFd,
     /// Under a limit only.
-    permit: Option<Permit>,
+    permit: Permit,
 }
 
 impl Accepted {
@@ -68,7 +68,7 @@ impl Accepted {
 
     /// The socket, and what counts it under the listener's [limits](ConnectionLimit) until it is dropped; `None` if there
     /// are none.
-    pub fn into_parts(self) -> (OwnedFd, Option<Permit>) {
+    pub fn into_parts(self) -> (OwnedFd, Permit) {
         (self.fd, self.permit)
     }
 }
