@@ -35,6 +35,9 @@
 //!     Ok(runtime.run()?)
 //! }
 //! ```
+//!
+//! In the repository `docs/migrating-from-libevent.md` is a guide for who comes from libevent, and `docs/calls.md` tells
+//! which call is allowed in which thread and callback, and whether it waits.
 
 #![forbid(unsafe_code)]
 
