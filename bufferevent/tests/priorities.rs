@@ -28,7 +28,7 @@ fn is_refused<T>(result: Result<T, Error>) -> bool {
 
 #[test]
 fn the_more_urgent_reads_first_and_a_priority_survives_another_descriptor() {
-    // C-36
+    // C-36, X-27
     for deferred in [false, true] {
         let mut base = base(3);
         let log = Rc::new(RefCell::new(Vec::new()));

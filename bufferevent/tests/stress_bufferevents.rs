@@ -1,7 +1,7 @@
 //! THREADSAFE bufferevents under random writes, locks, switches, triggers, moves, closes and aborts from all sides, over
 //! four bases on two workers, with a watchdog: one that waits for long without a run fails the test with a dump of all words.
 //! What was accepted by one that was closed, and not aborted, must have arrived at its peer to the last byte, but for what
-//! it says at its end that it did not send: a write that raced with the close.
+//! it says at its end that it did not send: a write that raced with the close. libevent has no such test (TT-09).
 //!
 //! `BEV_STRESS_SECONDS=600 cargo test --release -p bufferevent --test stress_bufferevents -- --nocapture` runs for long;
 //! without it two seconds are enough.

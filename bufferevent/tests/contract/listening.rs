@@ -133,7 +133,7 @@ fn a_listener_that_is_closed_frees_its_port() {
 
 #[test]
 fn an_accept_callback_that_fails_or_panics_closes_that_connection_only() {
-    // L-04, L-06, D16
+    // L-04, F3, L-06, D16
     crate::panics::hush();
     each_driven(|mut world| {
         let kept = Arc::new(Mutex::new(Vec::new()));

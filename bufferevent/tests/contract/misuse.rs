@@ -12,7 +12,7 @@ use crate::harness::{Actor, Call, Set, Shape, Who, each, each_of, unix_pair};
 
 #[test]
 fn unlock_without_defer_is_refused() {
-    // C-06
+    // C-06, X-15, X-89
     assert!(matches!(Options::UNLOCK_CALLBACKS.validate(), Err(Error::UnlockWithoutDefer)));
     let mut base = Base::<Pinned>::new().unwrap();
     for options in [Options::UNLOCK_CALLBACKS, Options::UNLOCK_CALLBACKS | Options::THREADSAFE] {
