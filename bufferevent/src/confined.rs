@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use bufferevent_runtime::{After, Base, Key, Reasons, Source};
+use bufferevent_runtime::{After, Base, CallbackKind, Key, Reasons, Source};
 
 use crate::{
     bufferevent::{Bufferevent, Owned},
@@ -36,6 +36,7 @@ impl<A: HandlerAffinity> Confined<A> {
 
     fn call(&mut self, base: &mut Base<A>, callback: Callback) {
         let Some(mut handler) = self.handler.take() else { return };
+        let inside = self.bufferevent.callback_begins(callback.kind());
         trace::callback(&self.bufferevent, &callback);
         let (bufferevent, replaced) = (&mut *self.bufferevent, &mut self.handler);
         let mut context = Context { bufferevent, spot: Spot::Base(base), replaced };
@@ -44,6 +45,7 @@ impl<A: HandlerAffinity> Confined<A> {
             Callback::Write => handler.on_write(&mut context),
             Callback::Event(event) => handler.on_event(&mut context, event),
         });
+        drop(inside);
         put_back(base.counters(), &mut self.handler, handler);
         if !returned {
             self.panicked(base);
@@ -53,6 +55,7 @@ impl<A: HandlerAffinity> Confined<A> {
     /// Calls observers of the buffers.
     #[cold]
     fn notify(&mut self, base: &Base<A>, tell: fn(&mut Bufferevent)) {
+        let _inside = self.bufferevent.callback_begins(CallbackKind::Observer);
         if !self.on_panic.guard(|| tell(&mut self.bufferevent)) {
             self.panicked(base);
         }

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use bufferevent_runtime::{Affinity, Base, BaseHandle, Key, Movable, Reasons, Seating};
+use bufferevent_runtime::{Affinity, Base, BaseHandle, Blocked, Key, Movable, Reasons, Seating};
 
 use crate::{
     bufferevent::Bufferevent,
@@ -30,6 +30,13 @@ impl Id {
     #[must_use]
     pub fn base(self) -> u64 {
         self.base
+    }
+}
+
+/// The bufferevent whose callback blocks.
+impl From<&Blocked> for Id {
+    fn from(blocked: &Blocked) -> Self {
+        Self { base: blocked.base, key: blocked.key }
     }
 }
 

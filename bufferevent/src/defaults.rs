@@ -4,8 +4,8 @@ use std::{fmt, time::Duration};
 
 use bufferevent_evbuffer::{FILE_BLOCK, OBSERVER_ROUNDS};
 use bufferevent_runtime::{
-    ACCEPT_BACK_OFF, ACCEPTS_PER_RUN, BACKLOG, BLOCK, DEFERRED_PER_PASS, EVENTS, INBOX, SPARE_DESCRIPTORS,
-    TIMERS_PER_PASS,
+    ACCEPT_BACK_OFF, ACCEPTS_PER_RUN, BACKLOG, BLOCK, BLOCKED_AFTER, DEFERRED_PER_PASS, EVENTS, INBOX,
+    SPARE_DESCRIPTORS, TIMERS_PER_PASS,
 };
 
 /// Bytes one read takes at most, and one run reads.
@@ -73,6 +73,7 @@ impl fmt::Display for Defaults {
             ("deferred callbacks per pass", DEFERRED_PER_PASS.to_string()),
             ("accepts per run", ACCEPTS_PER_RUN.to_string()),
             ("connections per listener, per process", "none".to_owned()),
+            ("a callback is blocked after; told", format!("{BLOCKED_AFTER:?}; nobody")),
             ("descriptors left by a limit on them", SPARE_DESCRIPTORS.to_string()),
             ("priorities of a base", "1".to_owned()),
             ("accept queue of the kernel", BACKLOG.to_string()),

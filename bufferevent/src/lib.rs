@@ -77,8 +77,8 @@ pub use bufferevent_evbuffer as evbuffer;
 pub use bufferevent_evbuffer::Evbuffer;
 pub use bufferevent_runtime as runtime;
 pub use bufferevent_runtime::{
-    Accepted, Base, BaseHandle, ConnectionLimit, EventId, EventSettings, Listener, ListenerHandle, Movable,
-    Pinned, Placement, Runtime, Turned, What,
+    Accepted, BLOCKED_AFTER, Base, BaseHandle, Blocked, CallbackKind, ConnectionLimit, EventId,
+    EventSettings, Listener, ListenerHandle, Movable, Pinned, Placement, Runtime, Turned, What,
 };
 
 pub use self::{

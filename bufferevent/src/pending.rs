@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use bufferevent_runtime::CallbackKind;
+
 use crate::{event::Event, interest::Direction};
 
 /// One callback to deliver.
@@ -10,6 +12,16 @@ pub(crate) enum Callback {
     Read,
     Write,
     Event(Event),
+}
+
+impl Callback {
+    pub(crate) fn kind(&self) -> CallbackKind {
+        match self {
+            Self::Read => CallbackKind::Read,
+            Self::Write => CallbackKind::Write,
+            Self::Event(_) => CallbackKind::Event,
+        }
+    }
 }
 
 /// What is due, in the order of delivery: connected, read, write, then the events as they happened.

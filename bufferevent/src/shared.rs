@@ -3,7 +3,8 @@
 use std::{fmt, sync::Arc};
 
 use bufferevent_runtime::{
-    BaseCounters, BaseHandle, Body, Held, Left, Lent, Lifecycle, Reasons, Seating, Strand, Waiter,
+    BaseCounters, BaseHandle, Body, CallbackKind, Held, Left, Lent, Lifecycle, Reasons, Seating, Strand,
+    Waiter,
 };
 use bufferevent_sync::Leaf;
 
@@ -122,12 +123,14 @@ impl Stack {
         let Self { bufferevent, slot: Slot::Locked(slot), base, on_panic } = self else { return };
         let Some(mut handler) = slot.take() else { return };
         trace::callback(bufferevent, &callback);
+        let inside = bufferevent.callback_begins(callback.kind());
         let mut context = Context { bufferevent, spot: Spot::Strand(base, seating), replaced: slot };
         let returned = on_panic.guard(|| match callback {
             Callback::Read => handler.on_read(&mut context),
             Callback::Write => handler.on_write(&mut context),
             Callback::Event(event) => handler.on_event(&mut context, event),
         });
+        drop(inside);
         put_back(base.counters(), slot, handler);
         if !returned {
             self.panicked();
@@ -137,6 +140,7 @@ impl Stack {
     /// Calls observers of the buffers.
     #[cold]
     fn notify(&mut self, tell: fn(&mut Bufferevent)) {
+        let _inside = self.bufferevent.callback_begins(CallbackKind::Observer);
         if !self.on_panic.guard(|| tell(&mut self.bufferevent)) {
             self.panicked();
         }
@@ -189,8 +193,9 @@ fn call_unlocked(held: &mut Held<'_, Stack>, callback: Callback) -> bool {
     let strand = held.strand();
     let on_panic = held.body().on_panic;
     trace::callback(held.body().look(), &callback);
-    let Slot::Unlocked(slot) = &mut held.body().slot else { return true };
+    let Stack { bufferevent, slot: Slot::Unlocked(slot), .. } = held.body() else { return true };
     let Some(mut handler) = slot.take() else { return true };
+    let inside = bufferevent.callback_begins(callback.kind());
     let handle = Handle::new(Arc::clone(strand));
     let (returned, locked) = held.unlocked(|| {
         on_panic.guard(|| match callback {
@@ -199,6 +204,7 @@ fn call_unlocked(held: &mut Held<'_, Stack>, callback: Callback) -> bool {
             Callback::Event(event) => handler.on_event(&handle, event),
         })
     });
+    drop(inside);
     if !locked {
         // Nothing is there: this run has taken what an earlier one left.
         strand.outer().left.lock().handler = Some(handler);

@@ -1,6 +1,6 @@
 //! How a runtime is made.
 
-use std::{sync::Arc, thread::available_parallelism};
+use std::{sync::Arc, thread::available_parallelism, time::Duration};
 
 use bufferevent_sync::deque;
 
@@ -9,6 +9,7 @@ use crate::{
         Base, INBOX, PRIORITIES,
         shared::{Attachment, BaseShared},
     },
+    callback::{Blocked, OnBlocked},
     clock::Clock,
     error::{Error, Result},
     lane::PoolId,
@@ -44,6 +45,7 @@ pub struct Builder {
     clock: Clock,
     thread_name: String,
     trace: bool,
+    on_blocked: Option<OnBlocked>,
 }
 
 impl Default for Builder {
@@ -58,6 +60,7 @@ impl Default for Builder {
             clock: Clock::monotonic(),
             thread_name: "bufferevent".to_owned(),
             trace: false,
+            on_blocked: None,
         }
     }
 }
@@ -123,10 +126,34 @@ impl Builder {
     }
 
     /// Has each strand note since when it waits to run, for [`Strand::waiting_since`](crate::Strand::waiting_since) and
-    /// [`Runtime::dump`]: two looks at the clock for each run. For tests and watchdogs. Default: off.
+    /// [`Runtime::dump`], and each callback how long it took, for
+    /// [`BaseCounters::callback_times`](crate::BaseCounters::callback_times): two looks at the clock for each run and each
+    /// callback. For tests and watchdogs. Default: off.
     #[must_use]
     pub fn trace(mut self, trace: bool) -> Self {
         self.trace = trace;
+        self
+    }
+
+    /// Has `hook` called for each callback of a bufferevent that runs for `after` (at least 1 ms; a usual value is
+    /// [`BLOCKED_AFTER`](crate::BLOCKED_AFTER)), once for each. Default: nobody is told, and no time is taken.
+    ///
+    /// It is called while the callback runs still, if another worker is idle and may steal, so not on a
+    /// [pinned](Builder::pinned) runtime; else after the callback has returned. Costs two looks at the clock for each
+    /// callback, and a watch that an idle worker keeps for as long as others are awake.
+    /// # Locks
+    /// On a worker, with nothing held; a panic in it is isolated.
+    /// # Examples
+    /// ```
+    /// use bufferevent_runtime::{BLOCKED_AFTER, Runtime};
+    ///
+    /// let tell = |blocked: &bufferevent_runtime::Blocked| eprintln!("blocked: {blocked:?}");
+    /// let runtime = Runtime::builder().on_blocked(BLOCKED_AFTER, tell).build()?;
+    /// # Ok::<(), bufferevent_runtime::Error>(())
+    /// ```
+    #[must_use]
+    pub fn on_blocked(mut self, after: Duration, hook: impl Fn(&Blocked) + Send + Sync + 'static) -> Self {
+        self.on_blocked = Some(OnBlocked::new(after, hook));
         self
     }
 
@@ -169,8 +196,9 @@ impl Builder {
             shared.push(WorkerShared::new(deque.stealer(), self.seat(index, &slots, top.is_some())?));
             own.push(deque);
         }
-        let pool = Arc::new(Pool::new(id, self.clock, slots, shared, own, top, self.stealing));
-        Ok(Runtime::new(pool, self.thread_name))
+        let mut pool = Pool::new(id, self.clock, slots, shared, own, top, self.stealing);
+        pool.on_blocked = self.on_blocked;
+        Ok(Runtime::new(Arc::new(pool), self.thread_name))
     }
 
     fn base(
@@ -183,6 +211,8 @@ impl Builder {
         let selector = self.selector.make()?;
         let mut shared = BaseShared::new(index, id, false, selector, self.clock.clone(), self.inbox);
         shared.trace = self.trace;
+        shared.on_blocked.clone_from(&self.on_blocked);
+        shared.times_callbacks = self.trace || self.on_blocked.is_some();
         shared.attachment = Arc::clone(attachment);
         shared.set_priorities(self.priorities);
         let shared = Arc::new(shared);

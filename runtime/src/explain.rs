@@ -41,6 +41,8 @@ pub struct BaseSnapshot {
     pub accepted: u64,
     /// Callbacks that panicked and were isolated.
     pub panics: u64,
+    /// Callbacks that blocked, if somebody wants to [know](crate::Builder::on_blocked).
+    pub blocked: u64,
 }
 
 /// What a worker looked like at one moment, and what it has done so far.
@@ -90,6 +92,7 @@ impl BaseSnapshot {
             helped: counters.helped.get(),
             accepted: counters.accepted.get(),
             panics: counters.panics.get(),
+            blocked: counters.blocked.get(),
         }
     }
 }
@@ -156,10 +159,12 @@ impl fmt::Display for BaseSnapshot {
             "base {index}: {objects} objects, {messages} messages, {deferred} deferred{resting}; {turns} turns, \
              {polls} polls, {events} events, {runs} runs, {helped} by others"
         )?;
-        match self.panics {
-            0 => Ok(()),
-            panics => write!(f, ", {panics} panics"),
+        for (count, what) in [(self.panics, "panics"), (self.blocked, "blocked")] {
+            if count > 0 {
+                write!(f, ", {count} {what}")?;
+            }
         }
+        Ok(())
     }
 }
 

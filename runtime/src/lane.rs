@@ -6,6 +6,7 @@
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
+    sync::Arc,
 };
 
 use bufferevent_sync::{
@@ -13,7 +14,7 @@ use bufferevent_sync::{
     deque,
 };
 
-use crate::task::Task;
+use crate::{protocol::CallbackMark, task::Task};
 
 /// Tells the lanes of one pool from those of another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,14 +33,16 @@ impl PoolId {
 pub(crate) struct Lane {
     pub(crate) pool: PoolId,
     pub(crate) deque: deque::Worker<Task>,
+    /// Where others see which callback runs here. `None` for a base driven by hand: nobody looks.
+    pub(crate) mark: Option<Arc<CallbackMark>>,
     /// Estimated run time of what was pushed here and not popped here, in nanoseconds; stolen tasks stay in until the
     /// deque is empty.
     queued_nanos: Cell<u64>,
 }
 
 impl Lane {
-    pub(crate) fn new(pool: PoolId, deque: deque::Worker<Task>) -> Rc<Self> {
-        Rc::new(Self { pool, deque, queued_nanos: Cell::new(0) })
+    pub(crate) fn new(pool: PoolId, deque: deque::Worker<Task>, mark: Option<Arc<CallbackMark>>) -> Rc<Self> {
+        Rc::new(Self { pool, deque, mark, queued_nanos: Cell::new(0) })
     }
 
     /// Queues a task that is likely to run for `nanos`.

@@ -23,6 +23,8 @@ mod base;
 #[cfg(not(loom))]
 mod builder;
 #[cfg(not(loom))]
+mod callback;
+#[cfg(not(loom))]
 mod clock;
 #[cfg(not(loom))]
 mod counters;
@@ -69,8 +71,9 @@ pub use self::{
         TIMERS_PER_PASS, Turned,
     },
     builder::{Builder, MOST},
+    callback::{BLOCKED_AFTER, Blocked, CallbackKind, InCallback},
     clock::{Clock, ManualClock, Tick, Time},
-    counters::{BaseCounters, WorkerCounters},
+    counters::{BaseCounters, CallbackTimes, WorkerCounters},
     error::{Error, Result},
     event::{EventId, EventSettings, EventState, Fired, NoDescriptor, Signalled, Waited, Waiting, What},
     explain::{BaseSnapshot, RuntimeSnapshot, WorkerSnapshot},

@@ -1,5 +1,7 @@
 //! Callbacks that the user asks for.
 
+use bufferevent_runtime::{CallbackKind, InCallback};
+
 use super::Bufferevent;
 use crate::{
     event::{Event, Trigger},
@@ -8,6 +10,13 @@ use crate::{
 };
 
 impl Bufferevent {
+    /// A callback begins, for who wants to know how long it takes; it ends when the answer is dropped.
+    #[inline]
+    pub(crate) fn callback_begins(&self, kind: CallbackKind) -> Option<InCallback> {
+        let home = self.home.as_ref()?;
+        home.base.callback_begins(home.key, kind)
+    }
+
     /// Makes the read or write callback due, or both, as if data had come or gone. Works on disabled directions too.
     ///
     /// It runs after the callback that asks for it, in the same run, unless this bufferevent or `how` defers.

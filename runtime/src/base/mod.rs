@@ -41,6 +41,7 @@ pub use self::{
 };
 use crate::{
     affinity::{Affinity, IntoSource, Movable, Pinned},
+    callback::{Blocked, OnBlocked},
     clock::{Clock, Time},
     counters::BaseCounters,
     error::{Error, Result},
@@ -137,6 +138,25 @@ impl<A: Affinity> Base<A> {
         let mut base = Self::from_shared(Arc::new(shared));
         base.lane = Some(deque::Worker::new_fifo());
         Ok(base)
+    }
+
+    /// Has `hook` called for each callback of a bufferevent that ran for `after` (at least 1 ms; a usual value is
+    /// [`BLOCKED_AFTER`](crate::BLOCKED_AFTER)), once it has returned and with nothing held.
+    ///
+    /// For a base that is driven by hand, where nobody else looks meanwhile; of those of a runtime
+    /// [`Builder::on_blocked`](crate::Builder::on_blocked) tells while they run.
+    /// # Errors
+    /// [`Error::Unsupported`] once the base has a handle, or something lives on it: this is a thing to begin with.
+    pub fn on_blocked(
+        &mut self,
+        after: Duration,
+        hook: impl Fn(&Blocked) + Send + Sync + 'static,
+    ) -> Result<()> {
+        let shared = Arc::get_mut(&mut self.shared);
+        let shared = shared.ok_or(Error::Unsupported("a hook for a base that has handles already"))?;
+        shared.on_blocked = Some(OnBlocked::new(after, hook));
+        shared.times_callbacks = true;
+        Ok(())
     }
 
     pub(crate) fn from_shared(shared: Arc<BaseShared>) -> Self {

@@ -10,6 +10,7 @@ use bufferevent_sync::{
 use super::{Base, moving::Arrival};
 use crate::{
     affinity::{Affinity, Movable},
+    callback::OnBlocked,
     clock::{Clock, Time},
     counters::BaseCounters,
     error::{Error, Result},
@@ -19,6 +20,7 @@ use crate::{
     selector::{AnySelector, Selector as _},
     slots::{Key, Keys},
     strand::{AnyStrand, Body, Strand},
+    task::isolate,
 };
 
 /// A closure for a base of whichever affinity; the argument is that `Base`.
@@ -56,6 +58,9 @@ pub(crate) struct BaseShared {
     pub(crate) pinned: bool,
     /// Whether strands note since when they wait.
     pub(crate) trace: bool,
+    pub(crate) on_blocked: Option<OnBlocked>,
+    /// For either of the two.
+    pub(crate) times_callbacks: bool,
     pub(crate) selector: Arc<AnySelector>,
     pub(crate) clock: Clock,
     pub(crate) keys: Keys,
@@ -99,6 +104,8 @@ impl BaseShared {
             place: Place::new(pool, index),
             pinned,
             trace: false,
+            on_blocked: None,
+            times_callbacks: false,
             selector: Arc::new(selector),
             clock,
             keys: Keys::default(),
@@ -171,6 +178,16 @@ impl BaseShared {
     /// before it sleeps.
     pub(crate) fn has_mail(&self) -> bool {
         (!self.inbox.is_empty() || self.gate.is_exiting()) && !self.gate.is_broken()
+    }
+
+    /// Runs `call` soon with nothing held: from a turn, or a worker, behind what is queued there. Never refused: for who sees
+    /// to it that few are under way.
+    pub(crate) fn spawn_here(&self, call: Box<dyn FnOnce() + Send>) {
+        if let Some(lane) = lane::current(self.pool) {
+            lane.push_call(call);
+        } else if let Err(Message::Spawn(call)) = self.send_internal(Message::Spawn(call)) {
+            isolate(call);
+        }
     }
 
     pub(crate) fn exit(&self) {
@@ -378,6 +395,14 @@ impl<A: Affinity> BaseHandle<A> {
     pub fn wake(&self, key: Key) {
         // A base that is gone runs nothing.
         let _ = self.shared.send_internal(Message::Wake(key));
+    }
+
+    /// Runs `call`, soon, with nothing held: on any worker, or where the base is driven by hand. If the base is gone it runs
+    /// at once.
+    ///
+    /// From any thread; never waits, and is never refused: for who sees to it that few are under way. A panic is isolated.
+    pub fn spawn(&self, call: impl FnOnce() + Send + 'static) {
+        self.shared.spawn_here(Box::new(call));
     }
 
     /// What a crate above keeps with the runtime, or with a base that is driven by hand, if there is anything.

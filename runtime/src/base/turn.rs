@@ -103,7 +103,7 @@ impl<A: Affinity> Base<A> {
     }
 
     fn turn_while(&mut self, timeout: Option<Duration>, empty: bool) -> Result<Turned> {
-        let lane = Lane::new(self.shared.pool, self.lane.take().ok_or(Error::Reentrant)?);
+        let lane = Lane::new(self.shared.pool, self.lane.take().ok_or(Error::Reentrant)?, None);
         self.unrelease();
         self.shared.drive_here();
         let entered = lane::enter(&lane);

@@ -12,9 +12,10 @@
 //! | 6 close and finish                        | `lifecycle`, with `waiter` to sleep |
 //! | 9 question and answer                     | `answer`                          |
 //! | 10 moving a strand to another base         | `seat`                           |
+//! | 11 which callback a worker is in          | `callback_mark`                   |
 //!
-//! What they share: every write is an RMW, so that all of them stand in one order and each sees the one before it. Who
-//! publishes does so and *then* makes its RMW; who wants to sleep, leave or stop makes its RMW and *then* looks. Of
+//! What they share: every write is an RMW, so that all of them stand in one order and each sees the one before it. (But
+//! for what a worker notes of itself in 11.) Who publishes does so and *then* makes its RMW; who wants to sleep, leave or stop makes its RMW and *then* looks. Of
 //! two such RMWs one is first: either the second party sees the announcement, or the first party's data is visible to
 //! the second's look. No fence, no SeqCst: loom and the thread sanitizer follow both sides.
 //!
@@ -29,6 +30,7 @@
 
 mod answer;
 mod base_word;
+mod callback_mark;
 mod gate;
 mod inbox;
 mod lifecycle;
@@ -41,6 +43,7 @@ mod waiter;
 
 pub use answer::{AnswerWord, Answered, Cancelled};
 pub use base_word::{BaseWord, Release};
+pub use callback_mark::CallbackMark;
 pub use gate::Gate;
 pub use inbox::Inbox;
 pub use lifecycle::Lifecycle;

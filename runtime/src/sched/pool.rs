@@ -12,11 +12,12 @@ use super::top::Top;
 use crate::{
     affinity::Movable,
     base::{Base, shared::BaseShared},
+    callback::OnBlocked,
     clock::{Clock, Time},
     counters::WorkerCounters,
     lane::PoolId,
     placement::Place,
-    protocol::{BaseWord, ParkWord},
+    protocol::{BaseWord, CallbackMark, ParkWord},
     random::Random,
     selector::{AnySelector, Selector as _},
     task::Task,
@@ -51,6 +52,7 @@ pub(crate) struct Pool {
     help_wanted: AtomicBool,
     /// Whether idle workers take work from others at all.
     pub(crate) stealing: bool,
+    pub(crate) on_blocked: Option<OnBlocked>,
     stopping: AtomicBool,
     /// Workers that threads run.
     active: AtomicUsize,
@@ -110,6 +112,8 @@ pub(crate) struct WorkerShared {
     pub(crate) stealer: Stealer<Task>,
     pub(crate) seat: Seat,
     pub(crate) counters: WorkerCounters,
+    /// Which callback it is in.
+    pub(crate) mark: Arc<CallbackMark>,
     /// When the strand that is running began, in nanoseconds of the clock; 0: none is running.
     since: AtomicU64,
     /// Whether more is queued than the worker runs in a batch.
@@ -131,6 +135,7 @@ impl WorkerShared {
             stealer,
             seat,
             counters: WorkerCounters::default(),
+            mark: Arc::default(),
             since: AtomicU64::new(0),
             backlog: AtomicBool::new(false),
             active: AtomicBool::new(false),
@@ -231,6 +236,7 @@ impl Pool {
             workers: workers.into_iter().map(CachePadded::new).collect(),
             top,
             stealing,
+            on_blocked: None,
             stopping: AtomicBool::new(false),
             active: AtomicUsize::new(0),
             shutdown_at: AtomicU64::new(0),
@@ -459,6 +465,21 @@ impl Pool {
             && self.wants_watch(me, now, false)
             // ORDER: AcqRel; see `wish_watch`.
             && self.watchers.fetch_update(Ordering::AcqRel, Ordering::Relaxed, one_more).is_ok()
+    }
+
+    /// By a watcher: tells of callbacks that last too long.
+    pub(crate) fn tell_blocked(&self, now: Time) {
+        let Some(on_blocked) = &self.on_blocked else { return };
+        let count = |base: usize| {
+            let shared = &self.bases[base].shared;
+            shared.counters.blocked.add(1);
+            shared.id
+        };
+        for worker in &self.workers {
+            if let Some(blocked) = on_blocked.look(&worker.mark, now, count) {
+                on_blocked.tell(&blocked);
+            }
+        }
     }
 
     pub(crate) fn end_watch(&self) {

@@ -71,7 +71,7 @@ impl Worker {
     pub fn run(mut self) -> Result<()> {
         let (pool, index) = (Arc::clone(&self.pool), self.index);
         let Some(deque) = self.deque.take() else { return Ok(()) };
-        let lane = Lane::new(pool.id, deque);
+        let lane = Lane::new(pool.id, deque, Some(Arc::clone(&pool.workers[index].mark)));
         let entered = lane::enter(&lane);
         pool.enter(index);
         let now = pool.clock.now();
@@ -155,7 +155,7 @@ enum Kept {
 enum Wishes {
     /// It has, for this time.
     Done,
-    /// Before it runs a strand: it may get stuck.
+    /// Before it runs a strand, or anything if somebody wants to know of blocked callbacks: it may get stuck.
     OnStrands,
     /// Before it runs anything, since it has kept watch itself.
     OnWork,
@@ -223,8 +223,8 @@ impl Running<'_> {
         base.begin_turn();
         self.shared().end_strand();
         let began = self.now;
-        let wishes =
-            self.wishes == Wishes::OnWork || self.wishes == Wishes::OnStrands && !self.lane.is_empty();
+        let may_block = self.pool.on_blocked.is_some() || !self.lane.is_empty();
+        let wishes = self.wishes == Wishes::OnWork || self.wishes == Wishes::OnStrands && may_block;
         if base.has_confined_work() {
             let woke = std::mem::take(&mut self.just_woke);
             if wishes {
@@ -325,6 +325,7 @@ impl Running<'_> {
         self.wishes = if watching { Wishes::OnWork } else { Wishes::OnStrands };
         if watching {
             self.pool.end_watch();
+            self.pool.tell_blocked(self.now);
             self.rescue()?;
         }
         Ok(())
