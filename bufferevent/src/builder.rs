@@ -13,6 +13,7 @@ use crate::{
     handle::Handle,
     handler::{Handler, HandlerAffinity, IntoHandler, NoHandler, PanicPolicy, Unlocked, UnlockedHandler},
     interest::{Direction, Interest},
+    memory::{Member, MemoryLimit},
     options::Options,
     shared::{Outer, Slot, Stack},
     stream::Stream,
@@ -258,6 +259,12 @@ impl<K, H> Builder<K, H> {
     pub fn caps(mut self, input: Option<usize>, output: Option<usize>) -> Self {
         self.bufferevent.set_input_cap(input);
         self.bufferevent.set_output_cap(output);
+        self
+    }
+
+    /// Counts what its buffers hold under `limit`, until it has ended. Default: no limit.
+    pub fn memory(mut self, limit: &MemoryLimit) -> Self {
+        self.bufferevent.memory = Some(Box::new(Member::new(limit)));
         self
     }
 

@@ -8,7 +8,10 @@ use bufferevent_runtime::{
     SPARE_DESCRIPTORS, TIMERS_PER_PASS,
 };
 
-/// Bytes one read takes at most, and one run reads.
+/// Reads of one run at most: then it is the turn of others. So a run reads 256 KiB, or so many times what
+/// [`set_max_single_read`](crate::Bufferevent::set_max_single_read) says.
+pub const READS_PER_RUN: u8 = 4;
+/// Bytes one read takes at most.
 pub const MAX_SINGLE_READ: usize = BLOCK;
 /// Bytes one write sends at most, and one run writes.
 pub const MAX_SINGLE_WRITE: usize = 64 * 1024;
@@ -63,6 +66,7 @@ impl fmt::Display for Defaults {
             ("output high mark, bytes", OUTPUT_HIGH.to_string()),
             ("output cap, bytes", OUTPUT_CAP.to_string()),
             ("most bytes per read", MAX_SINGLE_READ.to_string()),
+            ("reads per run, writes per run", format!("{READS_PER_RUN}; 1")),
             ("most bytes per write", MAX_SINGLE_WRITE.to_string()),
             ("mailbox, operations", MAILBOX.to_string()),
             ("read-ahead of a file that is sent, bytes", FILE_BLOCK.to_string()),
@@ -73,6 +77,7 @@ impl fmt::Display for Defaults {
             ("deferred callbacks per pass", DEFERRED_PER_PASS.to_string()),
             ("accepts per run", ACCEPTS_PER_RUN.to_string()),
             ("connections per listener, per process", "none".to_owned()),
+            ("memory of all buffers together", "none".to_owned()),
             ("a callback is blocked after; told", format!("{BLOCKED_AFTER:?}; nobody")),
             ("descriptors left by a limit on them", SPARE_DESCRIPTORS.to_string()),
             ("priorities of a base", "1".to_owned()),

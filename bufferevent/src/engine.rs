@@ -10,15 +10,13 @@ use bufferevent_runtime::{BLOCK, Ready, Reasons, Scratch, Selector as _, Time};
 
 use crate::{
     bufferevent::{Bufferevent, Phase, Socket},
+    defaults::READS_PER_RUN,
     event::{Cause, Event},
     interest::{Direction, Interest},
     options::Options,
     pending::{Callback, Due},
     stream::{Io, is_shortage},
 };
-
-/// Reads in one run: whole blocks, or short ones after which an end or an error may follow.
-const READS_PER_RUN: u8 = 4;
 
 /// Callbacks in one run. One that makes itself due again and again, by a trigger or by writes from an unlocked callback,
 /// would hold the worker for ever.
@@ -148,6 +146,9 @@ impl Bufferevent {
     #[inline(always)]
     pub(crate) fn end_run(&mut self, scratch: &mut Scratch) -> Ended {
         self.give_back(scratch);
+        if self.memory.is_some() {
+            self.count_memory();
+        }
         self.rearm();
         if !self.pending.is_empty() || self.later.is_some() {
             return Ended::Defer;
@@ -166,11 +167,43 @@ impl Bufferevent {
 
     // ---- reading ----
 
-    /// Bytes that may be read now: 0 at the high mark and at the cap.
+    /// Bytes that may be read now: 0 at the high mark and at the cap, and while it waits for memory.
     pub(crate) fn read_budget(&self) -> usize {
+        if self.is_short_of_memory() {
+            return 0;
+        }
         let len = self.input.len();
         let until = |limit: Option<usize>| limit.map_or(usize::MAX, |limit| limit.saturating_sub(len));
         self.read.max_single.min(until(self.read.high)).min(until(self.input_cap))
+    }
+
+    /// Whether it waits until its limit has memory.
+    pub(crate) fn is_short_of_memory(&self) -> bool {
+        self.memory.as_ref().is_some_and(|member| member.is_held_back(self.held_bytes()))
+    }
+
+    /// What the buffers hold in memory.
+    fn held_bytes(&self) -> usize {
+        self.input.len() + self.output.len() - self.output.unloaded()
+    }
+
+    #[cold]
+    fn waits_for_memory(&mut self) -> bool {
+        let held = self.held_bytes();
+        let (Some(member), Some(home)) = (&mut self.memory, &self.home) else { return false };
+        member.waits(held, home)
+    }
+
+    /// Tells the limit what is held now. What has ended is no member any more.
+    #[cold]
+    pub(crate) fn count_memory(&mut self) {
+        let held = self.held_bytes();
+        if let (Some(member), Some(home)) = (&mut self.memory, &self.home) {
+            member.count(held, home);
+        }
+        if self.phase == Phase::Ended {
+            self.memory = None;
+        }
     }
 
     fn may_read(&self) -> bool {
@@ -183,7 +216,7 @@ impl Bufferevent {
     #[inline(always)]
     fn step_read(&mut self, scratch: &mut Scratch) -> bool {
         let budget = self.read_budget();
-        if budget == 0 {
+        if budget == 0 || self.memory.is_some() && self.waits_for_memory() {
             return self.tell_input_full();
         }
         self.told.input_full = false;
@@ -374,6 +407,9 @@ impl Bufferevent {
             self.step_write();
         }
         self.run.writes = 0;
+        if self.memory.is_some() {
+            self.count_memory();
+        }
     }
 
     /// Whether a run would find something to do.

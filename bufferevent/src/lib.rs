@@ -59,6 +59,7 @@ mod handler;
 mod host;
 mod interest;
 mod mailbox;
+mod memory;
 mod moving;
 mod notify;
 mod options;
@@ -98,6 +99,7 @@ pub use self::{
     },
     host::{Family, Host, HostError},
     interest::{Direction, Interest},
+    memory::{MemoryLimit, MemoryLimitBuilder, MemoryStage},
     moving::Moving,
     options::Options,
     pipe::{Pipe, PipeEnd, Piped, Relay, pipe},

@@ -33,6 +33,8 @@ impl Suspend {
     pub const LOOKUP: Self = Self(4);
     /// The system had no memory to send with; it is tried again soon.
     pub const SHORTAGE: Self = Self(8);
+    /// It waits for memory, which is short among those under its [`MemoryLimit`](crate::MemoryLimit).
+    pub const MEMORY: Self = Self(16);
 
     /// Whether all of `other` is in the set.
     #[must_use]
@@ -59,11 +61,12 @@ impl BitOr for Suspend {
     }
 }
 
-const NAMES: [(Suspend, &str); 4] = [
+const NAMES: [(Suspend, &str); 5] = [
     (Suspend::WATERMARK, "WATERMARK"),
     (Suspend::CAP, "CAP"),
     (Suspend::LOOKUP, "LOOKUP"),
     (Suspend::SHORTAGE, "SHORTAGE"),
+    (Suspend::MEMORY, "MEMORY"),
 ];
 
 impl fmt::Debug for Suspend {
@@ -89,6 +92,7 @@ impl Bufferevent {
                 lookup
                     | Suspend::WATERMARK.only_if(at(self.read.high))
                     | Suspend::CAP.only_if(at(self.input_cap))
+                    | Suspend::MEMORY.only_if(self.is_short_of_memory())
             }
             Direction::Write => lookup | Suspend::SHORTAGE.only_if(self.told.shortage),
         }

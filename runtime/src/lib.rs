@@ -79,7 +79,7 @@ pub use self::{
     explain::{BaseSnapshot, RuntimeSnapshot, WorkerSnapshot},
     listener::{
         ACCEPT_BACK_OFF, ACCEPTS_PER_RUN, Accepted, Accepting, BACKLOG, BoxError, ConnectionLimit,
-        ListenOptions, Listener, ListenerHandle, Permit, SPARE_DESCRIPTORS,
+        ListenOptions, Listener, ListenerHandle, Paused, Permit, SPARE_DESCRIPTORS,
     },
     placement::Placement,
     protocol::{AnswerWord, Answered, Cancelled, Lifecycle, Reasons, Waiter},

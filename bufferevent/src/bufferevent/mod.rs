@@ -25,6 +25,7 @@ use crate::{
     connector::Connector,
     defaults::{INPUT_CAP, MAX_SINGLE_READ, MAX_SINGLE_WRITE, OUTPUT_CAP, OUTPUT_HIGH},
     interest::Interest,
+    memory::Member,
     options::Options,
     pending::Pending,
     resolver::LookupError,
@@ -52,6 +53,8 @@ pub struct Bufferevent<Unsized: ?Sized = [()]> {
     pub(crate) write: Half,
     pub(crate) input_cap: Option<usize>,
     pub(crate) socket: Socket,
+    /// Under a limit of the memory of many.
+    pub(crate) memory: Option<Box<Member>>,
     /// What counts the connection under the limits of its listener.
     pub(crate) permit: Permit,
     pub(crate) home: Option<Home>,
@@ -199,6 +202,7 @@ impl Bufferevent<[(); 0]> {
             write: Half { low: 0, high: Some(OUTPUT_HIGH), max_single: MAX_SINGLE_WRITE },
             input_cap: Some(INPUT_CAP),
             socket: Socket::None,
+            memory: None,
             permit: Permit::default(),
             home: None,
             priority: None,

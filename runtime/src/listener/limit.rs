@@ -37,6 +37,8 @@ struct Shared {
 #[derive(Default)]
 struct Open {
     count: usize,
+    /// Those that have it admit nobody.
+    pauses: usize,
     /// Listeners that pause, each once.
     waiting: Vec<Waiting>,
 }
@@ -80,7 +82,7 @@ impl ConnectionLimit {
     /// Counts one more, or notes that `waiting` pauses.
     fn admit(&self, waiting: &Waiting) -> bool {
         let mut open = self.shared.synced.lock();
-        if open.count < self.limit() {
+        if open.count < self.limit() && open.pauses == 0 {
             open.count += 1;
             return true;
         }
@@ -91,14 +93,38 @@ impl ConnectionLimit {
         false
     }
 
-    fn release(&self) {
+    /// Admits nobody until the answer is dropped; connections that are open stay so. From any thread and any callback.
+    pub fn pause(&self) -> Paused {
+        self.shared.synced.lock().pauses += 1;
+        Paused { limit: self.clone() }
+    }
+
+    /// Changes what is open, and wakes who waits for that.
+    fn change(&self, change: impl FnOnce(&mut Open)) {
         let mut open = self.shared.synced.lock();
-        open.count -= 1;
+        change(&mut open);
         let woken = std::mem::take(&mut open.waiting);
         drop(open);
         for waiting in woken {
             waiting.base.wake(waiting.key);
         }
+    }
+
+    fn release(&self) {
+        self.change(|open| open.count -= 1);
+    }
+}
+
+/// That a [`ConnectionLimit`] admits nobody. Dropped, listeners that pause for it go on, unless there is another.
+#[must_use = "a pause that is dropped is over"]
+#[derive(Debug)]
+pub struct Paused {
+    limit: ConnectionLimit,
+}
+
+impl Drop for Paused {
+    fn drop(&mut self) {
+        self.limit.change(|open| open.pauses -= 1);
     }
 }
 

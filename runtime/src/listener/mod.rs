@@ -25,7 +25,7 @@ pub(crate) use self::accepting::Counts;
 pub use self::{
     accepting::Accepting,
     handle::ListenerHandle,
-    limit::{ConnectionLimit, Permit, SPARE_DESCRIPTORS},
+    limit::{ConnectionLimit, Paused, Permit, SPARE_DESCRIPTORS},
     options::ListenOptions,
 };
 use self::{accepting::Admission, limit::Waiting};
