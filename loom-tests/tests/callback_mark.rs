@@ -1,4 +1,4 @@
-//! Protocol 10: which callback a worker is in, and who reports one that lasts too long.
+//! Protocol 11: which callback a worker is in, and who reports one that lasts too long.
 
 #![cfg(loom)]
 
