@@ -309,8 +309,10 @@ impl Lab<'_> {
         match &self.settings.subject {
             Subject::Yard => self.yard(threads),
             Subject::Bev(path) => {
-                let mut server =
-                    Server::parse(&format!("bev=bev {{mode}} --listen {{addr}} {}", threads.bev))?;
+                let mut server = Server::parse(&format!(
+                    "bev=bev {{mode}} --listen {{addr}} --idle none {}",
+                    threads.bev
+                ))?;
                 server.command[0].clone_from(path);
                 Ok(server)
             }
