@@ -173,8 +173,7 @@ impl Bufferevent {
             return 0;
         }
         let len = self.input.len();
-        let until = |limit: Option<usize>| limit.map_or(usize::MAX, |limit| limit.saturating_sub(len));
-        self.read.max_single.min(until(self.read.high)).min(until(self.input_cap))
+        self.read.max_single.min(self.read.high.room(len)).min(self.input_cap.room(len))
     }
 
     /// Whether it waits until its limit has memory.
@@ -298,7 +297,7 @@ impl Bufferevent {
     }
 
     fn tell_input_full(&mut self) -> bool {
-        let full = self.input_cap.is_some_and(|cap| self.input.len() >= cap);
+        let full = self.input_cap.is_reached(self.input.len());
         if !full || std::mem::replace(&mut self.told.input_full, true) {
             return false;
         }
@@ -360,9 +359,7 @@ impl Bufferevent {
         let (input, output) = (self.input.len(), self.output.len());
         let cap = self.output.limit().unwrap_or(usize::MAX);
         let held = output - self.output.unloaded();
-        if output >= self.write.high.unwrap_or(usize::MAX)
-            || held >= cap
-            || input > 0 && held.saturating_add(input) > cap
+        if self.write.high.is_reached(output) || held >= cap || input > 0 && held.saturating_add(input) > cap
         {
             self.told.output_full |= output > 0;
         }

@@ -131,7 +131,7 @@ impl Bufferevent {
         let flow = |direction: Direction| {
             let (low, high) = self.watermark(direction);
             let (buffered, cap, moved) = match direction {
-                Direction::Read => (self.input.len(), self.input_cap, self.moved.read),
+                Direction::Read => (self.input.len(), self.input_cap.get(), self.moved.read),
                 Direction::Write => (self.output.len(), self.output.limit(), self.moved.written),
             };
             let (enabled, timeout) = (self.enabled.contains(direction.into()), self.timeout(direction));

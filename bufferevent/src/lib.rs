@@ -42,6 +42,7 @@
 #![forbid(unsafe_code)]
 
 mod attempts;
+mod bound;
 mod bufferevent;
 mod builder;
 mod clocks;

@@ -60,7 +60,7 @@ struct LeftBehind {
 
 impl Outer {
     pub(crate) fn new(bufferevent: &Bufferevent) -> Self {
-        let bounds = Bounds { high: bufferevent.write.high, cap: bufferevent.output.limit() };
+        let bounds = Bounds { high: bufferevent.write.high.get(), cap: bufferevent.output.limit() };
         Self { bounds, ..Self::default() }
     }
 

@@ -2,7 +2,7 @@
 
 use std::{fmt, ops::BitOr};
 
-use crate::{bufferevent::Bufferevent, interest::Direction};
+use crate::{bound::Bound, bufferevent::Bufferevent, interest::Direction};
 
 /// Reasons for which a direction is suspended: enabled, but not to go on for now.
 ///
@@ -88,7 +88,7 @@ impl Bufferevent {
         let lookup = Suspend::LOOKUP.only_if(self.is_looking_up());
         match direction {
             Direction::Read => {
-                let at = |bound: Option<usize>| bound.is_some_and(|bound| self.input.len() >= bound);
+                let at = |bound: Bound| bound.is_reached(self.input.len());
                 lookup
                     | Suspend::WATERMARK.only_if(at(self.read.high))
                     | Suspend::CAP.only_if(at(self.input_cap))

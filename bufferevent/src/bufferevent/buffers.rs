@@ -105,12 +105,10 @@ impl Bufferevent {
 
     /// Whether the output has room, and remembers that it was told.
     pub(crate) fn room(&mut self) -> Room {
-        match self.write.high {
-            Some(high) if self.output.len() >= high => {
-                self.told.output_full = true;
-                Room::Full
-            }
-            _ => Room::Some,
+        if !self.write.high.is_reached(self.output.len()) {
+            return Room::Some;
         }
+        self.told.output_full = true;
+        Room::Full
     }
 }

@@ -22,6 +22,7 @@ use bufferevent_runtime::{BaseHandle, Key, Permit, Ready, Registered, Time};
 use self::timeouts::Timeouts;
 pub use self::{close::Closing, timeouts::MinRate};
 use crate::{
+    bound::Bound,
     connector::Connector,
     defaults::{INPUT_CAP, MAX_SINGLE_READ, MAX_SINGLE_WRITE, OUTPUT_CAP, OUTPUT_HIGH},
     interest::Interest,
@@ -51,7 +52,7 @@ pub struct Bufferevent<Unsized: ?Sized = [()]> {
     pub(crate) output: Evbuffer,
     pub(crate) read: Half,
     pub(crate) write: Half,
-    pub(crate) input_cap: Option<usize>,
+    pub(crate) input_cap: Bound,
     pub(crate) socket: Socket,
     /// Under a limit of the memory of many.
     pub(crate) memory: Option<Box<Member>>,
@@ -83,7 +84,7 @@ pub struct Bufferevent<Unsized: ?Sized = [()]> {
 #[derive(Debug)]
 pub(crate) struct Half {
     pub(crate) low: usize,
-    pub(crate) high: Option<usize>,
+    pub(crate) high: Bound,
     pub(crate) max_single: usize,
 }
 
@@ -198,9 +199,9 @@ impl Bufferevent<[(); 0]> {
         Self {
             input,
             output,
-            read: Half { low: 0, high: None, max_single: MAX_SINGLE_READ },
-            write: Half { low: 0, high: Some(OUTPUT_HIGH), max_single: MAX_SINGLE_WRITE },
-            input_cap: Some(INPUT_CAP),
+            read: Half { low: 0, high: Bound::NONE, max_single: MAX_SINGLE_READ },
+            write: Half { low: 0, high: Some(OUTPUT_HIGH).into(), max_single: MAX_SINGLE_WRITE },
+            input_cap: Some(INPUT_CAP).into(),
             socket: Socket::None,
             memory: None,
             permit: Permit::default(),

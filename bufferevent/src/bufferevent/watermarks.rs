@@ -23,7 +23,7 @@ impl Bufferevent {
     pub fn set_read_watermark(&mut self, low: usize, high: Option<usize>) -> Result<()> {
         check_marks(low, high)?;
         let lowered = low < self.read.low;
-        (self.read.low, self.read.high) = (low, high);
+        (self.read.low, self.read.high) = (low, high.into());
         if lowered && self.enabled.contains(Interest::READ) && self.is_readable() {
             self.pending.read(Due::Io);
         }
@@ -48,7 +48,7 @@ impl Bufferevent {
     pub fn set_write_watermark(&mut self, low: usize, high: Option<usize>) -> Result<()> {
         check_marks(low, high)?;
         let reached = low > self.write.low && self.output.len() > self.write.low && self.output.len() <= low;
-        (self.write.low, self.write.high) = (low, high);
+        (self.write.low, self.write.high) = (low, high.into());
         if reached && self.is_live() {
             self.output_is_low();
         }
@@ -62,7 +62,7 @@ impl Bufferevent {
     #[doc(alias = "bufferevent_getwatermark")]
     pub fn watermark(&self, direction: Direction) -> (usize, Option<usize>) {
         let half = self.half(direction);
-        (half.low, half.high)
+        (half.low, half.high.get())
     }
 
     /// Sets the most output there may be in memory, `None` = no limit; default 4 MiB. More than is there now is kept, and
@@ -74,7 +74,7 @@ impl Bufferevent {
     /// Sets the most input there may be, `None` = no limit; default 4 MiB. There reading is suspended and
     /// [`Event::InputFull`](crate::Event::InputFull) told once.
     pub fn set_input_cap(&mut self, cap: Option<usize>) {
-        self.input_cap = cap;
+        self.input_cap = cap.into();
     }
 
     /// Sets the most bytes one read takes, and one run reads: 1 to 64 KiB; 0 or more than that means 64 KiB, the

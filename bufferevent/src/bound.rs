@@ -1,0 +1,29 @@
+//! A bound that may be none, in one word.
+
+/// Bytes there may be at most; [`Bound::NONE`], which no buffer reaches, is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Bound(usize);
+
+impl Bound {
+    pub(crate) const NONE: Self = Self(usize::MAX);
+
+    /// Bytes that fit beside `len`.
+    pub(crate) fn room(self, len: usize) -> usize {
+        self.0.saturating_sub(len)
+    }
+
+    /// Whether `len` bytes are as many as there may be.
+    pub(crate) fn is_reached(self, len: usize) -> bool {
+        len >= self.0
+    }
+
+    pub(crate) fn get(self) -> Option<usize> {
+        (self != Self::NONE).then_some(self.0)
+    }
+}
+
+impl From<Option<usize>> for Bound {
+    fn from(bound: Option<usize>) -> Self {
+        bound.map_or(Self::NONE, Self)
+    }
+}
