@@ -160,7 +160,9 @@ impl Journey {
     pub fn fire(&self, base: usize) {
         let ignores = mutant::is("moving_fires_anywhere");
         let due = self.seat.look(|berth| {
-            (berth.base == base || ignores) && (std::mem::replace(&mut berth.deadline, false) || ignores)
+            let here = berth.base == base && std::mem::replace(&mut berth.deadline, false);
+            berth.deadline &= !ignores;
+            here || ignores
         });
         if due {
             self.met.add(1);

@@ -426,14 +426,26 @@ fn outcome(config: Config, target: Target) -> (World, Conn) {
     (world, conn)
 }
 
+/// A listener on `here`, and the address of the same port on `other`, bound so that nobody listens there meanwhile.
+fn listener_on_one(here: &str, other: &str) -> (TcpListener, Socket, SocketAddr) {
+    loop {
+        let listener = TcpListener::bind((here.parse::<IpAddr>().unwrap(), 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let silent = SocketAddr::new(other.parse().unwrap(), port);
+        let socket = Socket::new(Domain::for_address(silent), Type::STREAM, None).unwrap();
+        if socket.bind(&silent.into()).is_ok() {
+            return (listener, socket, silent);
+        }
+    }
+}
+
 #[test]
 fn the_next_address_is_tried_when_one_is_refused() {
     // K-13, X-83: a listener on one family alone
     each_once(|config| {
         for (here, other) in [("127.0.0.1", "::1"), ("::1", "127.0.0.1")] {
-            let listener = TcpListener::bind((here.parse::<IpAddr>().unwrap(), 0)).unwrap();
+            let (listener, _refuses, silent) = listener_on_one(here, other);
             let address = listener.local_addr().unwrap();
-            let silent = SocketAddr::new(other.parse().unwrap(), address.port());
             let target = Target::any(&[silent, address]).unwrap().delay(Duration::from_secs(60));
             let (mut world, conn) = outcome(config, target);
             assert_eq!(conn.log.calls(), [Call::Connected]);
