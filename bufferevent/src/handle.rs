@@ -15,7 +15,7 @@ use crate::{
     event::{Closed, Trigger},
     handler::{Handler, UnlockedHandler, discard},
     interest::{Direction, Interest},
-    mailbox::Op,
+    mailbox::{Asked, Op},
     shared::{Slot, Stack},
 };
 
@@ -213,6 +213,11 @@ impl Handle {
     fn apply(&self, op: Op) -> Result<()> {
         self.check_open()?;
         self.submit(op)
+    }
+
+    /// For the other end of a pipe, never waiting for a callback. It fails only if the bufferevent closes.
+    pub(crate) fn ask(&self, asked: Asked) -> Result<()> {
+        self.apply(Op::Asked(asked))
     }
 
     /// Applies `op` now if nobody holds the strand, else mails it.

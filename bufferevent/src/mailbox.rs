@@ -25,8 +25,19 @@ pub(crate) enum Op {
     Shutdown(Direction),
     /// For who holds the strand: it is not the bufferevent's own to do.
     SetBase(BaseHandle),
+    /// What the other end of a pipe asks: it is not in the queue, and always fits.
+    Asked(Asked),
     Close(Closing),
     Abort,
+}
+
+/// What the other end of a pipe asks for once and does not try again.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Asked {
+    /// To read again.
+    pub(crate) resume: bool,
+    /// To end the side towards the peer, behind all that was written.
+    pub(crate) end: bool,
 }
 
 /// The operations that wait. Leaf lock: nothing is called under it.
@@ -55,6 +66,8 @@ enum Takes {
 #[derive(Debug, Default)]
 struct Mail {
     ops: VecDeque<Op>,
+    /// Comes after them.
+    asked: Asked,
     /// Bytes in the writes among them.
     bytes: usize,
     /// Those in memory.
@@ -73,7 +86,7 @@ pub(crate) struct Bounds {
 }
 
 impl Mailbox {
-    /// Appends an operation, unless the mailbox is full or closed. Close and abort always fit.
+    /// Appends an operation, unless the mailbox is full or closed. Close, abort and what a pipe asks always fit.
     #[allow(clippy::result_large_err, reason = "what is refused comes back, and that is the buffer itself")]
     pub(crate) fn push(&self, op: Op, bounds: Bounds) -> Result<Room, (Error, Op)> {
         let Synced { takes, mail } = &mut *self.synced.lock();
@@ -83,6 +96,11 @@ impl Mailbox {
             (_, Takes::All) => Takes::All,
             (_, Takes::Abort | Takes::Nothing) => return Err((Error::Closed, op)),
         };
+        if let Op::Asked(Asked { resume, end }) = op {
+            mail.asked.resume |= resume;
+            mail.asked.end |= end;
+            return Ok(Room::Some);
+        }
         if then == Takes::All && mail.ops.len() >= MAILBOX {
             mail.told_full |= matches!(op, Op::Write(_));
             return Err((Error::MailboxFull { limit: MAILBOX }, op));
@@ -137,8 +155,9 @@ impl Mailbox {
 
 impl Mail {
     fn apply(self, bufferevent: &mut Bufferevent) -> Option<BaseHandle> {
-        let Self { ops, bytes, told_full, .. } = self;
+        let Self { ops, asked, bytes, told_full, .. } = self;
         if ops.is_empty() {
+            asked.apply(bufferevent);
             return None;
         }
         let mut base = None;
@@ -152,12 +171,25 @@ impl Mail {
             }
         }
         bufferevent.output.set_limit(cap);
+        asked.apply(bufferevent);
         if told_full && !bufferevent.is_closing() && bufferevent.output.is_empty() {
             bufferevent.tell_drained();
         }
         bufferevent.told.output_full |= told_full && !bufferevent.output.is_empty();
         debug_assert!(bytes <= bufferevent.output.len());
         base
+    }
+}
+
+impl Asked {
+    pub(crate) fn apply(self, bufferevent: &mut Bufferevent) {
+        if self.resume {
+            bufferevent.enable(Interest::READ);
+        }
+        if self.end {
+            // It fails only on what is closed, or has no connection to end.
+            let _ = bufferevent.shutdown(Direction::Write);
+        }
     }
 }
 
@@ -181,6 +213,7 @@ impl Op {
             // It fails only on what is closed, or has no connection to end.
             Op::Shutdown(direction) => drop(bufferevent.shutdown(direction)),
             Op::SetBase(_) => debug_assert!(false, "the holder of the strand moves it"),
+            Op::Asked(asked) => asked.apply(bufferevent),
             Op::Close(bounds) => bufferevent.close_with(bounds),
             Op::Abort => bufferevent.abort(),
         }

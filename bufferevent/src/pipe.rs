@@ -21,6 +21,7 @@ use crate::{
     handle::{Guard, Handle, lock_both},
     handler::{Handler, HandlerAffinity, IntoHandler, UnlockedHandler},
     interest::{Direction, Interest},
+    mailbox::Asked,
     options::Options,
 };
 
@@ -51,6 +52,10 @@ pub enum PipeEnd {
 }
 
 type Done = Box<dyn FnOnce(Piped) + Send>;
+
+/// An end that is to be told. It was claimed before anything was closed: what is closed may end at once, on another
+/// thread, and would tell of that.
+type Ending = (Option<Done>, PipeEnd);
 
 /// Joins two bufferevents.
 ///
@@ -121,8 +126,10 @@ impl Pipe {
         Ok(())
     }
 
-    /// Joins two bufferevents that are confined to `base`. Both directions of both are enabled. If one of them moves to
-    /// another base, the other is closed.
+    /// Joins two bufferevents that are confined to `base`. Both directions of both are enabled.
+    ///
+    /// Neither should be moved to another base: one that is alone there, or was left behind, finds no other end, and is
+    /// closed when it next has something to pass on.
     ///
     /// On the base's turn; not in a callback of one of them.
     /// # Errors
@@ -190,9 +197,12 @@ impl Joint {
         self.ended.fetch_add(1, Ordering::AcqRel) == 1
     }
 
-    /// Tells how the pipe ended, unless that was told.
-    fn tell(&self, end: PipeEnd) {
-        let done = self.done.lock().take();
+    /// The right to tell how the pipe ended, if nobody has it yet.
+    fn claim(&self) -> Option<Done> {
+        self.done.lock().take()
+    }
+
+    fn tell(&self, (done, end): Ending) {
         if let Some(done) = done {
             let [forth, back] = &self.moved;
             done(Piped { forth: forth.get(), back: back.get(), end });
@@ -224,8 +234,9 @@ struct Watch {
 impl Drop for Watch {
     fn drop(&mut self) {
         if self.own.is_closing() {
+            let done = self.joint.claim();
             Handle::close(&self.other);
-            self.joint.tell(PipeEnd::Closed(self.side));
+            self.joint.tell((done, PipeEnd::Closed(self.side)));
         }
     }
 }
@@ -250,11 +261,11 @@ impl Other for &Handle {
     }
 
     fn resume(&mut self) {
-        let _gone = self.enable(Interest::READ);
+        let _gone = self.ask(Asked { resume: true, ..Asked::default() });
     }
 
     fn end(&mut self) {
-        let _gone = self.shutdown(Direction::Write);
+        let _gone = self.ask(Asked { end: true, ..Asked::default() });
     }
 
     fn close(&mut self) {
@@ -321,7 +332,7 @@ struct Side<'a, T> {
 
 impl<T: Other> Side<'_, T> {
     /// Moves the input on.
-    fn on_read(&mut self) -> Option<PipeEnd> {
+    fn on_read(&mut self) -> Option<Ending> {
         match self.offer_all() {
             Offered::Taken if *self.ended => self.pass_end_on(),
             Offered::Taken => None,
@@ -333,7 +344,7 @@ impl<T: Other> Side<'_, T> {
         }
     }
 
-    fn on_event(&mut self, event: Event) -> Option<PipeEnd> {
+    fn on_event(&mut self, event: Event) -> Option<Ending> {
         match event {
             Event::Eof => {
                 *self.ended = true;
@@ -379,7 +390,7 @@ impl<T: Other> Side<'_, T> {
         offered
     }
 
-    fn pass_end_on(&mut self) -> Option<PipeEnd> {
+    fn pass_end_on(&mut self) -> Option<Ending> {
         if std::mem::replace(self.passed_on, true) {
             return None;
         }
@@ -387,10 +398,11 @@ impl<T: Other> Side<'_, T> {
         if self.joint.count_end() { self.close(PipeEnd::Ended) } else { None }
     }
 
-    fn close(&mut self, end: PipeEnd) -> Option<PipeEnd> {
+    fn close(&mut self, end: PipeEnd) -> Option<Ending> {
+        let done = self.joint.claim();
         self.own.close();
         self.other.close();
-        Some(end)
+        Some((done, end))
     }
 }
 
@@ -406,7 +418,7 @@ impl<O> Relay<O> {
         }
     }
 
-    fn tell(&self, end: Option<PipeEnd>) {
+    fn tell(&self, end: Option<Ending>) {
         if let Some(end) = end {
             self.joint.tell(end);
         }
@@ -458,8 +470,8 @@ impl Relay<Id> {
     fn confined<A: HandlerAffinity>(
         &mut self,
         cx: &mut Context<'_, A>,
-        act: impl FnOnce(&mut Side<'_, Option<&mut Bufferevent>>) -> Option<PipeEnd>,
-    ) -> Option<PipeEnd> {
+        act: impl FnOnce(&mut Side<'_, Option<&mut Bufferevent>>) -> Option<Ending>,
+    ) -> Option<Ending> {
         let Context { bufferevent, spot, .. } = cx;
         let other = match spot {
             Spot::Base(base) => base.bufferevent(self.other).ok(),

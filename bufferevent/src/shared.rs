@@ -74,7 +74,6 @@ impl Outer {
 
     fn finish(&self, closed: Option<Closed>) {
         self.left.lock().closed = closed;
-        let _first = self.lifecycle.request_close();
         if self.lifecycle.finish() {
             self.waiter.wake();
         }
@@ -157,6 +156,8 @@ impl Stack {
 
     /// It is over: the handler is dropped, since it may keep a handle to this very strand.
     fn finish(&mut self, outer: &Outer) {
+        // Before the handler is dropped, which may ask.
+        let _first = outer.lifecycle.request_close();
         self.take_back(outer);
         outer.mailbox.close(self.view());
         let closed = self.view().outcome();

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use bufferevent::{BaseExt as _, Error, Pipe, PipeEnd, Piped, runtime::Waiter};
 use bufferevent_sync::Mutex;
 
-use crate::harness::{Config, Conn, Drive, Peer, Who, World, each, each_of, pattern};
+use crate::harness::{
+    Config, Conn, Drive, Peer, Who, World, each, each_by_hand, each_by_hand_once, each_of, pattern,
+};
 
 /// Two bufferevents of this configuration and their peers, and how their pipe ended.
 struct Joined {
@@ -59,6 +61,21 @@ impl Joined {
     fn send(&mut self, side: usize, data: &[u8]) {
         let (world, peer) = self.peer(side);
         world.send(peer, data);
+    }
+
+    /// Sends `block` to the first again and again until it takes no more; answers how many bytes it took.
+    fn send_until_held_up(&mut self, block: &[u8]) -> usize {
+        let (mut sent, mut quiet) = (0, 0);
+        while quiet < 5 {
+            let before = sent;
+            let peer = self.peers[0].as_mut().unwrap();
+            while let Ok(n) = std::io::Write::write(&mut peer.0, &block[sent % block.len()..]) {
+                sent += n;
+            }
+            self.world.pump();
+            quiet = if sent == before { quiet + 1 } else { 0 };
+        }
+        sent
     }
 
     fn receive(&mut self, side: usize, count: usize) -> Vec<u8> {
@@ -130,18 +147,8 @@ fn a_slow_reader_holds_the_sender_up_and_not_the_memory() {
     const HELD: usize = 256 * 1024 + 4 * 64 * 1024;
     each(|config| {
         let mut joined = join(config);
-        let (block, mut sent) = (pattern(64 * 1024), 0);
-        let mut quiet = 0;
-        while quiet < 5 {
-            let before = sent;
-            while let Ok(n) =
-                std::io::Write::write(&mut joined.peers[0].as_mut().unwrap().0, &block[sent % block.len()..])
-            {
-                sent += n;
-            }
-            joined.world.pump();
-            quiet = if sent == before { quiet + 1 } else { 0 };
-        }
+        let block = pattern(64 * 1024);
+        let sent = joined.send_until_held_up(&block);
         for side in 0..2 {
             let conn = joined.conns[side].clone();
             let (input, output) = joined.world.with(&conn, |b| (b.input().len(), b.output().len())).unwrap();
@@ -210,16 +217,8 @@ fn a_busy_end_neither_blocks_the_other_nor_loses_a_byte() {
             let conn = joined.conns[1].clone();
             let data = pattern(3_000_000);
             let mut sent = 0;
-            // Held by another thread: who turns a base by hand holds no strand.
-            let (hold, release) = (Arc::new(Waiter::default()), Arc::new(Waiter::default()));
-            let (held, released) = (Arc::clone(&hold), Arc::clone(&release));
-            let busy = std::thread::spawn(move || {
-                let guard = conn.handle().lock().unwrap();
-                held.wake();
-                released.wait();
-                drop(guard);
-            });
-            hold.wait();
+            // By another thread: who turns a base by hand holds no strand.
+            let held = Held::of(&conn);
             for _ in 0..50 {
                 let upto = data.len().min(sent + 100);
                 while let Ok(n @ 1..) =
@@ -229,11 +228,109 @@ fn a_busy_end_neither_blocks_the_other_nor_loses_a_byte() {
                 }
                 joined.world.pump();
             }
-            release.wake();
-            busy.join().unwrap();
+            held.let_go();
             assert!(joined.receive(1, sent) == data[..sent]);
         },
     );
+}
+
+/// Keeps the strand of a bufferevent from another thread, until it is told to let go.
+struct Held {
+    release: Arc<Waiter>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Held {
+    fn of(conn: &Conn) -> Self {
+        let (conn, held, release) = (conn.clone(), Arc::<Waiter>::default(), Arc::<Waiter>::default());
+        let (holds, released) = (Arc::clone(&held), Arc::clone(&release));
+        let thread = std::thread::spawn(move || {
+            let guard = conn.handle().lock().unwrap();
+            holds.wake();
+            released.wait();
+            drop(guard);
+        });
+        held.wait();
+        Self { release, thread: Some(thread) }
+    }
+
+    fn let_go(mut self) {
+        self.release.wake();
+        self.thread.take().unwrap().join().unwrap();
+    }
+}
+
+#[test]
+fn an_end_reaches_one_whose_mailbox_is_full() {
+    each_by_hand(|config| {
+        if !config.set.is_shared() {
+            return;
+        }
+        let mut joined = join(config);
+        joined.world.settle();
+        let held = Held::of(&joined.conns[1]);
+        let mut written = 0;
+        while joined.conns[1].handle().write(b"x").is_ok() {
+            written += 1;
+        }
+        joined.peers[0].as_ref().unwrap().shutdown_write();
+        joined.world.settle();
+        held.let_go();
+        let (world, peer) = joined.peer(1);
+        assert_eq!(world.receive_all(peer).len(), written);
+        // The other direction goes on.
+        joined.send(1, b"and back");
+        assert_eq!(joined.receive(0, 8), b"and back");
+    });
+}
+
+#[test]
+fn one_that_was_held_up_reads_on_though_its_mailbox_is_full_when_there_is_room() {
+    each_by_hand(|config| {
+        if !config.set.is_shared() {
+            return;
+        }
+        let mut joined = join(config);
+        let block = pattern(64 * 1024);
+        let sent = joined.send_until_held_up(&block);
+        let held = Held::of(&joined.conns[0]);
+        while joined.conns[0].handle().write(b"x").is_ok() {}
+        // What the other has is taken, which tells the first to read on.
+        let mut got = Vec::new();
+        let mut quiet = 0;
+        while quiet < 5 {
+            let before = got.len();
+            joined.peers[1].as_mut().unwrap().read_some(usize::MAX, &mut got).unwrap();
+            joined.world.pump();
+            quiet = if got.len() == before { quiet + 1 } else { 0 };
+        }
+        assert!(got.len() < sent);
+        held.let_go();
+        got.extend(joined.receive(1, sent - got.len()));
+        assert!(got.chunks(block.len()).all(|chunk| *chunk == block[..chunk.len()]));
+    });
+}
+
+#[test]
+fn one_whose_base_is_dropped_closes_the_other() {
+    each_by_hand_once(|config| {
+        if !config.set.is_shared() {
+            return;
+        }
+        let (mut here, mut there) = (config.world(), config.world());
+        let ((one, first), (two, mut second)) = (config.start(&mut here), config.start(&mut there));
+        let end: Arc<Mutex<Option<Piped>>> = Arc::default();
+        let told = Arc::clone(&end);
+        let pipe = Pipe::new().on_end(move |piped| *told.lock() = Some(piped));
+        pipe.join(one.handle(), two.handle()).unwrap();
+        here.settle();
+        there.settle();
+        drop((here, first));
+        assert_eq!(there.receive_all(&mut second), b"");
+        assert!(matches!(end.lock().take().unwrap().end, PipeEnd::Closed(0)));
+        drop(second);
+        there.until_empty();
+    });
 }
 
 #[test]
