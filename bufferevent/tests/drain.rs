@@ -11,8 +11,8 @@ use std::{
 };
 
 use bufferevent::{
-    Base, Bufferevent, Context, Drain, Event, Handler, NoHandler, Pinned, Runtime, RuntimeExt, Turned,
-    runtime::Clock,
+    Base, Bufferevent, Context, Drain, Event, Handler, Interest, NoHandler, Pinned, Runtime, RuntimeExt,
+    Turned, runtime::Clock,
 };
 use socket2::SockRef;
 
@@ -104,6 +104,27 @@ fn a_second_word_ends_it_now() {
     let report = draining.report();
     assert!(report.ended == 1 && report.clean == 0 && report.unsent > 0, "{report}");
     drop(stuck);
+}
+
+#[test]
+fn a_second_drain_that_is_at_once_does_not_wait_for_the_spread_of_the_first() {
+    let (clock, _stands_still) = Clock::manual();
+    let mut base = Base::<Pinned>::with_clock(clock).unwrap();
+    for shared in [false, true] {
+        let (ours, _) = UnixStream::pair().unwrap();
+        let builder = Bufferevent::socket(ours).enable(Interest::WRITE);
+        if shared {
+            builder.threadsafe().start(&mut base).unwrap();
+        } else {
+            builder.start(&mut base).unwrap();
+        }
+    }
+    base.close_all_over(Duration::MAX);
+    while base.turn(Some(Duration::ZERO)).unwrap() == Turned::Ran {}
+    assert_eq!(base.len(), 3, "both, and what asks them");
+    base.close_all();
+    while base.turn(Some(Duration::ZERO)).unwrap() == Turned::Ran {}
+    assert!(base.is_empty());
 }
 
 #[test]

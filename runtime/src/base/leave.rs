@@ -21,10 +21,14 @@ impl<A: Affinity> Base<A> {
     }
 
     /// As [`Base::close_all`], but connections are asked one after the other, evenly over `spread`, so that not all peers
-    /// come back at the same moment. Listeners and timers close at once.
+    /// come back at the same moment. Listeners and timers close at once. The last call says when: what an earlier one has
+    /// put off is asked now, or over this `spread`.
     pub fn close_all_over(&mut self, spread: Duration) {
         self.draining = true;
         self.shared.drain();
+        if let Some(earlier) = self.leaving.take() {
+            self.remove(earlier);
+        }
         let mut later = Vec::new();
         for key in self.slots.keys() {
             if spread > Duration::ZERO && self.is_connection(key) {
@@ -38,6 +42,7 @@ impl<A: Affinity> Base<A> {
             let key = self.reserve();
             self.insert_boxed(key, A::boxed(Leaving { later, all, began, spread }));
             self.arm(key, began.saturating_add(STEP));
+            self.leaving = Some(key);
         }
     }
 

@@ -97,6 +97,8 @@ pub struct Base<A: Affinity = Movable> {
     scratch: Scratch,
     /// Set by [`Base::close_all`]: nothing new is accepted.
     draining: bool,
+    /// What asks the rest to close, a few at a time.
+    leaving: Option<Key>,
     /// Only a base that is nested in another selector has one.
     alarm: Option<Alarm>,
     /// Nobody looks at the base but through its selector's descriptor.
@@ -173,6 +175,7 @@ impl<A: Affinity> Base<A> {
             lane: None,
             scratch: Scratch::default(),
             draining: false,
+            leaving: None,
             alarm: None,
             released: false,
             batch_was_full: false,
