@@ -106,7 +106,10 @@ impl Bufferevent {
     ///
     /// A window runs only while the direction is enabled and not suspended, and for writing while there is output. When
     /// one ends in which less has moved, the direction is disabled and [`Event::Error`] with [`TimeLimit::MinRate`] told.
+    /// A rate of no bytes is none.
     pub fn set_min_rate(&mut self, direction: Direction, rate: Option<MinRate>) {
+        // No window of it could end otherwise than well.
+        let rate = rate.filter(|rate| rate.bytes > 0);
         let limit = match direction {
             Direction::Read => Limit::ReadRate,
             Direction::Write => Limit::WriteRate,

@@ -341,6 +341,22 @@ fn a_connection_that_stands_has_no_connect_timeout() {
 }
 
 #[test]
+fn a_rate_of_no_bytes_is_none_and_wakes_nobody() {
+    each_by_hand(|config| {
+        let (mut world, hand) = config.with_manual_clock();
+        let (conn, _peer) = config.start(&mut world);
+        for window in [Duration::ZERO, T] {
+            let rate = MinRate { bytes: 0, window };
+            world.with(&conn, move |b| b.set_min_rate(Direction::Read, Some(rate))).unwrap();
+            world.settle();
+            let before = world.runs();
+            pass(&mut world, &hand, 10 * T);
+            assert_eq!((world.runs(), conn.log.calls()), (before, Vec::new()));
+        }
+    });
+}
+
+#[test]
 fn timeouts_fire_by_themselves_on_every_base() {
     // D6; the real clock: that they come, not when
     each(|config| {
