@@ -98,9 +98,11 @@ pub(crate) enum Shape {
 
 const ONE: Shape = Shape::Threads { workers: 1, bases: 1 };
 const TWO: Shape = Shape::Threads { workers: 2, bases: 2 };
+const THREE: Shape = Shape::Threads { workers: 3, bases: 3 };
+const MORE_WORKERS: Shape = Shape::Threads { workers: 3, bases: 2 };
 const MORE_BASES: Shape = Shape::Threads { workers: 1, bases: 2 };
 
-const DRIVEN: [(Shape, SelectorKind); 11] = [
+const DRIVEN: [(Shape, SelectorKind); 12] = [
     (Shape::Pinned, SelectorKind::Best),
     (Shape::Pinned, SelectorKind::Portable),
     (Shape::Pinned, SelectorKind::PortableWithoutEdges),
@@ -108,8 +110,9 @@ const DRIVEN: [(Shape, SelectorKind); 11] = [
     (ONE, SelectorKind::Best),
     (ONE, SelectorKind::PortableWithoutEdges),
     (TWO, SelectorKind::Best),
+    (THREE, SelectorKind::Best),
     (TWO, SelectorKind::Portable),
-    (TWO, SelectorKind::PortableWithoutEdges),
+    (MORE_WORKERS, SelectorKind::PortableWithoutEdges),
     (MORE_BASES, SelectorKind::Best),
     (MORE_BASES, SelectorKind::Portable),
 ];
