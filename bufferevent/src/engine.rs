@@ -214,8 +214,10 @@ impl Bufferevent {
 
     #[inline(always)]
     fn step_read(&mut self, scratch: &mut Scratch) -> bool {
+        // Also one that was held back before: it may have lost its place.
+        let waits = self.memory.is_some() && self.waits_for_memory();
         let budget = self.read_budget();
-        if budget == 0 || self.memory.is_some() && self.waits_for_memory() {
+        if waits || budget == 0 {
             return self.tell_input_full();
         }
         self.told.input_full = false;

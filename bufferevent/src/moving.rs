@@ -195,6 +195,9 @@ impl Bufferevent {
         // One that was not told a priority has the middle one of its new base.
         self.run.priority = self.priority();
         let Some(home) = &self.home else { return };
+        if let Some(member) = &mut self.memory {
+            member.moved(home);
+        }
         let refreshed = match &self.socket {
             Socket::Registered(registered) => registered.refresh(home.key.token()),
             #[cfg(feature = "test-util")]

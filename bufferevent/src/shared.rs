@@ -161,6 +161,8 @@ impl Stack {
         self.take_back(outer);
         outer.mailbox.close(self.view());
         let closed = self.view().outcome();
+        // A handle may keep the rest for long.
+        self.view().memory = None;
         let (input, output) =
             (std::mem::take(&mut self.view().input), std::mem::take(&mut self.view().output));
         let handler = std::mem::replace(&mut self.slot, Slot::Locked(None));

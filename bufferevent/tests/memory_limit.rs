@@ -2,12 +2,14 @@
 //! when memory is free again (F33).
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-use std::{net::TcpStream, num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{
+    io::Write as _, net::TcpStream, num::NonZeroUsize, os::unix::net::UnixStream, sync::Arc, time::Duration,
+};
 
 use bufferevent::{
-    BaseExt as _, Bufferevent, ConnectionLimit, Direction, Handle, Id, Listener, MemoryLimit, MemoryStage,
-    NoHandler, READS_PER_RUN, Suspend, Turned,
-    runtime::{BLOCK, Random},
+    Base, BaseExt as _, Bufferevent, Callbacks, ConnectionLimit, Context, Direction, Handle, Id, Interest,
+    Listener, MemoryLimit, MemoryStage, Movable, NoHandler, READS_PER_RUN, Suspend, Turned,
+    runtime::{BLOCK, Clock, Random},
     testing::{ManualBase, Wire},
 };
 use bufferevent_sync::Mutex;
@@ -160,6 +162,97 @@ fn nobody_is_accepted_from_ninety_per_cent_on_and_the_hook_is_told_each_stage() 
     use MemoryStage::{Accepting, Calm, Critical, Reading};
     assert_eq!(*told.lock(), [Reading, Accepting, Critical, Reading, Calm]);
     drop(listening);
+}
+
+/// A member over a socket, on a base that the test turns; counts what it was told to read.
+struct Far {
+    handle: Handle,
+    peer: UnixStream,
+    reads: Arc<Mutex<usize>>,
+}
+
+/// What each of these holds: more than its share.
+const HELD: usize = 450 * 1024;
+
+impl Far {
+    fn start(base: &mut Base<Movable>, limit: &MemoryLimit, held: usize) -> Self {
+        let (ours, peer) = UnixStream::pair().unwrap();
+        let reads: Arc<Mutex<usize>> = Arc::default();
+        let told = Arc::clone(&reads);
+        let handler = Callbacks::new().on_read(move |_: &mut Context<'_>| *told.lock() += 1);
+        let builder = Bufferevent::socket(ours).enable(Interest::READ).memory(limit).handler(handler);
+        let handle = builder.threadsafe().start(base).unwrap();
+        turn(base);
+        handle.write(&vec![0; held]).unwrap();
+        turn(base);
+        Self { handle, peer, reads }
+    }
+}
+
+fn turn(base: &mut Base<Movable>) {
+    while base.turn(Some(Duration::ZERO)).unwrap() == Turned::Ran {}
+}
+
+fn two_bases() -> [Base<Movable>; 2] {
+    let clock = Clock::monotonic();
+    [clock.clone(), clock].map(|clock| Base::with_clock(clock).unwrap())
+}
+
+#[test]
+fn one_that_moves_while_it_waits_is_let_out_where_it_lives() {
+    for move_back in [false, true] {
+        let ([mut here, mut there], limit) = (two_bases(), limit(MIB));
+        let hog = Far::start(&mut here, &limit, HELD);
+        let mut waiting = Far::start(&mut here, &limit, HELD);
+        waiting.peer.write_all(b"x").unwrap();
+        turn(&mut here);
+        assert_eq!((limit.stage(), limit.waiting()), (MemoryStage::Reading, 1));
+        waiting.handle.lock().unwrap().set_base(&there.handle()).unwrap();
+        turn(&mut here);
+        turn(&mut there);
+        if move_back {
+            waiting.handle.lock().unwrap().set_base(&here.handle()).unwrap();
+            turn(&mut there);
+            turn(&mut here);
+        }
+        hog.handle.abort();
+        turn(&mut here);
+        turn(&mut there);
+        turn(&mut here);
+        assert_eq!((limit.stage(), limit.waiting(), *waiting.reads.lock()), (MemoryStage::Calm, 0, 1));
+    }
+}
+
+#[test]
+fn one_that_is_let_out_too_late_waits_again() {
+    let ([mut here, mut there], limit) = (two_bases(), limit(MIB));
+    let hog = Far::start(&mut here, &limit, HELD);
+    let second = Far::start(&mut here, &limit, 0);
+    let mut waiting = Far::start(&mut there, &limit, HELD);
+    waiting.peer.write_all(b"x").unwrap();
+    turn(&mut there);
+    assert_eq!((limit.stage(), limit.waiting()), (MemoryStage::Reading, 1));
+    hog.handle.abort();
+    turn(&mut here);
+    assert_eq!((limit.stage(), limit.waiting()), (MemoryStage::Calm, 0), "it is let out");
+    second.handle.write(&vec![0; HELD]).unwrap();
+    turn(&mut here);
+    turn(&mut there);
+    assert_eq!((limit.stage(), *waiting.reads.lock()), (MemoryStage::Reading, 0), "there is none left");
+    second.handle.abort();
+    turn(&mut here);
+    turn(&mut there);
+    assert_eq!((limit.stage(), limit.waiting(), *waiting.reads.lock()), (MemoryStage::Calm, 0, 1));
+}
+
+#[test]
+fn one_whose_base_is_dropped_is_no_member_though_somebody_keeps_its_handle() {
+    let ([mut here, there], limit) = (two_bases(), limit(MIB));
+    let far = Far::start(&mut here, &limit, HELD);
+    assert_eq!((limit.held(), limit.members()), (HELD, 1));
+    drop((here, there));
+    assert_eq!((limit.held(), limit.members()), (0, 0));
+    assert!(far.handle.is_closing());
 }
 
 /// Members read, are drained and closed in any order; in the end each that is left has read all that was sent to it.

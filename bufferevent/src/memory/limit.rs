@@ -266,6 +266,13 @@ impl MemoryLimit {
         if calm { None } else { Some(synced.waiting.wait(ticket, who)) }
     }
 
+    /// A member that may be waiting is `who` from now on.
+    pub(super) fn moved(&self, ticket: Ticket, who: Waiter) {
+        let old = self.shared.synced.lock().waiting.rename(ticket, who);
+        // It may be the last handle of its base: not under the lock.
+        drop(old);
+    }
+
     /// A member waits no more, or has had its turn (L2).
     pub(super) fn give_up(&self, ticket: Ticket) {
         let mut synced = self.shared.synced.lock();

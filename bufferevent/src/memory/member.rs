@@ -40,6 +40,16 @@ impl Member {
         waiting.is_some()
     }
 
+    /// It lives at `home` now.
+    pub(crate) fn moved(&mut self, home: &Home) {
+        if let Some(base) = &mut self.base {
+            *base = home.base.clone();
+        }
+        if let Some(ticket) = self.ticket {
+            self.limit.moved(ticket, Waiter { base: home.base.clone(), key: home.key });
+        }
+    }
+
     /// After a run, when it holds `held` bytes.
     pub(crate) fn count(&mut self, held: usize, home: &Home) {
         if held != self.held {

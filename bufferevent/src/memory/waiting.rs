@@ -32,6 +32,11 @@ impl<T> Waiting<T> {
         place
     }
 
+    /// Is another from now on, if it waits; answers who it was.
+    pub(super) fn rename(&mut self, ticket: Ticket, who: T) -> Option<T> {
+        self.queue.get_mut(&ticket).map(|waiting| std::mem::replace(waiting, who))
+    }
+
     /// Waits no more. True: it had been let out, so that the turn is the next one's.
     #[must_use]
     pub(super) fn give_up(&mut self, ticket: Ticket) -> bool {
@@ -57,8 +62,10 @@ mod tests {
         let mut waiting = Waiting::default();
         let first = waiting.wait(None, 1);
         let second = waiting.wait(None, 2);
-        assert_eq!((waiting.wait(Some(first), 1), waiting.len()), (first, 2));
+        assert_eq!((waiting.wait(Some(first), 7), waiting.len()), (first, 2));
+        assert_eq!(waiting.rename(first, 1), Some(7));
         assert_eq!(waiting.let_out(1), [1]);
+        assert_eq!(waiting.rename(first, 9), None);
         // It has had its turn: it waits at the back again.
         assert!(waiting.wait(Some(first), 3) > second);
         assert!(!waiting.give_up(second));
