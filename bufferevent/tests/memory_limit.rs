@@ -255,6 +255,26 @@ fn one_whose_base_is_dropped_is_no_member_though_somebody_keeps_its_handle() {
     assert!(far.handle.is_closing());
 }
 
+#[test]
+fn a_base_that_ends_before_it_has_told_the_hook_leaves_that_to_another() {
+    let ([mut here, mut there], told) = (two_bases(), Arc::<Mutex<Vec<MemoryStage>>>::default());
+    let stages = Arc::clone(&told);
+    let limit = MemoryLimit::builder(NonZeroUsize::new(MIB).unwrap())
+        .on_stage(move |stage| stages.lock().push(stage))
+        .build();
+    let one = Far::start(&mut here, &limit, 0);
+    one.handle.write(&vec![0; MIB]).unwrap();
+    assert_eq!(limit.stage(), MemoryStage::Critical);
+    // Its last member goes with it, and the word of that too.
+    drop(here);
+    told.lock().clear();
+    let other = Far::start(&mut there, &limit, MIB);
+    assert_eq!((limit.stage(), told.lock().last()), (MemoryStage::Critical, Some(&MemoryStage::Critical)));
+    other.handle.abort();
+    turn(&mut there);
+    assert_eq!(told.lock().last(), Some(&MemoryStage::Calm));
+}
+
 /// Members read, are drained and closed in any order; in the end each that is left has read all that was sent to it.
 #[test]
 fn nothing_is_lost_and_the_limit_is_kept_whoever_drains_and_closes() {

@@ -91,6 +91,23 @@ pub(super) struct Waiter {
     pub(super) key: Key,
 }
 
+/// On its way to call the hook. If it is dropped because its base ends, the next change of the stage sends another.
+struct Teller(Option<MemoryLimit>);
+
+impl Teller {
+    fn tell(mut self) {
+        self.0.take().into_iter().for_each(|limit| limit.tell());
+    }
+}
+
+impl Drop for Teller {
+    fn drop(&mut self) {
+        if let Some(limit) = &self.0 {
+            limit.shared.synced.lock().telling = false;
+        }
+    }
+}
+
 /// What a member may read in one run.
 const RUN: usize = READS_PER_RUN as usize * BLOCK;
 
@@ -222,8 +239,8 @@ impl MemoryLimit {
         wake(let_out);
         self.settle_accepting();
         if tells {
-            let limit = self.clone();
-            base.spawn(move || limit.tell());
+            let teller = Teller(Some(self.clone()));
+            base.spawn(move || teller.tell());
         }
     }
 
