@@ -17,6 +17,11 @@ impl Bound {
         len >= self.0
     }
 
+    /// `len`, or the bound if that is less.
+    pub(crate) fn at_most(self, len: usize) -> usize {
+        len.min(self.0)
+    }
+
     pub(crate) fn get(self) -> Option<usize> {
         (self != Self::NONE).then_some(self.0)
     }

@@ -38,6 +38,9 @@ pub trait RuntimeExt {
     /// Ends the runtime gracefully: listeners and timers close, each bufferevent is closed ([`Bufferevent::close`]), and
     /// [`Runtime::run`] returns when nothing is left, or when the grace is over. [`Runtime::stop`] ends it at once.
     ///
+    /// Signal events close with the rest, and what the process does on those signals from then on is what they left: nothing.
+    /// Who wants a second signal to end the process registers that with `signal_hook::flag`, as `bev` does.
+    ///
     /// From any thread and any callback; never waits.
     /// # Errors
     /// [`InboxFull`](bufferevent_runtime::Error::InboxFull) if a base could not be told.

@@ -98,7 +98,7 @@ impl Bufferevent {
             return self.last_callback();
         }
         let (input, output) = (self.input.len(), self.output.len());
-        let (read_low, write_low) = (self.read.low, self.write.low);
+        let (read_low, write_low) = (self.read_low(), self.write.low);
         let readable = |asked| input >= read_low && (asked || input > 0);
         self.run.callbacks -= 1;
         if self.run.callbacks == 0 {
@@ -267,7 +267,7 @@ impl Bufferevent {
         } else if self.is_drained_by_short_read() {
             self.ready = self.ready - Ready::READABLE;
         }
-        if self.input.len() >= self.read.low {
+        if self.input.len() >= self.read_low() {
             self.pending.read(Due::Io);
         }
     }

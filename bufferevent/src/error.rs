@@ -74,7 +74,7 @@ impl fmt::Display for Error {
             Self::Io(source) => write!(f, "{source}"),
             Self::Runtime(source) => write!(f, "{source}"),
             Self::Buffer(source) => write!(f, "{source}"),
-            Self::Closed => f.write_str("the bufferevent is closed, or the id is not of this base"),
+            Self::Closed => f.write_str("the bufferevent or its base is closed, or the id is not of this base or is running"),
             Self::ShutDown => f.write_str("writing was shut down"),
             Self::WouldDeadlock => {
                 f.write_str(

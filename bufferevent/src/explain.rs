@@ -108,6 +108,8 @@ pub enum State {
 pub enum Stall {
     /// There is no connection.
     NotConnected,
+    /// It is closing: nothing is read but to be dropped, and our side is ended when the output is out.
+    Closing,
     /// It was disabled: by `disable`, by a timeout, or by an error; for reading by the peer's end too.
     Disabled,
     /// It was shut down.
@@ -169,8 +171,11 @@ impl Bufferevent {
         if !suspended.is_empty() {
             return Some(Stall::Suspended(suspended));
         }
-        if self.phase != Phase::Open && (reads || self.phase != Phase::Draining) {
-            return Some(Stall::NotConnected);
+        match self.phase {
+            Phase::Open => {}
+            Phase::Draining if !reads => {}
+            Phase::Draining | Phase::Lingering => return Some(Stall::Closing),
+            _ => return Some(Stall::NotConnected),
         }
         if self.shut.asked.contains(interest) && (reads || self.output.is_empty()) {
             return Some(Stall::ShutDown);
@@ -234,6 +239,7 @@ impl fmt::Display for Stall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NotConnected => "there is no connection",
+            Self::Closing => "closing",
             Self::Disabled => "disabled",
             Self::ShutDown => "shut down",
             Self::Ended => "the peer has ended its side",

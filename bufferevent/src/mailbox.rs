@@ -101,7 +101,7 @@ impl Mailbox {
             mail.asked.end |= end;
             return Ok(Room::Some);
         }
-        if then == Takes::All && mail.ops.len() >= MAILBOX {
+        if then == Takes::All && mail.ops.len() >= MAILBOX && !mail.joins(&op) {
             mail.told_full |= matches!(op, Op::Write(_));
             return Err((Error::MailboxFull { limit: MAILBOX }, op));
         }
@@ -114,7 +114,7 @@ impl Mailbox {
             mail.held += more;
             mail.bytes = mail.bytes.saturating_add(data.len());
         }
-        mail.ops.push_back(op);
+        mail.add(op);
         *takes = then;
         if bounds.high.is_none_or(|high| mail.bytes < high) {
             return Ok(Room::Some);
@@ -154,6 +154,22 @@ impl Mailbox {
 }
 
 impl Mail {
+    /// Whether `op` takes no place of its own: a write behind a write.
+    fn joins(&self, op: &Op) -> bool {
+        matches!((self.ops.back(), op), (Some(Op::Write(_)), Op::Write(_)))
+    }
+
+    fn add(&mut self, op: Op) {
+        match (self.ops.back_mut(), op) {
+            (Some(Op::Write(before)), Op::Write(mut data)) => {
+                let all = data.len();
+                let moved = data.pass_on(before, all);
+                debug_assert!(moved.is_ok(), "a buffer in the mailbox has no limit of its own");
+            }
+            (_, op) => self.ops.push_back(op),
+        }
+    }
+
     fn apply(self, bufferevent: &mut Bufferevent) -> Option<BaseHandle> {
         let Self { ops, asked, bytes, told_full, .. } = self;
         if ops.is_empty() {
@@ -199,9 +215,6 @@ impl Op {
             Op::Write(mut data) => {
                 // Also when it is closing: it was accepted before. What cannot be sent any more is told as unsent.
                 let all = data.len();
-                if bufferevent.has_ended() {
-                    bufferevent.count_unsent(all);
-                }
                 let moved = data.pass_on(&mut bufferevent.output, all);
                 debug_assert!(moved.is_ok(), "its limit is off while the mailbox is applied");
                 let _ = bufferevent.room();
@@ -250,5 +263,20 @@ mod tests {
         mailbox.push(Op::Close(Closing::default()), Bounds::default()).unwrap();
         mailbox.push(Op::Abort, Bounds::default()).unwrap();
         assert_eq!(mailbox.len(), MAILBOX + 2);
+    }
+
+    #[test]
+    fn writes_behind_each_other_take_one_place() {
+        let mailbox = Mailbox::default();
+        for _ in 0..5 * MAILBOX {
+            mailbox.push(Op::Write(Evbuffer::from(b"hi".to_vec())), Bounds::default()).unwrap();
+        }
+        assert_eq!(mailbox.len(), 1);
+        mailbox.push(Op::Enable(Interest::READ), Bounds::default()).unwrap();
+        mailbox.push(Op::Write(Evbuffer::from(b"after".to_vec())), Bounds::default()).unwrap();
+        assert_eq!(mailbox.len(), 3, "in order");
+        let mail = std::mem::take(&mut mailbox.synced.lock().mail);
+        assert_eq!(mail.bytes, 10 * MAILBOX + 5);
+        assert!(matches!(&mail.ops[0], Op::Write(data) if data.len() == 10 * MAILBOX));
     }
 }

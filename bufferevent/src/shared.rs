@@ -160,6 +160,7 @@ impl Stack {
         let _first = outer.lifecycle.request_close();
         self.take_back(outer);
         outer.mailbox.close(self.view());
+        self.view().count_end();
         let closed = self.view().outcome();
         // A handle may keep the rest for long.
         self.view().memory = None;

@@ -28,8 +28,8 @@ impl Bufferevent {
             return;
         }
         let due = if how.ignore_watermarks { Due::Forced } else { Due::Asked };
-        let read =
-            directions.contains(Interest::READ) && (due == Due::Forced || self.input.len() >= self.read.low);
+        let read = directions.contains(Interest::READ)
+            && (due == Due::Forced || self.input.len() >= self.read_low());
         let write = directions.contains(Interest::WRITE)
             && (due == Due::Forced || self.output.len() <= self.write.low);
         let pending = self.pending_for(how);

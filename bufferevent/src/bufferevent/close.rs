@@ -169,25 +169,20 @@ impl Bufferevent {
             self.pending.closed();
         }
         trace::ended(self, self.is_clean());
-        self.count_end();
+        // What is left in the mailbox of a THREADSAFE one is not sent either.
+        if !self.options.contains(Options::THREADSAFE) {
+            self.count_end();
+        }
     }
 
-    /// For the report of a drain.
-    fn count_end(&self) {
-        let Some(home) = &self.home else { return };
+    /// For the report of a drain, once.
+    pub(crate) fn count_end(&mut self) {
+        let counted = std::mem::replace(&mut self.told.counted, true);
+        let Some(home) = self.home.as_ref().filter(|_| !counted) else { return };
         let counters = home.base.counters();
         counters.ended.add(1);
-        if self.is_clean() {
-            counters.ended_clean.add(1);
-        }
-        self.count_unsent(self.output.len());
-    }
-
-    /// Counts output that is not sent when the bufferevent has ended.
-    pub(crate) fn count_unsent(&self, bytes: usize) {
-        if let (Some(home), 1..) = (&self.home, bytes) {
-            home.base.counters().unsent.add(bytes as u64);
-        }
+        counters.ended_clean.add(self.is_clean().into());
+        counters.unsent.add(self.output.len() as u64);
     }
 
     fn is_clean(&self) -> bool {

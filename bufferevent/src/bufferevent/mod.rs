@@ -138,6 +138,8 @@ pub(crate) struct Told {
     pub(crate) shortage: bool,
     /// It ended with all sent and the peer's end seen.
     pub(crate) clean: bool,
+    /// The end is counted.
+    pub(crate) counted: bool,
     /// A `Closed` event was asked for.
     pub(crate) report_close: bool,
     /// What is left of it, by that event or to who waits for the end.

@@ -96,7 +96,8 @@ impl Bufferevent {
 
     /// Sets how long the bufferevent may live from now on, or from its start, `None` for ever, which is the default.
     ///
-    /// Both directions are disabled then, and [`Event::Error`] with [`TimeLimit::Lifetime`] told.
+    /// Both directions are disabled then, a connect that is under way is given up, and [`Event::Error`] with
+    /// [`TimeLimit::Lifetime`] told, once. One that is closing by then ends at once.
     pub fn set_lifetime(&mut self, after: Option<Duration>) {
         self.set_limit(Limit::Lifetime, after);
     }
@@ -166,11 +167,13 @@ impl Bufferevent {
                     | (Limits::from(Limit::Read) | Limit::ReadRate).only_if(reads)
                     | (Limits::from(Limit::Write) | Limit::WriteRate).only_if(writes)
             }
-            Phase::Departing => attempt | Limit::Close | Limit::Connect,
+            Phase::Departing => attempt | Limit::Lifetime | Limit::Close | Limit::Connect,
             Phase::Draining => {
-                Limits::from(Limit::Close) | Limits::from(Limit::Drain).only_if(!self.output.is_empty())
+                Limits::from(Limit::Lifetime)
+                    | Limit::Close
+                    | Limits::from(Limit::Drain).only_if(!self.output.is_empty())
             }
-            Phase::Lingering => Limits::from(Limit::Close) | Limit::Linger,
+            Phase::Lingering => Limits::from(Limit::Lifetime) | Limit::Close | Limit::Linger,
             Phase::Ended => Limits::NONE,
         }
     }
@@ -251,7 +254,7 @@ impl Bufferevent {
         if self.is_closing() {
             self.end();
         } else if over.contains(Limit::Lifetime) {
-            self.expire(Interest::BOTH, None, TimeLimit::Lifetime);
+            self.life_over();
         } else if self.phase == Phase::Connecting {
             self.connect_failed(Cause::TimeLimit(TimeLimit::Connect));
         } else {
@@ -260,6 +263,17 @@ impl Bufferevent {
             }
         }
         true
+    }
+
+    /// Once: a connect that is under way ends with it.
+    fn life_over(&mut self) {
+        self.clocks().set(Limit::Lifetime, None);
+        if self.phase == Phase::Connecting {
+            self.enabled = Interest::NONE;
+            self.connect_failed(Cause::TimeLimit(TimeLimit::Lifetime));
+        } else {
+            self.expire(Interest::BOTH, None, TimeLimit::Lifetime);
+        }
     }
 
     fn direction_over(&mut self, direction: Direction, over: Limits) {

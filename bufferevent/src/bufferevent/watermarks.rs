@@ -14,14 +14,17 @@ impl Bufferevent {
     /// * `low`, bytes, default 0: the read callback waits until this much is buffered.
     /// * `high`, bytes, `None` = no limit, the default: at this much reading is suspended.
     ///
-    /// Takes effect at once, on data already buffered too.
+    /// Takes effect at once, on data already buffered too. A low mark above the input's cap counts as that.
     /// # Errors
-    /// [`Error::InvalidWatermark`] if `high < low`; nothing is changed.
+    /// [`Error::InvalidWatermark`] if `high < low`, or is 0; nothing is changed.
     /// # Libevent
     /// `bufferevent_setwatermark(EV_READ)`. Differs: "no limit" is `None`, not 0.
     #[doc(alias = "bufferevent_setwatermark")]
     pub fn set_read_watermark(&mut self, low: usize, high: Option<usize>) -> Result<()> {
         check_marks(low, high)?;
+        if high == Some(0) {
+            return Err(Error::InvalidWatermark { low, high: 0 });
+        }
         let lowered = low < self.read.low;
         (self.read.low, self.read.high) = (low, high.into());
         if lowered && self.enabled.contains(Interest::READ) && self.is_readable() {
@@ -32,7 +35,7 @@ impl Bufferevent {
 
     /// Whether there is input that meets the low mark.
     pub(super) fn is_readable(&self) -> bool {
-        self.is_live() && !self.input.is_empty() && self.input.len() >= self.read.low
+        self.is_live() && !self.input.is_empty() && self.input.len() >= self.read_low()
     }
 
     /// Sets the watermarks of the output.
@@ -104,6 +107,12 @@ impl Bufferevent {
     #[doc(alias = "bufferevent_get_max_single_write")]
     pub fn max_single(&self, direction: Direction) -> usize {
         self.half(direction).max_single
+    }
+
+    /// The low mark of the input, or its cap if that is less: no more will come.
+    #[inline]
+    pub(crate) fn read_low(&self) -> usize {
+        self.input_cap.at_most(self.read.low)
     }
 
     fn half(&self, direction: Direction) -> &Half {

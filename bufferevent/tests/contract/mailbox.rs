@@ -258,7 +258,7 @@ fn a_mailbox_that_is_full_refuses_and_gives_back() {
             assert!(matches!(refused, Err((Error::OutputFull { .. }, data)) if data.len() == 401));
             handle.write(&[3; 400]).unwrap();
             let taken = (0..2 * MAILBOX).take_while(|_| handle.enable(Interest::READ).is_ok()).count();
-            assert_eq!(taken + 2, MAILBOX);
+            assert_eq!(taken + 1, MAILBOX, "the two writes take one place");
             assert!(matches!(handle.enable(Interest::READ), Err(Error::MailboxFull { limit: MAILBOX })));
             assert!(matches!(handle.write(b""), Err(Error::MailboxFull { .. })));
             drop(shut);

@@ -224,6 +224,52 @@ fn a_lifetime_ends_both_directions_whatever_moves() {
         assert_eq!(conn.log.count(Call::Failed(None)), 1);
         assert_eq!(conn.log.time_limit(), Some(TimeLimit::Lifetime));
         assert_eq!(world.with(&conn, |b| b.enabled()).unwrap(), Interest::NONE);
+        for _ in 0..3 {
+            pass(&mut world, &hand, 10 * T);
+        }
+        assert_eq!(conn.log.count(Call::Failed(None)), 1, "once, also if nobody closes it");
+    });
+}
+
+#[test]
+fn a_lifetime_that_is_over_while_it_connects_ends_the_attempt() {
+    // D5
+    each_by_hand(|config| {
+        let (mut world, hand) = config.with_manual_clock();
+        let (listener, waiting, address) = silent();
+        let actor = Actor::new(&world, |_, _| {});
+        let connect = Bufferevent::connect(address).lifetime(Some(T));
+        let conn = world.start(config.set, connect, actor).unwrap();
+        world.settle();
+        pass(&mut world, &hand, T);
+        assert_eq!(conn.log.calls(), [Call::Failed(None)]);
+        assert_eq!(conn.log.time_limit(), Some(TimeLimit::Lifetime));
+        drop(waiting);
+        listener.set_nonblocking(true).unwrap();
+        while listener.accept().is_ok() {}
+        pass(&mut world, &hand, 10 * T);
+        assert_eq!(conn.log.calls(), [Call::Failed(None)]);
+    });
+}
+
+#[test]
+fn a_lifetime_ends_a_close_that_takes_too_long() {
+    // D15
+    each_by_hand(|config| {
+        let (mut world, hand) = config.with_manual_clock();
+        let set_up = |b: Builder| b.lifetime(Some(10 * T)).report_close();
+        let (conn, mut peer) = config.start_with(&mut world, set_up, |_, _| {});
+        world.with(&conn, |b| b.write(&pattern(4_000_000)).unwrap()).unwrap();
+        world.settle();
+        world.close(&conn);
+        for _ in 0..9 {
+            pass(&mut world, &hand, T);
+            world.receive(&mut peer, 1_000);
+        }
+        assert_eq!(conn.log.calls(), []);
+        pass(&mut world, &hand, T);
+        world.until_called(&conn, Call::Closed, 1);
+        assert!(!conn.log.closed().unwrap().clean);
     });
 }
 

@@ -238,3 +238,32 @@ fn marks_are_given_back_and_a_wrong_pair_is_refused_whole() {
         assert!(matches!(refused, Err(Error::InvalidWatermark { low: 2, high: 1 })));
     });
 }
+
+#[test]
+fn a_low_mark_above_the_cap_counts_as_the_cap() {
+    // D8: no more will come, so there is nothing to wait for
+    each(|config| {
+        let mut world = config.world();
+        let set_up = |b: bufferevent::Builder| b.caps(Some(1_000), None).read_watermark(5_000, None);
+        let (conn, mut peer) = config.start_with(&mut world, set_up, |cx, call| {
+            if *call == Call::Read {
+                cx.take();
+            }
+        });
+        world.send(&mut peer, &pattern(2_500));
+        world.until("two reads of the cap", || conn.log.data_len() == 2_000);
+        world.until_input(&conn, 500);
+        assert!(conn.log.data() == pattern(2_500)[..2_000]);
+    });
+}
+
+#[test]
+fn a_high_mark_of_nothing_is_refused() {
+    // C-18, D16: libevent's 0 means none
+    each(|config| {
+        let mut world = config.world();
+        let (conn, _peer) = config.start(&mut world);
+        let refused = world.with(&conn, |b| b.set_read_watermark(0, Some(0))).unwrap();
+        assert!(matches!(refused, Err(Error::InvalidWatermark { low: 0, high: 0 })));
+    });
+}
