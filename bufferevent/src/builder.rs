@@ -196,6 +196,9 @@ impl<K, H> Builder<K, H> {
     }
 
     /// Closes the descriptor when the bufferevent ends, or leaves it open. Default: closes.
+    ///
+    /// One that is left open comes back by [`Event::Closed`](crate::Event::Closed), if that is asked for
+    /// ([`Builder::report_close`]), by [`Handle::close_and_wait`], or by [`Bufferevent::take_fd`] before; else nobody owns it.
     #[doc(alias = "BEV_OPT_CLOSE_ON_FREE")]
     pub fn close_on_free(mut self, on: bool) -> Self {
         self.bufferevent.options = self.bufferevent.options.with(Options::CLOSE_ON_FREE, on);

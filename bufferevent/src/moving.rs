@@ -34,6 +34,9 @@ impl Context<'_> {
     /// THREADSAFE has moved when this returns. One that is confined moves when this callback returns, and takes what the
     /// rest of it does along; [`Context::id`] tells its new name at once. If the other base is dropped before it
     /// arrives, it is closed as what lives there; so is it, gracefully, if that base is closing.
+    ///
+    /// What was due before is brought over by the old base: if that rests, is not turned, or is in a callback that lasts,
+    /// the bufferevent runs at the new one only when the old one goes on.
     /// # Errors
     /// [`Error::Closed`] if it is closing, or the other base is gone; [`Error::Runtime`] with `WrongAffinity` if it is
     /// confined and the other base pinned, and with `Unsupported` if the clocks of the bases differ, with
@@ -70,8 +73,8 @@ impl Guard<'_> {
     /// ```
     /// # Errors
     /// [`Error::Closed`] if it is closing, or the other base is gone; [`Error::Runtime`] with `Unsupported` if the clocks
-    /// of the bases differ, with `InvalidPriority` if the other base has not the priority that was set; [`Error::Io`] if the other base's selector does not take the descriptor. Nothing is changed
-    /// then.
+    /// of the bases differ, with `InvalidPriority` if the other base has not the priority that was set; [`Error::Io`] if
+    /// the other base's selector does not take the descriptor. Nothing is changed then.
     /// # Libevent
     /// `bufferevent_base_set`. Differs: works at any time, and whole or not at all.
     #[doc(alias = "bufferevent_base_set")]

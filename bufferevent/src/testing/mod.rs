@@ -6,6 +6,10 @@
 //! [`settle`](ManualBase::settle) until nothing is left to do, [`advance`](ManualBase::advance) the time past each deadline
 //! in turn. A [`Seed`] makes scripts at random, is printed when the test fails, and replays it.
 //!
+//! The base is a [`Pinned`](crate::Pinned) one. A handler for the bases of a runtime, `impl Handler for Lengths`, is tested by
+//! starting it `.threadsafe()`; one that is to be confined to bases of both kinds is written
+//! `impl<A: HandlerAffinity> Handler<A> for Lengths`, with `cx: &mut Context<'_, A>`.
+//!
 //! With the feature `test-util` only. Nothing of it is in a build without.
 //!
 //! ```
