@@ -135,7 +135,9 @@ impl Clocks {
 
     /// Those of `limits` begin anew when they next run.
     pub(crate) fn restart(&mut self, limits: Limits) {
-        self.each(limits, |countdown| countdown.ends = None);
+        for limit in LIMITS.into_iter().filter(|&limit| limits.contains(limit)) {
+            self.countdowns[limit as usize].ends = None;
+        }
     }
 
     /// Lets `running` run, from `now` if they did not before, and stops all others. Answers when the base's timer must
@@ -183,14 +185,6 @@ impl Clocks {
             }
         }
         over
-    }
-
-    fn each(&mut self, limits: Limits, mut f: impl FnMut(&mut Countdown)) {
-        for limit in LIMITS {
-            if limits.contains(limit) {
-                f(&mut self.countdowns[limit as usize]);
-            }
-        }
     }
 }
 
