@@ -155,6 +155,26 @@ fn a_connect_that_fails_at_once_is_told_by_an_event_too() {
 }
 
 #[test]
+fn an_address_without_a_route_is_one_error_and_another_connect_may_follow() {
+    // F16: the broadcast address of the loopback interface, which no stream goes to and no packet is sent for
+    each(|config| {
+        let mut world = config.world();
+        let nowhere = SocketAddr::from(([127, 255, 255, 255], 9));
+        let actor = Actor::new(&world, |_, _| {});
+        let conn = world.start(config.set, Bufferevent::connect(nowhere), actor).unwrap();
+        world.until_called(&conn, Call::Failed(None), 1);
+        world.settle();
+        assert_eq!(conn.log.calls(), [Call::Failed(None)]);
+        assert_eq!(conn.log.cause(), Some(io::ErrorKind::NetworkUnreachable));
+        let [listening, _] = Listening::both();
+        let address = listening.address();
+        world.with(&conn, move |b| b.connect_to(address).unwrap()).unwrap();
+        world.until_called(&conn, Call::Connected, 1);
+        drop(listening.accept());
+    });
+}
+
+#[test]
 fn a_detached_one_connects_when_told_and_not_twice() {
     // K-01, K-10, C-38, D16
     each(|config| {
