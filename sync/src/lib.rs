@@ -11,7 +11,7 @@
 //! | [`Arc`], [`thread`], [`hint`]     | std                          | loom                                           |
 //! | [`Queue`]                         | `crossbeam::queue::SegQueue` | bounded; a push happens before its pop         |
 //! | [`deque`]                         | crossbeam-deque              | bounded FIFO; a push happens before its steal  |
-//! | [`Word`]                          | an `AtomicU32` without stores | the same, with mutants                        |
+//! | [`Word`], [`Word64`]              | atomics without stores       | the same, with mutants                         |
 //! | [`CachePadded`], [`Counter`]      | crossbeam, ours              | the same                                       |
 //! | [`Leaf`]                          | order checked in debug builds | not checked                                   |
 //! | [`SignalFlag`]                    | std's `AtomicBool`           | there is none                                  |
@@ -38,12 +38,12 @@ mod real;
 #[cfg(loom)]
 pub use model::{
     Arc, Condvar, Mutex, MutexGuard, Queue, RwLock, RwLockReadGuard, RwLockWriteGuard, UnsafeCell,
-    WaitTimeoutResult, Word, atomic, deque, hint, thread,
+    WaitTimeoutResult, Word, Word64, atomic, deque, hint, thread,
 };
 #[cfg(not(loom))]
 pub use real::{
     Arc, Condvar, Mutex, MutexGuard, Queue, RwLock, RwLockReadGuard, RwLockWriteGuard, WaitTimeoutResult,
-    Weak, Word, atomic, deque, hint, thread,
+    Weak, Word, Word64, atomic, deque, hint, thread,
 };
 
 /// What a signal handler sets: std's own type, as crates for signals want it.

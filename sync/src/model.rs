@@ -5,7 +5,7 @@ pub use loom::sync::Arc;
 
 pub use lock::{Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard, WaitTimeoutResult};
 pub use slots::Queue;
-pub use word::Word;
+pub use word::{Word, Word64};
 
 pub mod deque;
 mod lock;

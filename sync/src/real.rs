@@ -10,7 +10,7 @@ pub use parking_lot::{
 pub mod atomic;
 mod word;
 
-pub use word::Word;
+pub use word::{Word, Word64};
 
 /// Work-stealing deques; use [`Worker::new_fifo`](deque::Worker::new_fifo) only: the model is FIFO.
 pub mod deque {

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-const CRATES: [&str; 4] = ["sync", "evbuffer", "runtime", "bufferevent"];
+const CRATES: [&str; 5] = ["sync", "evbuffer", "ratelimit", "runtime", "bufferevent"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")

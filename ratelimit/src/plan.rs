@@ -1,0 +1,90 @@
+use std::time::Duration;
+
+use crate::accrual::Accrual;
+use crate::{Limit, Nanos};
+
+/// The most that counts, of a rate per tick, a burst or a debt that many share: 2^59 bytes. More counts as that.
+pub const BYTES_MAX: u64 = 1 << 59;
+
+/// What all who take from a [`ByteClock`](crate::ByteClock) know: how much it has accrued at a moment, and how much of
+/// that may be there at once. Immutable: a change is a new one ([`ByteClock::replan`](crate::ByteClock::replan)).
+///
+/// ```
+/// use bufferevent_ratelimit::{Direction, Nanos, Plan, TokenBucketConfig};
+///
+/// let config = TokenBucketConfig::new(100, 400, 100, 400, None)?;
+/// let plan = Plan::new(config.limit(Direction::Read), Nanos(0));
+/// assert_eq!(plan.next_boundary(Nanos(5)), Nanos(1_000_000_000));
+/// assert_eq!((plan.rate(), plan.burst()), (100, 400));
+/// # Ok::<(), bufferevent_ratelimit::ConfigError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Accrued when this was made, modulo 2^63.
+    base: u64,
+    accrual: Accrual,
+}
+
+impl Plan {
+    /// For a new [`ByteClock`](crate::ByteClock), which holds one tick's worth. A rate or a burst above [`BYTES_MAX`]
+    /// counts as that.
+    #[must_use]
+    pub fn new(limit: Limit, now: Nanos) -> Self {
+        let limit = clamped(limit);
+        Self { base: limit.rate, accrual: Accrual::new(limit, now) }
+    }
+
+    /// The first tick boundary after `now`.
+    #[must_use]
+    pub fn next_boundary(&self, now: Nanos) -> Nanos {
+        self.accrual.next(now)
+    }
+
+    /// Bytes per tick.
+    #[must_use]
+    pub const fn rate(&self) -> u64 {
+        self.accrual.limit().rate
+    }
+
+    /// Bytes that may be there at once.
+    #[must_use]
+    pub const fn burst(&self) -> u64 {
+        self.accrual.limit().burst
+    }
+
+    /// How long a tick is.
+    #[must_use]
+    pub const fn tick(&self) -> Duration {
+        self.accrual.limit().tick()
+    }
+
+    /// Whether this must be replaced soon, by [`ByteClock::replan`](crate::ByteClock::replan) with the same limit: it
+    /// has paid 2^60 bytes, and pays twice that at most. At 1 GB/s this takes 36 years.
+    #[must_use]
+    pub fn is_worn(&self, now: Nanos) -> bool {
+        self.accrual.paid(now) >= PAID_MAX / 2
+    }
+
+    /// Bytes accrued since creation, modulo 2^63.
+    #[inline]
+    pub(crate) fn accrued(&self, now: Nanos) -> u64 {
+        self.base.wrapping_add(self.accrual.paid(now).min(PAID_MAX))
+    }
+
+    /// When what accrues from `now` on will be `bytes`, at least one, or never.
+    pub(crate) fn accrues(&self, bytes: u64, now: Nanos) -> Nanos {
+        self.accrual.after(now).reaches(bytes)
+    }
+
+    /// What follows if the limit changes now.
+    pub(crate) fn changed(&self, limit: Limit, now: Nanos) -> Self {
+        Self { base: self.accrued(now), accrual: self.accrual.changed(clamped(limit), now) }
+    }
+}
+
+/// Bytes that one plan pays at most, so that a clock which nobody looked at for years is not ambiguous.
+const PAID_MAX: u64 = 4 * BYTES_MAX;
+
+fn clamped(limit: Limit) -> Limit {
+    Limit { rate: limit.rate.min(BYTES_MAX), burst: limit.burst.min(BYTES_MAX), ..limit }
+}
