@@ -22,7 +22,7 @@
 use std::fmt;
 
 use bufferevent_sync::atomic::Ordering::{AcqRel, Relaxed};
-use bufferevent_sync::{CachePadded, Word64};
+use bufferevent_sync::{CachePadded, Word64, mutant};
 
 use crate::{BYTES_MAX, Limit, Nanos, Plan};
 
@@ -85,7 +85,8 @@ impl ByteClock {
     #[inline]
     pub fn take(&self, plan: &Plan, want: u64, now: Nanos) -> Taken {
         let view = View::new(plan, now);
-        let step = |word| (word & WAITING == 0).then(|| view.taken(word, want)).flatten();
+        let may = |word| word & WAITING == 0 || mutant::is("clock_take_passes_the_queue");
+        let step = |word| may(word).then(|| view.taken(word, want)).flatten();
         // ORDER: AcqRel as all; only the RMW matters. loom: byte_clock::no_byte_is_granted_twice
         match self.word.try_update("clock_take", AcqRel, step) {
             Ok(word) => Taken::Granted(view.grant(word, want)),
@@ -115,7 +116,7 @@ impl ByteClock {
     pub fn credit(&self, plan: &Plan, bytes: u64, now: Nanos) -> bool {
         let view = View::new(plan, now);
         let level = |word| view.level(word).saturating_add_unsigned(bytes);
-        // ORDER: AcqRel as all; only the RMW matters. loom: byte_clock::nobody_waits_beside_a_refund
+        // ORDER: AcqRel as all; only the RMW matters. loom: byte_clock::nobody_waits_beside_credit
         let old = self.word.update("clock_credit", AcqRel, |word| view.with_level(word, level(word)));
         old & WAITING != 0
     }
@@ -135,9 +136,10 @@ impl ByteClock {
     /// if it is positive, who waits is served at once; if not, who gives some back sees that somebody waits.
     #[must_use]
     pub fn wait(&self, plan: &Plan, now: Nanos) -> i64 {
+        let before = mutant::is("clock_wait_looks_first").then(|| self.word.load(Relaxed));
         // ORDER: AcqRel as all; only the RMW matters (W2, G1). loom: byte_clock::nobody_waits_beside_a_refund
         let old = self.word.set("clock_wait", WAITING, AcqRel);
-        View::new(plan, now).level(old)
+        View::new(plan, now).level(before.unwrap_or(old))
     }
 
     /// Lets `take` go on: the queue is empty; under its lock.

@@ -26,7 +26,7 @@ pub const TICK_MAX: Duration = Duration::from_secs(i32::MAX as u64 / 1000);
 /// # Ok::<(), bufferevent_ratelimit::ConfigError>(())
 /// ```
 #[doc(alias = "ev_token_bucket_cfg")]
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct TokenBucketConfig {
     shared: Arc<Shared>,
 }
@@ -127,6 +127,15 @@ impl TokenBucketConfig {
         self.shared.limits[0].tick()
     }
 }
+
+/// By what they say.
+impl PartialEq for TokenBucketConfig {
+    fn eq(&self, other: &Self) -> bool {
+        *self.shared == *other.shared
+    }
+}
+
+impl Eq for TokenBucketConfig {}
 
 impl fmt::Debug for TokenBucketConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
