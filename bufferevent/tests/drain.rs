@@ -11,8 +11,8 @@ use std::{
 };
 
 use bufferevent::{
-    Base, Bufferevent, Context, Drain, Event, Handler, Interest, NoHandler, Pinned, Runtime, RuntimeExt,
-    Turned, runtime::Clock,
+    Base, BaseHandle, Bufferevent, Context, Drain, Event, Handler, Interest, NoHandler, Pinned, Runtime,
+    RuntimeExt, Turned, runtime::Clock,
 };
 use socket2::SockRef;
 
@@ -77,6 +77,56 @@ fn a_drain_sends_everything_and_reports_clean_ends() {
         let report = draining.report();
         assert_eq!((report.ended, report.clean, report.unsent), (50, 50, 0), "{report}");
         assert!(TcpStream::connect(address).is_err(), "nobody listens any more");
+    }
+}
+
+/// Echoes, and goes to the next base each time.
+struct Hops(Vec<BaseHandle>, usize);
+
+impl Handler for Hops {
+    fn on_read(&mut self, cx: &mut Context<'_>) {
+        let (input, output) = cx.buffers();
+        output.append(input).unwrap();
+        self.1 += 1;
+        // It closes, and stays where it is.
+        let _ = cx.set_base(&self.0[self.1 % self.0.len()]);
+    }
+
+    fn on_event(&mut self, cx: &mut Context<'_>, event: Event) {
+        if event.is_terminal() {
+            cx.close();
+        }
+    }
+}
+
+#[test]
+fn a_drain_does_not_end_while_one_is_on_its_way_to_another_base() {
+    // F55, section 7 and protocol 12: one alone keeps it from ending, wherever that is
+    for (workers, bases) in [(2, 2), (1, 3), (2, 3), (3, 2)] {
+        for shared in [false, true] {
+            for spread in [Duration::ZERO, Duration::from_millis(20)] {
+                let runtime = Runtime::builder().workers(workers).bases(bases).build().unwrap();
+                let mine = runtime.clone();
+                let running = thread::spawn(move || mine.run().unwrap());
+                let (ours, mut theirs) = UnixStream::pair().unwrap();
+                let builder = Bufferevent::socket(ours).handler(Hops(runtime.bases(), 0));
+                if shared {
+                    builder.threadsafe().start(&mut runtime.bases()[0].clone()).unwrap();
+                } else {
+                    runtime.bases()[0].post(move |base| _ = builder.start(base).unwrap()).unwrap();
+                }
+                let ball = |peer: &mut UnixStream| {
+                    peer.write_all(b"ball").is_ok() && peer.read_exact(&mut [0; 4]).is_ok()
+                };
+                assert!(ball(&mut theirs));
+                let draining = runtime.drain(Drain { spread, ..Drain::default() }).unwrap();
+                while ball(&mut theirs) {}
+                drop(theirs);
+                running.join().unwrap();
+                let report = draining.report();
+                assert_eq!(report.ended, 1, "{workers} workers, {bases} bases, {spread:?}: {report}");
+            }
+        }
     }
 }
 

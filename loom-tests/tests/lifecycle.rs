@@ -48,9 +48,25 @@ fn waiter_sees_the_end() {
     });
 }
 
-/// Two close, one of them waits, a runner finishes as soon as it knows.
+/// Two close.
 #[test]
 fn one_close_is_the_first() {
+    model(Bounds::EXHAUSTIVE, || {
+        let life = Arc::new(Lifecycle::new());
+        let closer = {
+            let life = Arc::clone(&life);
+            thread::spawn(move || life.request_close())
+        };
+        let one = life.request_close();
+        let other = closer.join().expect("no panic");
+        assert!(one != other, "one of the two is the first");
+        assert!(life.is_closing());
+    });
+}
+
+/// Two close, one of them waits, a runner finishes as soon as it knows.
+#[test]
+fn close_forgets_no_waiter() {
     model(Bounds::DEEP, || {
         let object = Arc::new(Object::default());
         let closer = {
@@ -131,6 +147,7 @@ fn end_is_seen_with_its_outcome() {
 fn mutants_die() {
     assert_mutants_die(&[
         ("life_close:torn", "one_close_is_the_first"),
+        ("life_close:torn", "close_forgets_no_waiter"),
         ("life_close:acquire", "close_is_seen_with_its_reason"),
         ("life_is_closing:relaxed", "close_is_seen_with_its_reason"),
         ("life_finish:torn", "waiter_sees_the_end"),

@@ -185,6 +185,38 @@ fn what_was_accepted_while_a_callback_closes_is_sent_or_told_as_unsent() {
 }
 
 #[test]
+fn an_end_is_counted_with_what_its_mailbox_had_accepted() {
+    // F55, D15: what a drain reports as unsent has in it what was mailed to one whose callback ends it
+    each_busy(
+        |_| true,
+        |config| {
+            let mut world = config.world();
+            let gate = Arc::new(Mutex::new(()));
+            let theirs = Arc::clone(&gate);
+            let (conn, _peer) = config.start_with(
+                &mut world,
+                |b| b,
+                move |cx, call| {
+                    if *call == Call::User(1) {
+                        drop(theirs.lock());
+                        cx.abort();
+                    }
+                },
+            );
+            let shut = gate.lock();
+            enter(&mut world, &conn);
+            let base = conn.handle().base();
+            conn.handle().write(b"unsent").unwrap();
+            drop(shut);
+            world.until_gone(&conn);
+            let counters = base.counters();
+            let counted = (counters.ended.get(), counters.ended_clean.get(), counters.unsent.get());
+            assert_eq!(counted, (1, 0, 6));
+        },
+    );
+}
+
+#[test]
 fn a_write_that_races_with_the_end_is_counted_or_refused() {
     // X-11, section 4, D15, D16: nothing is sent, so all that was accepted must be told as unsent
     for report in [false, true] {

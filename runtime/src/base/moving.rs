@@ -107,11 +107,11 @@ impl<A: Affinity> Base<A> {
             self.wheel.cancel(timer);
             deadline.map(Time::from_tick)
         });
-        self.vacate(key);
-        let Departure { to, key, .. } = to;
-        let (reasons, deferred, priority) = (confined.reasons, confined.deferred, confined.priority);
+        let Departure { to, key: new, .. } = to;
         to.object_added();
-        let arrival = Arrival { key, source, reasons, deferred, priority, deadline };
+        self.vacate(key);
+        let (reasons, deferred, priority) = (confined.reasons, confined.deferred, confined.priority);
+        let arrival = Arrival { key: new, source, reasons, deferred, priority, deadline };
         if let Err(message) = to.send_internal(Message::Arrive(Box::new(arrival))) {
             // It has just been dropped, and so is what moved to it.
             to.object_removed();

@@ -16,7 +16,7 @@ use crate::{
     error::{Error, Result},
     lane::{self, PoolId},
     placement::{Place, Placement},
-    protocol::{Gate, Inbox, ParkWord},
+    protocol::{Gate, Inbox, ParkWord, Population},
     selector::{AnySelector, Selector as _},
     slots::{Key, Keys},
     strand::{AnyStrand, Body, Strand},
@@ -73,8 +73,8 @@ pub(crate) struct BaseShared {
     driver: AtomicUsize,
     /// Everything that lives here was asked to close, and so is who comes.
     draining: AtomicBool,
-    /// Objects living here: what placement compares.
-    objects: AtomicUsize,
+    /// Objects living here: what placement compares, and what keeps a drain from ending.
+    pub(crate) objects: Population,
     /// The most there ever were at once.
     most_objects: AtomicUsize,
     /// How many priorities the base has.
@@ -116,7 +116,7 @@ impl BaseShared {
             counters: BaseCounters::default(),
             driver: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
-            objects: AtomicUsize::new(0),
+            objects: Population::new(),
             most_objects: AtomicUsize::new(0),
             priorities: AtomicUsize::new(1),
             attachment: Arc::default(),
@@ -174,6 +174,11 @@ impl BaseShared {
         Ok(())
     }
 
+    /// Whether nobody lives here and no message waits, for [`is_quiet`](crate::protocol::is_quiet).
+    pub(crate) fn is_deserted(&self) -> bool {
+        self.objects.is_empty() && self.inbox.is_empty()
+    }
+
     /// Whether there are messages that may be taken out, or the base is to end its loop: what a sleeper asks once more
     /// before it sleeps.
     pub(crate) fn has_mail(&self) -> bool {
@@ -217,8 +222,7 @@ impl BaseShared {
     }
 
     pub(crate) fn load(&self) -> usize {
-        // ORDER: Relaxed; a load figure for placement, nothing is published through it.
-        self.objects.load(Ordering::Relaxed)
+        self.objects.len()
     }
 
     pub(crate) fn priorities(&self) -> usize {
@@ -244,8 +248,7 @@ impl BaseShared {
     }
 
     pub(crate) fn object_added(&self) {
-        // ORDER: Relaxed; see `load`.
-        let count = self.objects.fetch_add(1, Ordering::Relaxed) + 1;
+        let count = self.objects.enter();
         // ORDER: Relaxed; a statistic. It is written only when there are more than ever.
         if count > self.most_objects.load(Ordering::Relaxed) {
             // ORDER: Relaxed; as above.
@@ -254,8 +257,7 @@ impl BaseShared {
     }
 
     pub(crate) fn object_removed(&self) {
-        // ORDER: Relaxed; see `load`.
-        self.objects.fetch_sub(1, Ordering::Relaxed);
+        self.objects.leave();
     }
 }
 

@@ -1,12 +1,12 @@
 //! One turn of a base, in steps that a worker and a hand-driven base put together in their own way.
 
-use std::{panic::resume_unwind, rc::Rc, sync::Arc, time::Duration};
+use std::{io, panic::resume_unwind, rc::Rc, sync::Arc, time::Duration};
 
 use super::{
     Base, alarm,
     moving::Departure,
     queues::Next,
-    shared::{BaseCall, Message},
+    shared::{BaseCall, BaseShared, Message},
 };
 use crate::{
     affinity::Affinity,
@@ -223,23 +223,29 @@ impl<A: Affinity> Base<A> {
     /// Polls the selector; sleeps at most `wait` in it, and not at all if the inbox holds something or `recheck` says that
     /// there is something else to do.
     pub(crate) fn park(&mut self, wait: Option<Duration>, recheck: impl Fn() -> bool) -> Result<()> {
-        if wait == Some(Duration::ZERO) {
-            return self.poll(wait);
-        }
-        let shared = &self.shared;
-        let parked = shared.park.park(|| shared.has_mail() || recheck());
-        let polled = self.poll(if parked == Park::Sleep { wait } else { Some(Duration::ZERO) });
-        if parked == Park::Sleep {
-            self.shared.park.woken();
-        }
-        polled
+        let wait = self.prepare(wait);
+        self.look(|shared, events| {
+            // Nothing of the user's runs from here until the word says that the base is awake.
+            let sleeps = wait != Some(Duration::ZERO)
+                && shared.park.park(|| shared.has_mail() || recheck()) == Park::Sleep;
+            let waited = shared.selector.wait(events, if sleeps { wait } else { Some(Duration::ZERO) });
+            if sleeps {
+                shared.park.woken();
+            }
+            waited
+        })
     }
 
     /// Polls the selector once and posts what it reports.
     pub(crate) fn poll(&mut self, wait: Option<Duration>) -> Result<()> {
         let wait = self.prepare(wait);
+        self.look(|shared, events| shared.selector.wait(events, wait))
+    }
+
+    /// Looks into the selector by `wait`, and posts what it reports.
+    fn look(&mut self, wait: impl FnOnce(&BaseShared, &mut Events) -> io::Result<()>) -> Result<()> {
         let mut events = std::mem::take(&mut self.events);
-        let waited = self.shared.selector.wait(&mut events, wait);
+        let waited = wait(&self.shared, &mut events);
         self.now = self.shared.clock.now();
         self.shared.counters.polls.add(1);
         self.deliver(&events);

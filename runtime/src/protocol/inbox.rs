@@ -8,7 +8,7 @@
 
 use std::fmt;
 
-use bufferevent_sync::atomic::Ordering::{AcqRel, Relaxed};
+use bufferevent_sync::atomic::Ordering::{AcqRel, Relaxed, Release};
 use bufferevent_sync::{Queue, Word, mutant};
 
 /// A bounded queue with many pushers and one popper.
@@ -58,9 +58,10 @@ impl<T> Inbox<T> {
     /// way, and its pusher will notify.
     pub fn pop(&self) -> Option<T> {
         let message = self.queue.pop()?;
-        // ORDER: Relaxed: the queue's edge carries the message. An RMW, as pushers count at the same time.
-        // loom: inbox::messages_keep_their_order
-        let old = self.word.sub("inbox_pop", 1, Relaxed);
+        // ORDER: Release pairs with `is_empty`: who finds the message gone sees its popper awake (protocol 12).
+        // loom: drain::message_in_hand_is_not_missed. Not Acquire: the queue's edge carries the message. An RMW, as pushers
+        // count at the same time. loom: inbox::messages_keep_their_order
+        let old = self.word.sub("inbox_pop", 1, Release);
         debug_assert!(old & COUNT != 0, "I2: popped more than was counted");
         Some(message)
     }
@@ -79,7 +80,8 @@ impl<T> Inbox<T> {
         if mutant::is("inbox_is_empty_asks_the_queue") {
             return self.queue.is_empty();
         }
-        // ORDER: RMW: it comes before or after each push, and reads the latest count. loom: inbox::messages_keep_their_order
+        // ORDER: RMW: it comes before or after each push, and reads the latest count. loom: inbox::messages_keep_their_order.
+        // Acquire pairs with `pop`. loom: drain::message_in_hand_is_not_missed
         self.word.add("inbox_is_empty", 0, AcqRel) & COUNT == 0
     }
 

@@ -42,7 +42,8 @@ impl Lifecycle {
     /// Asks for the end. `true` for the first to ask, who tells the runner.
     #[must_use]
     pub fn request_close(&self) -> bool {
-        // ORDER: Release pairs with `is_closing`. RMW: one is the first. loom: lifecycle::one_close_is_the_first,
+        // ORDER: Release pairs with `is_closing`. RMW: one is the first, and a waiter stays noted. loom: lifecycle::one_close_is_the_first,
+        // loom: lifecycle::close_forgets_no_waiter,
         // loom: lifecycle::close_is_seen_with_its_reason
         let old = self.word.set("life_close", CLOSING, AcqRel);
         old & CLOSING == 0

@@ -13,6 +13,7 @@
 //! | 9 question and answer                     | `answer`                          |
 //! | 10 moving a strand to another base         | `seat`                           |
 //! | 11 which callback a worker is in          | `callback_mark`                   |
+//! | 12 the end of a drain                     | `quiet`, with marks in `park` and `sleepers` |
 //!
 //! What they share: every write is an RMW, so that all of them stand in one order and each sees the one before it. (But
 //! for what a worker notes of itself in 11.) Who publishes does so and *then* makes its RMW; who wants to sleep, leave or stop makes its RMW and *then* looks. Of
@@ -35,6 +36,7 @@ mod gate;
 mod inbox;
 mod lifecycle;
 mod park;
+mod quiet;
 mod reasons;
 mod seat;
 mod sleepers;
@@ -48,6 +50,7 @@ pub use gate::Gate;
 pub use inbox::Inbox;
 pub use lifecycle::Lifecycle;
 pub use park::{Park, ParkWord};
+pub use quiet::{Population, is_quiet};
 pub use reasons::Reasons;
 pub use seat::Seat;
 pub use sleepers::Sleepers;

@@ -30,19 +30,26 @@ pub enum Park {
 
 /// Whether a worker sleeps, and whether somebody is waking it.
 ///
-/// | bits 31..2 | bit 1    | bit 0  |
-/// |------------|----------|--------|
-/// | 0          | NOTIFIED | PARKED |
+/// | bits 31..3 | bit 2  | bit 1    | bit 0  |
+/// |------------|--------|----------|--------|
+/// | 0          | MARKED | NOTIFIED | PARKED |
 ///
 /// * P1 Only the worker itself writes PARKED.
 /// * P2 Whoever adds NOTIFIED to PARKED writes the wake fd, once per sleep.
 /// * P3 NOTIFIED without PARKED means nothing; the next `park` or `woken` clears it.
+/// * P4 MARKED is set by who looks whether all sleep (protocol 12), while the worker does, and gone when it has woken.
 pub struct ParkWord {
     word: Word,
 }
 
 const PARKED: u32 = 1;
 const NOTIFIED: u32 = 1 << 1;
+const MARKED: u32 = 1 << 2;
+
+/// Whether the worker sleeps, and nobody is waking it.
+const fn sleeps(word: u32) -> bool {
+    word & (PARKED | NOTIFIED) == PARKED
+}
 
 impl ParkWord {
     /// The word of a worker that is awake.
@@ -57,21 +64,21 @@ impl ParkWord {
         // ORDER: Release pairs with `park`: either that sees us, and then the work, or we see PARKED.
         // loom: park::wakeup_is_never_lost
         let old = self.word.set("park_notify", NOTIFIED, AcqRel);
-        old == PARKED
+        sleeps(old)
     }
 
     /// Asks the worker for help, *after* publishing what with, if it sleeps and nobody is waking it. `true`: write the
     /// wake fd. Unlike [`notify`](Self::notify) this leaves the word of a worker that is awake as it was.
     #[must_use]
     pub fn call(&self) -> bool {
-        let step = |word: u32| if word == PARKED { PARKED | NOTIFIED } else { word };
-        if mutant::is("park_call_only_looks") && self.word.load(Relaxed) != PARKED {
+        let step = |word: u32| if sleeps(word) { word | NOTIFIED } else { word };
+        if mutant::is("park_call_only_looks") && !sleeps(self.word.load(Relaxed)) {
             return false;
         }
         // ORDER: Release, as in `notify`; a write even if nothing changes, for the worker about to park.
         // loom: park::call_for_help_is_never_lost
         let old = self.word.update("park_call", AcqRel, step);
-        old == PARKED
+        sleeps(old)
     }
 
     /// Announces that the worker is about to sleep, then asks `recheck` whether there is work after all.
@@ -93,6 +100,25 @@ impl ParkWord {
         // to the look that follows, at the latest to the next recheck. loom: park::wakeup_of_two_is_never_lost
         let old = self.word.swap("park_woken", 0, AcqRel);
         debug_assert!(old & PARKED != 0, "P1: woken without having parked");
+    }
+
+    /// Leaves a mark on a worker that sleeps, while nobody is waking it; false if it does not. For who looks whether there
+    /// is nothing left to do (protocol 12).
+    #[must_use]
+    pub fn mark(&self) -> bool {
+        let step = |word: u32| if sleeps(word) { word | MARKED } else { word };
+        // ORDER: Acquire pairs with `park`: what the worker did before it slept is seen. RMW, against `woken`: a mark
+        // comes off with the sleep. loom: drain::source_that_moves_is_not_missed
+        let old = self.word.update("park_mark", AcqRel, step);
+        sleeps(old)
+    }
+
+    /// Whether the worker has slept ever since it was [marked](Self::mark).
+    #[must_use]
+    pub fn is_marked(&self) -> bool {
+        // ORDER: Relaxed: who saw what the worker did when it was awake has acquired that it was.
+        // loom: drain::source_that_moves_is_not_missed
+        self.word.load(Relaxed) & MARKED != 0
     }
 
     /// Whether the worker seemed to sleep, for dumps and for choosing whom to call.
@@ -135,6 +161,20 @@ mod tests {
         let word = ParkWord::new();
         assert_eq!(word.park(|| true), Park::Stay);
         assert!(!word.is_parked() && !word.notify());
+    }
+
+    #[test]
+    fn a_mark_is_gone_with_the_sleep() {
+        let word = ParkWord::new();
+        assert!(!word.mark() && !word.is_marked(), "awake");
+        assert_eq!(word.park(|| false), Park::Sleep);
+        assert!(word.mark() && word.is_marked());
+        assert!(word.notify() && word.is_marked() && !word.mark());
+        word.woken();
+        assert!(!word.is_marked());
+        assert_eq!(word.park(|| false), Park::Sleep);
+        assert!(!word.is_marked());
+        assert!(word.mark() && word.call() && !word.call());
     }
 
     #[test]

@@ -23,18 +23,20 @@ use bufferevent_sync::{Word, mutant};
 
 /// How many workers sleep in a selector, and whether one of them was called.
 ///
-/// | bit 31 | bits 30..0     |
-/// |--------|----------------|
-/// | CALLED | workers asleep |
+/// | bit 31 | bit 30 | bits 29..0     |
+/// |--------|--------|----------------|
+/// | CALLED | MARKED | workers asleep |
 ///
 /// * Z1 CALLED is set by who found a sleeper, and cleared by every sleeper that returns.
 /// * Z2 A call that came before an announcement is visible to the recheck that follows it.
+/// * Z3 MARKED is set by who looks whether all sleep (protocol 12), and gone as soon as one comes or goes.
 pub struct Sleepers {
     word: Word,
 }
 
 const CALLED: u32 = 1 << 31;
-const COUNT: u32 = CALLED - 1;
+const MARKED: u32 = 1 << 30;
+const COUNT: u32 = MARKED - 1;
 
 impl Sleepers {
     /// Nobody sleeps.
@@ -45,8 +47,12 @@ impl Sleepers {
 
     /// A worker is about to sleep; it looks for work once more *after* this.
     pub fn announce(&self) {
+        let step = |word: u32| match mutant::is("sleepers_announce_keeps_the_mark") {
+            true => word + 1,
+            false => (word & !MARKED) + 1,
+        };
         // ORDER: Acquire pairs with `call` (Z2). loom: sleepers::call_reaches_a_sleeper
-        let old = self.word.add("sleepers_announce", 1, AcqRel);
+        let old = self.word.update("sleepers_announce", AcqRel, step);
         debug_assert!(old & COUNT != COUNT, "more sleepers than workers");
     }
 
@@ -76,6 +82,27 @@ impl Sleepers {
         // the look. loom: sleepers::edge_taken_by_a_look_is_passed_on
         let word = self.word.load(Relaxed);
         word & CALLED != 0 && word & COUNT != 0 && !mutant::is("sleepers_look_keeps_the_edge")
+    }
+
+    /// Leaves a mark if at least `all` sleep and none of them was called; false if not. For who looks whether there is
+    /// nothing left to do (protocol 12).
+    #[must_use]
+    pub fn mark(&self, all: usize) -> bool {
+        let sleep = |word: u32| word & CALLED == 0 && (word & COUNT) as usize >= all;
+        let step = |word: u32| if sleep(word) { word | MARKED } else { word };
+        // ORDER: Acquire pairs with `announce`: what the sleepers did before is seen. RMW, against `announce` and
+        // `returned`: the mark goes with who comes or goes. loom: drain::source_that_moves_between_sleepers_is_not_missed
+        let old = self.word.update("sleepers_mark", AcqRel, step);
+        sleep(old)
+    }
+
+    /// Whether `all` sleep, and nobody has come or gone since the [mark](Self::mark).
+    #[must_use]
+    pub fn is_marked(&self, all: usize) -> bool {
+        // ORDER: Relaxed: who saw what a worker did when it was awake has acquired that it was.
+        // loom: drain::source_that_moves_between_sleepers_is_not_missed
+        let word = self.word.load(Relaxed);
+        word & MARKED != 0 && (word & COUNT) as usize >= all
     }
 
     /// How many seemed to sleep.
@@ -114,6 +141,20 @@ mod tests {
         assert!(sleepers.call() && sleepers.must_pass_on() && sleepers.must_pass_on());
         sleepers.returned();
         assert!(!sleepers.must_pass_on());
+        assert_eq!(sleepers.count(), 1);
+    }
+
+    #[test]
+    fn who_looks_for_the_end_leaves_a_mark_that_goes_with_who_comes_or_goes() {
+        let sleepers = Sleepers::new();
+        assert!(!sleepers.mark(1) && !sleepers.is_marked(0));
+        sleepers.announce();
+        assert!(sleepers.mark(1) && sleepers.is_marked(1));
+        assert!(!sleepers.is_marked(2) && !sleepers.mark(2), "another is awake");
+        sleepers.announce();
+        assert!(!sleepers.is_marked(1) && sleepers.mark(1));
+        sleepers.returned();
+        assert!(!sleepers.is_marked(1) && sleepers.call() && !sleepers.mark(1));
         assert_eq!(sleepers.count(), 1);
     }
 }

@@ -17,7 +17,7 @@ use crate::{
     counters::WorkerCounters,
     lane::PoolId,
     placement::Place,
-    protocol::{BaseWord, CallbackMark, ParkWord},
+    protocol::{BaseWord, CallbackMark, ParkWord, is_quiet},
     random::Random,
     selector::{AnySelector, Selector as _},
     task::Task,
@@ -142,15 +142,24 @@ impl WorkerShared {
         }
     }
 
-    /// Whether the worker sleeps, or nobody runs it. Those that wait in the top epoll are counted there.
-    fn is_idle(&self) -> bool {
+    /// Whether a thread runs the worker.
+    fn is_active(&self) -> bool {
         // ORDER: Acquire, pairs with the swaps in `enter` and `leave`.
-        !self.active.load(Ordering::Acquire)
-            || match &self.seat {
-                Seat::Home(base) => base.park.is_parked(),
-                Seat::Own { park, .. } => park.is_parked(),
-                Seat::Top => false,
-            }
+        self.active.load(Ordering::Acquire)
+    }
+
+    /// Where the worker says that it sleeps; `None` for one that waits in the top epoll, where such are counted.
+    fn park(&self) -> Option<&ParkWord> {
+        match &self.seat {
+            Seat::Home(base) => Some(&base.park),
+            Seat::Own { park, .. } => Some(park),
+            Seat::Top => None,
+        }
+    }
+
+    /// Whether the worker sleeps, or nobody runs it.
+    fn is_idle(&self) -> bool {
+        !self.is_active() || self.park().is_some_and(ParkWord::is_parked)
     }
 
     pub(crate) fn begin_strand(&self, now: Time) {
@@ -185,11 +194,11 @@ impl WorkerShared {
 
     /// Whether it pays to take from the deque: what is short is done sooner, and cheaper, where it is.
     fn needs_help(&self, now: Time) -> bool {
-        // ORDER: Relaxed; see `set_backlog`. Acquire, pairs with the swaps in `enter` and `leave`.
+        // ORDER: Relaxed; see `set_backlog`.
         self.backlog.load(Ordering::Relaxed)
             || self.stealer.len() >= MANY
             || self.is_stuck(now)
-            || !self.active.load(Ordering::Acquire)
+            || !self.is_active()
     }
 
     /// Wakes the worker if it sleeps; true if it did.
@@ -325,10 +334,23 @@ impl Pool {
         Some(left.min(SHUTDOWN_LOOK))
     }
 
-    /// Whether no worker but `me`, which is idle, does anything, and then, whether no base owns anything.
+    /// Whether there is nothing to do for any worker, and nothing on any base; `me` is idle.
     fn is_quiet(&self, me: usize) -> bool {
-        self.others_sleep(me, false)
-            && self.bases.iter().all(|base| base.shared.load() == 0 && base.shared.inbox.is_empty())
+        let others = || {
+            let others = self.workers.iter().enumerate().filter(move |(index, _)| *index != me);
+            others.map(|(_, other)| other).filter(|other| other.is_active())
+        };
+        is_quiet(
+            || match &self.top {
+                Some(top) => top.mark(others().count()),
+                None => others().all(|other| other.park().is_some_and(ParkWord::mark)),
+            },
+            || self.bases.iter().all(|base| base.shared.is_deserted()),
+            || match &self.top {
+                Some(top) => top.is_marked(others().count()),
+                None => others().all(|other| other.park().is_some_and(ParkWord::is_marked)),
+            },
+        )
     }
 
     /// Whether all workers but `me` sleep, or are not run.

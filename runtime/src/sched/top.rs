@@ -63,6 +63,16 @@ impl Top {
         called
     }
 
+    /// Marks the place if `all` workers wait here and none of them was called.
+    pub(crate) fn mark(&self, all: usize) -> bool {
+        self.sleepers.mark(all)
+    }
+
+    /// Whether `all` workers wait here, and none has come or gone since the mark.
+    pub(crate) fn is_marked(&self, all: usize) -> bool {
+        self.sleepers.is_marked(all)
+    }
+
     /// Workers that wait here.
     pub(crate) fn sleepers(&self) -> usize {
         self.sleepers.count()
