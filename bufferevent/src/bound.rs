@@ -7,6 +7,12 @@ pub(crate) struct Bound(usize);
 impl Bound {
     pub(crate) const NONE: Self = Self(usize::MAX);
 
+    /// The one that is reached first.
+    #[inline]
+    pub(crate) fn tighter(self, other: Self) -> Self {
+        Self(self.0.min(other.0))
+    }
+
     /// Bytes that fit beside `len`.
     pub(crate) fn room(self, len: usize) -> usize {
         self.0.saturating_sub(len)

@@ -22,7 +22,8 @@ pub struct Confined<A: HandlerAffinity> {
 }
 
 impl<A: HandlerAffinity> Confined<A> {
-    pub(crate) fn new(bufferevent: Owned, handler: Box<A::Handler>, on_panic: PanicPolicy) -> Self {
+    pub(crate) fn new(mut bufferevent: Owned, handler: Box<A::Handler>, on_panic: PanicPolicy) -> Self {
+        bufferevent.hears_write = handler.hears_write();
         Self { bufferevent, handler: Some(handler), on_panic }
     }
 
@@ -31,12 +32,28 @@ impl<A: HandlerAffinity> Confined<A> {
     }
 
     pub(crate) fn replace_handler(&mut self, handler: Box<A::Handler>) -> Option<Box<A::Handler>> {
+        self.bufferevent.hears_write = handler.hears_write();
         self.handler.replace(handler)
     }
 
+    #[inline(always)]
     fn call(&mut self, base: &mut Base<A>, callback: Callback) {
+        if self.bufferevent.times_callbacks() {
+            self.call_timed(base, callback);
+        } else {
+            self.call_handler(base, callback);
+        }
+    }
+
+    #[cold]
+    fn call_timed(&mut self, base: &mut Base<A>, callback: Callback) {
+        let _inside = self.bufferevent.callback_begins(callback.kind());
+        self.call_handler(base, callback);
+    }
+
+    #[inline(always)]
+    fn call_handler(&mut self, base: &mut Base<A>, callback: Callback) {
         let Some(mut handler) = self.handler.take() else { return };
-        let inside = self.bufferevent.callback_begins(callback.kind());
         trace::callback(&self.bufferevent, &callback);
         let (bufferevent, replaced) = (&mut *self.bufferevent, &mut self.handler);
         let mut context = Context { bufferevent, spot: Spot::Base(base), replaced };
@@ -45,7 +62,6 @@ impl<A: HandlerAffinity> Confined<A> {
             Callback::Write => handler.on_write(&mut context),
             Callback::Event(event) => handler.on_event(&mut context, event),
         });
-        drop(inside);
         put_back(base.counters(), &mut self.handler, handler);
         if !returned {
             self.panicked(base);
@@ -76,16 +92,18 @@ impl<A: HandlerAffinity> Source<A> for Confined<A> {
     fn run(&mut self, base: &mut Base<A>, key: Key, reasons: Reasons) -> After {
         self.view().begin_run(reasons, base.now());
         let broken = loop {
-            if base.is_broken() || base.departing().is_some() {
-                break true;
-            }
             if !self.view().advance(base.scratch()) {
                 break false;
             }
             if self.view().has_news() {
                 self.notify(base, Bufferevent::notify_at_once);
+            } else if self.view().takes_read() {
+                self.call(base, Callback::Read);
             } else if let Some(callback) = self.view().next_callback() {
                 self.call(base, callback);
+            }
+            if base.interrupts_run() {
+                break true;
             }
         };
         if !broken && self.view().owes_deferred() {
@@ -99,11 +117,12 @@ impl<A: HandlerAffinity> Source<A> for Confined<A> {
             // It was checked when it was set, and the base has the bufferevent.
             let _ = base.set_priority_of(key, priority);
         }
+        if ended == Ended::Idle && !broken {
+            return After::Idle;
+        }
         match ended {
-            // The step that is next was not looked for.
-            Ended::Idle if broken => After::Again(Reasons::USER),
-            Ended::Idle => After::Idle,
-            Ended::Again => After::Again(Reasons::USER),
+            // If it was broken, the step that is next was not looked for.
+            Ended::Idle | Ended::Again => After::Again(Reasons::USER),
             Ended::Defer => After::Defer(Reasons::EMPTY),
             Ended::Over => After::Remove,
         }

@@ -13,7 +13,7 @@ use crate::{
     confined::Confined,
     error::{Error, Result},
     handle::Handle,
-    handler::{HandlerAffinity, IntoHandler, discard},
+    handler::{Handler as _, HandlerAffinity, IntoHandler, discard},
     moving,
     shared::Stack,
 };
@@ -122,7 +122,9 @@ impl<A: HandlerAffinity> Context<'_, A> {
     /// `bufferevent_setcb`.
     #[doc(alias = "bufferevent_setcb")]
     pub fn set_handler(&mut self, handler: impl IntoHandler<A>) {
-        *self.replaced = Some(handler.into_handler());
+        let handler = handler.into_handler();
+        self.bufferevent.hears_write = handler.hears_write();
+        *self.replaced = Some(handler);
     }
 
     /// The base, if the callback runs on its turn: always for a confined bufferevent, never in a strand.

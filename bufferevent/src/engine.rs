@@ -74,6 +74,7 @@ impl Bufferevent {
     }
 
     /// Goes on, a system call at a time, until a callback is due, or observers are. False: the run is over.
+    #[inline(always)]
     pub(crate) fn advance(&mut self, scratch: &mut Scratch) -> bool {
         while !self.has_callback() {
             if !self.step(scratch) {
@@ -88,8 +89,17 @@ impl Bufferevent {
         self.run.deliver && !self.pending.is_empty() || self.has_news()
     }
 
-    /// The callback that is due, unless the buffers no longer justify it.
+    /// Takes the read callback if it alone is due, as it is nearly always, and the buffers justify it.
     #[inline]
+    pub(crate) fn takes_read(&mut self) -> bool {
+        let readable = !self.input.is_empty() && self.input.len() >= self.read_low();
+        let takes = self.run.deliver && self.run.callbacks > 1 && readable && self.pending.take_read_alone();
+        self.run.callbacks -= u8::from(takes);
+        takes
+    }
+
+    /// The callback that is due, unless the buffers no longer justify it.
+    #[inline(never)]
     pub(crate) fn next_callback(&mut self) -> Option<Callback> {
         if !self.run.deliver {
             return None;
@@ -117,18 +127,27 @@ impl Bufferevent {
         closed.map(|closed| Callback::Event(Event::Closed(Box::new(closed))))
     }
 
-    /// Does the next system call, if there is one to do. False: there is none.
+    /// Does the next system call, if there is one to do. False: there is none. Each kind of step is one call, so that what
+    /// asks for it stays small.
     #[inline(always)]
     fn step(&mut self, scratch: &mut Scratch) -> bool {
         if self.phase != Phase::Open {
             return self.step_unusual(scratch);
         }
-        let go = self.ready.bits() & self.enabled.bits();
-        go & Ready::READABLE.bits() != 0 && self.step_read(scratch)
-            || go & Ready::WRITABLE.bits() != 0 && self.step_write()
+        self.may_go(Ready::READABLE) && self.step_read(scratch)
+            || self.may_go(Ready::WRITABLE)
+                && self.wants_to_write()
+                && self.run.writes > 0
+                && self.write_once()
             || self.told.owes_eof && self.tell_eof()
             || self.may_shut_down() && self.step_shutdown()
             || self.run.alarm && self.step_clocks()
+    }
+
+    /// Whether a direction is switched on and ready.
+    #[inline]
+    fn may_go(&self, direction: Ready) -> bool {
+        self.ready.bits() & self.enabled.bits() & direction.bits() != 0
     }
 
     #[cold]
@@ -156,24 +175,25 @@ impl Bufferevent {
         if self.owes_deferred() {
             return Ended::Again;
         }
-        if self.phase == Phase::Open && self.ready.bits() & self.enabled.bits() == 0 {
-            return Ended::Idle;
-        }
-        if self.phase == Phase::Ended {
-            return Ended::Over;
-        }
-        if self.may_read() || self.may_write() || self.may_linger() { Ended::Again } else { Ended::Idle }
+        let goes_on = match self.phase {
+            Phase::Open => self.may_read() || self.may_write(),
+            Phase::Ended => return Ended::Over,
+            _ => self.may_write() || self.may_linger(),
+        };
+        if goes_on { Ended::Again } else { Ended::Idle }
     }
 
     // ---- reading ----
 
     /// Bytes that may be read now: 0 at the high mark and at the cap, and while it waits for memory.
     pub(crate) fn read_budget(&self) -> usize {
-        if self.is_short_of_memory() {
-            return 0;
-        }
-        let len = self.input.len();
-        self.read.max_single.min(self.read.high.room(len)).min(self.input_cap.room(len))
+        if self.is_short_of_memory() { 0 } else { self.room_to_read() }
+    }
+
+    /// The same, whatever memory there is.
+    #[inline]
+    fn room_to_read(&self) -> usize {
+        self.read.max_single.min(self.read.high.tighter(self.input_cap).room(self.input.len()))
     }
 
     /// Whether it waits until its limit has memory.
@@ -206,17 +226,14 @@ impl Bufferevent {
     }
 
     fn may_read(&self) -> bool {
-        self.phase == Phase::Open
-            && self.ready.contains(Ready::READABLE)
-            && self.enabled.contains(Interest::READ)
-            && self.read_budget() > 0
+        self.may_go(Ready::READABLE) && self.phase == Phase::Open && self.read_budget() > 0
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn step_read(&mut self, scratch: &mut Scratch) -> bool {
         // Also one that was held back before: it may have lost its place.
         let waits = self.memory.is_some() && self.waits_for_memory();
-        let budget = self.read_budget();
+        let budget = self.room_to_read();
         if waits || budget == 0 {
             return self.tell_input_full();
         }
@@ -310,17 +327,22 @@ impl Bufferevent {
     // ---- writing ----
 
     fn may_write(&self) -> bool {
-        matches!(self.phase, Phase::Open | Phase::Draining)
-            && self.ready.contains(Ready::WRITABLE)
-            && self.enabled.contains(Interest::WRITE)
-            && (!self.output.is_empty() || self.told.announce_writable)
+        self.may_go(Ready::WRITABLE)
+            && self.wants_to_write()
+            && matches!(self.phase, Phase::Open | Phase::Draining)
     }
 
-    #[inline(always)]
+    #[inline]
+    fn wants_to_write(&self) -> bool {
+        !self.output.is_empty() || self.told.announce_writable
+    }
+
     pub(crate) fn step_write(&mut self) -> bool {
-        if self.run.writes == 0 || !self.may_write() {
-            return false;
-        }
+        self.run.writes > 0 && self.may_write() && self.write_once()
+    }
+
+    #[inline(never)]
+    fn write_once(&mut self) -> bool {
         self.run.writes -= 1;
         if self.output.is_empty() {
             self.told.announce_writable = false;
@@ -357,7 +379,16 @@ impl Bufferevent {
 
     /// Remembers that the output is at its high mark, or that what is left in the input would take it past its cap: then
     /// [`Event::Drained`] is due when it has drained.
+    #[inline]
     fn note_full(&mut self) {
+        // Each of the ways to be full takes as much.
+        let bound = self.write.high.tighter(self.output.limit().into());
+        if bound.is_reached(self.input.len().saturating_add(self.output.len())) {
+            self.look_whether_full();
+        }
+    }
+
+    fn look_whether_full(&mut self) {
         let (input, output) = (self.input.len(), self.output.len());
         let cap = self.output.limit().unwrap_or(usize::MAX);
         let held = output - self.output.unloaded();
@@ -367,7 +398,7 @@ impl Bufferevent {
         }
     }
 
-    #[inline(always)]
+    #[inline]
     fn after_write(&mut self, n: usize, attempted: usize) {
         self.output.consume(n);
         self.run.progress = self.run.progress | Interest::WRITE;
@@ -383,14 +414,18 @@ impl Bufferevent {
     }
 
     /// Makes due what is told when the output is down to its low mark.
+    #[inline]
     pub(crate) fn output_is_low(&mut self) {
-        self.pending.write(Due::Io);
+        if self.hears_write {
+            self.pending.write(Due::Io);
+        }
         if std::mem::take(&mut self.told.output_full) {
             self.tell_drained();
         }
     }
 
     /// Tells those who were told that there is no room that there is.
+    #[cold]
     pub(crate) fn tell_drained(&mut self) {
         self.pending.event(Event::Drained);
         // Input that was left because the output had no room would wait for new input otherwise.

@@ -290,7 +290,9 @@ impl<'a> Guard<'a> {
     #[doc(alias = "bufferevent_setcb")]
     pub fn set_handler(&mut self, handler: impl Handler + Send + 'static) -> Result<()> {
         let Slot::Locked(slot) = &mut self.locked.slot else { return Err(Error::WrongHandler) };
+        let hears_write = handler.hears_write();
         let old = slot.replace(Box::new(handler));
+        self.hears_write = hears_write;
         discard(self.locked.counters(), old);
         Ok(())
     }
@@ -301,7 +303,9 @@ impl<'a> Guard<'a> {
     /// [`Error::WrongHandler`] if it has not.
     pub fn set_unlocked_handler(&mut self, handler: impl UnlockedHandler + 'static) -> Result<()> {
         let Slot::Unlocked(slot) = &mut self.locked.slot else { return Err(Error::WrongHandler) };
+        let hears_write = handler.hears_write();
         let old = slot.replace(Box::new(handler));
+        self.hears_write = hears_write;
         discard(self.locked.counters(), old);
         Ok(())
     }

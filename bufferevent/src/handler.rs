@@ -65,6 +65,15 @@ pub trait Handler<A: HandlerAffinity = Movable> {
         let _ = cx;
     }
 
+    /// Whether [`Handler::on_write`] is to be called when the output has drained; asked once, when the handler is set.
+    ///
+    /// A handler without that callback may answer false, which saves a call for each write. Default: true.
+    /// # Libevent
+    /// `writecb` is NULL.
+    fn hears_write(&self) -> bool {
+        true
+    }
+
     /// Something else happened.
     ///
     /// # Libevent
@@ -91,6 +100,11 @@ pub trait UnlockedHandler: Send {
         let _ = bufferevent;
     }
 
+    /// Whether [`UnlockedHandler::on_write`] is to be called, as [`Handler::hears_write`].
+    fn hears_write(&self) -> bool {
+        true
+    }
+
     /// Something else happened.
     fn on_event(&mut self, bufferevent: &Handle, event: Event) {
         let _ = (bufferevent, event);
@@ -101,7 +115,11 @@ pub trait UnlockedHandler: Send {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoHandler;
 
-impl<A: HandlerAffinity> Handler<A> for NoHandler {}
+impl<A: HandlerAffinity> Handler<A> for NoHandler {
+    fn hears_write(&self) -> bool {
+        false
+    }
+}
 
 /// Marks a handler as one that is called with nothing held.
 #[derive(Debug)]
@@ -222,6 +240,9 @@ pub struct Call<F>(F);
 
 /// A read or write callback of [`Callbacks`]: a closure, or nothing.
 pub trait DataCall<A: HandlerAffinity> {
+    /// Whether there is anything to call.
+    const IS_CALL: bool = true;
+
     /// Calls it.
     fn call(&mut self, cx: &mut Context<'_, A>);
 }
@@ -233,6 +254,8 @@ pub trait EventCall<A: HandlerAffinity> {
 }
 
 impl<A: HandlerAffinity> DataCall<A> for () {
+    const IS_CALL: bool = false;
+
     fn call(&mut self, _: &mut Context<'_, A>) {}
 }
 
@@ -263,6 +286,10 @@ impl<A: HandlerAffinity, R: DataCall<A>, W: DataCall<A>, E: EventCall<A>> Handle
         self.write.call(cx);
     }
 
+    fn hears_write(&self) -> bool {
+        W::IS_CALL
+    }
+
     fn on_event(&mut self, cx: &mut Context<'_, A>, event: Event) {
         self.event.call(cx, event);
     }
@@ -286,6 +313,7 @@ pub enum PanicPolicy {
 
 impl PanicPolicy {
     /// Runs `call`; false if it panicked and that is to be isolated.
+    #[inline(always)]
     pub(crate) fn guard(self, call: impl FnOnce()) -> bool {
         match catch_unwind(AssertUnwindSafe(call)) {
             Ok(()) => true,
@@ -306,11 +334,13 @@ pub(crate) fn isolate(counters: &BaseCounters, call: impl FnOnce()) {
 }
 
 /// Drops something of the user's.
+#[cold]
 pub(crate) fn discard<T>(counters: &BaseCounters, garbage: T) {
     isolate(counters, || drop(garbage));
 }
 
 /// Puts a handler back after its callback; one that was replaced meanwhile is dropped.
+#[inline(always)]
 pub(crate) fn put_back<H: ?Sized>(counters: &BaseCounters, slot: &mut Option<Box<H>>, handler: Box<H>) {
     match slot {
         None => *slot = Some(handler),

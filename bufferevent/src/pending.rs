@@ -149,37 +149,7 @@ impl Pending {
     ///
     /// * `readable(asked)` tells whether the input meets the low mark, where an empty one does only if `asked`;
     /// * `writable()` tells whether the output is down to the low mark.
-    #[inline]
     pub(crate) fn next(
-        &mut self,
-        readable: impl Fn(bool) -> bool,
-        writable: impl Fn() -> bool,
-    ) -> Option<Callback> {
-        // Nearly always there is one, and input or output made it due.
-        match self.bits {
-            READ => self.take_if(readable(false), Callback::Read),
-            WRITE => self.take_if(writable(), Callback::Write),
-            _ => self.next_of_several(readable, writable),
-        }
-    }
-
-    /// As [`Pending::next`], but the write callback stays due: one that writes and is due again would have the events wait
-    /// for ever.
-    #[cold]
-    pub(crate) fn next_but_write(&mut self, readable: impl Fn(bool) -> bool) -> Option<Callback> {
-        let write = self.take(WRITE | WRITE_FORCED);
-        let next = self.next(readable, || false);
-        self.bits |= write;
-        next
-    }
-
-    fn take_if(&mut self, justified: bool, callback: Callback) -> Option<Callback> {
-        self.bits = 0;
-        justified.then_some(callback)
-    }
-
-    #[inline(never)]
-    fn next_of_several(
         &mut self,
         readable: impl Fn(bool) -> bool,
         writable: impl Fn() -> bool,
@@ -196,6 +166,26 @@ impl Pending {
             return Some(Callback::Write);
         }
         if self.bits == 0 { None } else { self.next_event() }
+    }
+
+    /// Takes the read callback if nothing else is due, and input made it so.
+    #[inline]
+    pub(crate) fn take_read_alone(&mut self) -> bool {
+        let alone = self.bits == READ;
+        if alone {
+            self.bits = 0;
+        }
+        alone
+    }
+
+    /// As [`Pending::next`], but the write callback stays due: one that writes and is due again would have the events wait
+    /// for ever.
+    #[cold]
+    pub(crate) fn next_but_write(&mut self, readable: impl Fn(bool) -> bool) -> Option<Callback> {
+        let write = self.take(WRITE | WRITE_FORCED);
+        let next = self.next(readable, || false);
+        self.bits |= write;
+        next
     }
 
     fn next_event(&mut self) -> Option<Callback> {

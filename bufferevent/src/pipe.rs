@@ -435,6 +435,10 @@ impl Handler for Relay<Handle> {
         let end = self.side(cx, |other| other).on_event(event);
         self.tell(end);
     }
+
+    fn hears_write(&self) -> bool {
+        false
+    }
 }
 
 impl UnlockedHandler for Relay<Handle> {
@@ -452,6 +456,10 @@ impl UnlockedHandler for Relay<Handle> {
         drop(own);
         self.tell(end);
     }
+
+    fn hears_write(&self) -> bool {
+        false
+    }
 }
 
 impl<A: HandlerAffinity> Handler<A> for Relay<Id> {
@@ -463,6 +471,10 @@ impl<A: HandlerAffinity> Handler<A> for Relay<Id> {
     fn on_event(&mut self, cx: &mut Context<'_, A>, event: Event) {
         let end = self.confined(cx, |side| side.on_event(event));
         self.tell(end);
+    }
+
+    fn hears_write(&self) -> bool {
+        false
     }
 }
 

@@ -81,7 +81,11 @@ impl Outer {
 }
 
 impl Stack {
-    pub(crate) fn new(bufferevent: Owned, slot: Slot, base: BaseHandle, on_panic: PanicPolicy) -> Self {
+    pub(crate) fn new(mut bufferevent: Owned, slot: Slot, base: BaseHandle, on_panic: PanicPolicy) -> Self {
+        bufferevent.hears_write = match &slot {
+            Slot::Locked(handler) => handler.as_ref().is_some_and(|handler| handler.hears_write()),
+            Slot::Unlocked(handler) => handler.as_ref().is_some_and(|handler| handler.hears_write()),
+        };
         Self { bufferevent, slot, base, on_panic }
     }
 
@@ -118,18 +122,32 @@ impl Stack {
         }
     }
 
+    #[inline]
     fn call_locked(&mut self, seating: Seating<'_, Self>, callback: Callback) {
+        if self.bufferevent.times_callbacks() {
+            self.call_locked_timed(seating, callback);
+        } else {
+            self.call_handler(seating, callback);
+        }
+    }
+
+    #[cold]
+    fn call_locked_timed(&mut self, seating: Seating<'_, Self>, callback: Callback) {
+        let _inside = self.bufferevent.callback_begins(callback.kind());
+        self.call_handler(seating, callback);
+    }
+
+    #[inline(always)]
+    fn call_handler(&mut self, seating: Seating<'_, Self>, callback: Callback) {
         let Self { bufferevent, slot: Slot::Locked(slot), base, on_panic } = self else { return };
         let Some(mut handler) = slot.take() else { return };
         trace::callback(bufferevent, &callback);
-        let inside = bufferevent.callback_begins(callback.kind());
         let mut context = Context { bufferevent, spot: Spot::Strand(base, seating), replaced: slot };
         let returned = on_panic.guard(|| match callback {
             Callback::Read => handler.on_read(&mut context),
             Callback::Write => handler.on_write(&mut context),
             Callback::Event(event) => handler.on_event(&mut context, event),
         });
-        drop(inside);
         put_back(base.counters(), slot, handler);
         if !returned {
             self.panicked();

@@ -152,6 +152,7 @@ impl Link<'_> {
 
     /// Sends at most `max` bytes of `chunks`, in one system call, and tells how many were offered to it: fewer if they
     /// are in too many pieces.
+    #[inline(never)]
     pub(crate) fn transmit<'a>(self, chunks: impl Iterator<Item = &'a [u8]>, max: usize) -> (Io, usize) {
         let mut slices = [IoSlice::new(&[]); PIECES];
         let (mut used, mut left) = (0, max);

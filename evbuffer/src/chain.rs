@@ -75,10 +75,10 @@ impl Evbuffer {
     #[inline]
     pub(crate) fn discard(&mut self, n: usize) {
         debug_assert!(n <= self.len);
-        if n < self.head.len() {
-            self.advance_head(n);
-        } else if self.rest.is_empty() {
+        if n == self.len && self.rest.is_empty() {
             self.reset_head();
+        } else if n < self.head.len() {
+            self.advance_head(n);
         } else {
             self.discard_segments(n);
         }
@@ -150,6 +150,7 @@ impl Evbuffer {
     }
 
     /// Copies what lies in blocks with little data into blocks of its size; gives the old ones to `free`.
+    #[inline(never)]
     pub(crate) fn pack(&mut self, free: &mut impl FnMut(Box<[u8]>)) {
         for segment in iter::once(&mut self.head).chain(&mut self.rest) {
             if let Segment::Owned(block) = segment {

@@ -299,6 +299,7 @@ impl Evbuffer {
     }
 
     /// Drops what it has no use for.
+    #[inline]
     pub(crate) fn drop_rare(&mut self) {
         if self.rare.as_ref().is_some_and(|rare| rare.is_idle()) {
             self.rare = None;

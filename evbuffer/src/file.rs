@@ -288,8 +288,8 @@ impl Evbuffer {
     /// The first `n` bytes are to move to `target`.
     #[inline]
     pub(crate) fn hand_over_files(&mut self, target: &mut Evbuffer, n: usize) {
-        let files = self.unloaded_in(n);
-        if files > 0 {
+        if self.rare.is_some() {
+            let files = self.unloaded_in(n);
             self.forget_files(files);
             target.receive_files(files);
         }

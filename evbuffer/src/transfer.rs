@@ -26,6 +26,7 @@ impl Evbuffer {
     /// # Ok::<(), bufferevent_evbuffer::Error>(())
     /// ```
     #[doc(alias = "evbuffer_add_buffer")]
+    #[inline]
     pub fn append(&mut self, other: &mut Evbuffer) -> Result<(), Error> {
         if other.len == 0 {
             return Ok(());
@@ -132,17 +133,23 @@ impl Evbuffer {
     }
 
     /// Moves everything; there is something.
+    #[inline]
     fn transfer_all(&mut self, target: &mut Evbuffer) {
         self.pack_for(target);
         self.hand_over_files(target, self.len);
-        if target.len == 0 {
-            mem::swap(&mut self.head, &mut target.head);
-            if self.rest.capacity() > 0 || target.rest.capacity() > 0 {
-                mem::swap(&mut self.rest, &mut target.rest);
-            }
-            target.len = mem::take(&mut self.len);
-            return;
+        if target.len > 0 {
+            return self.transfer_all_behind(target);
         }
+        mem::swap(&mut self.head, &mut target.head);
+        if self.rest.capacity() > 0 || target.rest.capacity() > 0 {
+            mem::swap(&mut self.rest, &mut target.rest);
+        }
+        target.len = mem::take(&mut self.len);
+    }
+
+    /// Moves everything to the back of `target`; there is something in both.
+    #[inline(never)]
+    fn transfer_all_behind(&mut self, target: &mut Evbuffer) {
         if self.len <= COPY_SMALL && self.copy_small(target) {
             self.discard(self.len);
             return;

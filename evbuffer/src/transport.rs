@@ -101,8 +101,13 @@ impl Transport for Evbuffer {
         if filled == 0 {
             self.retire_storage(block);
         } else {
+            let block = Block::filled(block, filled);
+            match &mut self.head {
+                // E2: it is empty.
+                Segment::Owned(head) if head.capacity() == 0 => *head = block,
+                _ => self.push_segment(Segment::Owned(block)),
+            }
             self.len += filled;
-            self.push_segment(Segment::Owned(Block::filled(block, filled)));
             self.noted();
         }
         Ok(())
@@ -114,7 +119,16 @@ impl Transport for Evbuffer {
 
     #[inline]
     fn settle(&mut self, pool: &mut impl FnMut(Box<[u8]>)) {
-        if self.head_capacity() > 0 || !self.spare.is_empty() || self.rest.capacity() > 0 {
+        if let (Segment::Owned(block), 0) = (&mut self.head, self.len) {
+            if block.capacity() >= MIN_RECLAIMED {
+                pool(std::mem::take(block).into_storage());
+            }
+        }
+        if self.head_capacity() > 0
+            || !self.spare.is_empty()
+            || self.rest.capacity() > 0
+            || self.rare.is_some()
+        {
             self.settle_blocks(pool);
         }
     }
@@ -210,7 +224,7 @@ impl Transport for Evbuffer {
 }
 
 impl Evbuffer {
-    #[inline]
+    #[inline(never)]
     fn settle_blocks(&mut self, pool: &mut impl FnMut(Box<[u8]>)) {
         let mut give = |storage: Box<[u8]>| {
             if storage.len() >= MIN_RECLAIMED {
@@ -220,8 +234,8 @@ impl Evbuffer {
         if self.len > 0 {
             self.pack(&mut give);
         } else {
-            if let Segment::Owned(block) = std::mem::take(&mut self.head) {
-                give(block.into_storage());
+            if let Segment::Owned(block) = &mut self.head {
+                give(std::mem::take(block).into_storage());
             }
             if self.rest.capacity() > 0 {
                 self.rest = VecDeque::new();

@@ -177,6 +177,12 @@ impl Drop for InCallback {
 }
 
 impl<A: Affinity> BaseHandle<A> {
+    /// Whether [`callback_begins`](Self::callback_begins) answers anything.
+    #[inline]
+    pub fn times_callbacks(&self) -> bool {
+        self.shared.times_callbacks
+    }
+
     /// A callback of the object `key` begins on this thread; it ends when the answer is dropped. `None` if nobody wants to
     /// know: neither [`on_blocked`](crate::Builder::on_blocked) nor [`trace`](crate::Builder::trace) was asked for.
     ///

@@ -26,11 +26,13 @@ impl Scratch {
         &mut self.current
     }
 
+    #[cold]
     fn refill(&mut self) {
         self.current = self.pool.pop().unwrap_or_else(|| vec![0; BLOCK].into_boxed_slice());
     }
 
     /// Gives the current block away, with what was read into it.
+    #[inline]
     pub fn take(&mut self) -> Box<[u8]> {
         self.block();
         std::mem::take(&mut self.current)

@@ -10,6 +10,12 @@ use crate::{
 };
 
 impl Bufferevent {
+    /// Whether anybody wants to know how long callbacks take.
+    #[inline]
+    pub(crate) fn times_callbacks(&self) -> bool {
+        self.home.as_ref().is_some_and(|home| home.base.times_callbacks())
+    }
+
     /// A callback begins, for who wants to know how long it takes; it ends when the answer is dropped.
     #[inline]
     pub(crate) fn callback_begins(&self, kind: CallbackKind) -> Option<InCallback> {

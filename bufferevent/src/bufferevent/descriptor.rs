@@ -38,7 +38,10 @@ impl Bufferevent {
         if let Socket::Scripted(plug) = &self.socket {
             return Some(Link::Wire(plug.wire()));
         }
-        self.fd().map(Link::Fd)
+        match &self.socket {
+            Socket::Registered(registered) => Some(Link::Fd(registered.as_fd())),
+            _ => self.fd().map(Link::Fd),
+        }
     }
 
     /// The number of the descriptor, if there is one.

@@ -76,6 +76,8 @@ pub struct Bufferevent<Unsized: ?Sized = [()]> {
     pub(crate) phase: Phase,
     pub(crate) told: Told,
     pub(crate) shut: Shut,
+    /// The handler is told when the output is down to its low mark.
+    pub(crate) hears_write: bool,
     pub(crate) run: Run,
     _unswappable: Unsized,
 }
@@ -221,6 +223,7 @@ impl Bufferevent<[(); 0]> {
             phase: Phase::Detached,
             told: Told::default(),
             shut: Shut::default(),
+            hears_write: true,
             run: Run::default(),
             _unswappable: [],
         }

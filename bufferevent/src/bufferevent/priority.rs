@@ -42,7 +42,7 @@ impl Bufferevent {
 
     /// The priority, if the shell must still see to it.
     pub(crate) fn take_priority(&mut self) -> Option<u8> {
-        self.run.priority.take()
+        if self.run.priority.is_some() { self.run.priority.take() } else { None }
     }
 }
 

@@ -190,30 +190,23 @@ impl Bufferevent {
 
     fn run_clocks(&mut self) -> Option<Time> {
         let (running, now, moved) = (self.running(), self.run.now, self.moved);
-        self.note_progress();
-        let Timeouts { clocks, read, write } = self.timeouts();
-        for (limit, pace, moved) in
-            [(Limit::ReadRate, read, moved.read), (Limit::WriteRate, write, moved.written)]
-        {
-            if clocks.is_behind(Limits::from(limit)) {
-                pace.from = moved;
-            }
-        }
-        clocks.run(running, now)
-    }
-
-    /// What moved since the last time puts off what waits for it.
-    fn note_progress(&mut self) {
         let progress = std::mem::take(&mut self.run.progress);
-        let written = Limits::from(Limit::Drain).only_if(progress.contains(Interest::WRITE));
-        self.clocks().restart(limits_of(progress) | written);
+        let Timeouts { clocks, read, write } = self.timeouts();
+        let begin = clocks.behind(running);
+        if begin.contains(Limit::ReadRate) {
+            read.from = moved.read;
+        }
+        if begin.contains(Limit::WriteRate) {
+            write.from = moved.written;
+        }
+        clocks.run(running, put_off_by(progress), now)
     }
 
     /// Whether a countdown is to run and does not, or is to be put off.
     pub(crate) fn owes_clocks(&self) -> bool {
         match &self.timeouts {
             Some(timeouts) => {
-                self.run.progress != Interest::NONE || timeouts.clocks.is_behind(self.running())
+                self.run.progress != Interest::NONE || timeouts.clocks.behind(self.running()) != Limits::NONE
             }
             None => false,
         }
@@ -237,7 +230,8 @@ impl Bufferevent {
     #[cold]
     pub(crate) fn step_clocks(&mut self) -> bool {
         self.run.alarm = false;
-        self.note_progress();
+        let progress = std::mem::take(&mut self.run.progress);
+        self.clocks().restart(put_off_by(progress));
         let (running, now) = (self.running(), self.run.now);
         let over = self.clocks().take_over(running, now);
         if over == Limits::NONE {
@@ -296,8 +290,13 @@ impl Bufferevent {
     }
 }
 
-/// The timeouts that progress in these directions puts off.
+/// The timeouts of these directions.
 fn limits_of(directions: Interest) -> Limits {
     Limits::from(Limit::Read).only_if(directions.contains(Interest::READ))
         | Limits::from(Limit::Write).only_if(directions.contains(Interest::WRITE))
+}
+
+/// What bytes that moved in these directions put off.
+fn put_off_by(progress: Interest) -> Limits {
+    limits_of(progress) | Limits::from(Limit::Drain).only_if(progress.contains(Interest::WRITE))
 }

@@ -61,6 +61,45 @@ fn a_handler_replaced_by_a_guard_gets_no_more_calls() {
 }
 
 #[test]
+fn a_handler_that_does_not_hear_of_writes_is_told_only_what_is_asked_for_until_another_does() {
+    // C-07: `writecb` is NULL
+    each(|config| {
+        let mut world = config.world();
+        let (builder, mut peer) = (config.kind.open)();
+        let actor = Actor::new(&world, |cx, call| match call {
+            Call::Read => {
+                let (input, output) = cx.buffers();
+                output.append(input).unwrap();
+            }
+            Call::User(1) => {
+                let heir = Actor::heir(cx.log(), 1, |_, _| {});
+                cx.replace(heir);
+            }
+            _ => {}
+        });
+        let conn = world.start(config.set, builder, actor.deaf_to_write()).unwrap();
+        world.with(&conn, |b| b.enable(Interest::READ)).unwrap();
+        let mut back = Vec::new();
+        world.send(&mut peer, b"echo");
+        world.until("the echo", || {
+            peer.read_some(4, &mut back).unwrap();
+            back == b"echo"
+        });
+        world.settle();
+        let writes =
+            |conn: &Conn| conn.log.entries().iter().filter(|entry| entry.call == Call::Write).count();
+        assert_eq!(writes(&conn), 0);
+        world.with(&conn, |b| b.trigger(Interest::WRITE, Trigger::PLAIN)).unwrap();
+        world.until_called(&conn, Call::Write, 1);
+        world.with(&conn, |b| b.trigger_event(1, Trigger::PLAIN)).unwrap();
+        world.until_called(&conn, Call::User(1), 1);
+        world.with(&conn, |b| b.write(b"more").map(drop)).unwrap().unwrap();
+        world.until_called(&conn, Call::Write, 2);
+        assert_eq!(conn.log.entries().last().map(|entry| entry.actor), Some(1));
+    });
+}
+
+#[test]
 fn a_replaced_handler_is_dropped() {
     // C-08: nobody else has it to ask for; C-07
     each(|config| {

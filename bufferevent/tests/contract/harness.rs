@@ -344,6 +344,7 @@ type Script = dyn Fn(&mut Cx<'_, '_>, &Call) + Send + Sync;
 pub(crate) struct Actor {
     pub(crate) log: Log,
     number: u32,
+    hears_write: bool,
     script: Arc<Script>,
 }
 
@@ -357,7 +358,7 @@ impl Actor {
 
     /// One whose callbacks no world waits for.
     pub(crate) fn alone(script: impl Fn(&mut Cx<'_, '_>, &Call) + Send + Sync + 'static) -> Self {
-        Self { log: Log::new(&Arc::default()), number: 0, script: Arc::new(script) }
+        Self { log: Log::new(&Arc::default()), number: 0, hears_write: true, script: Arc::new(script) }
     }
 
     /// Another handler that writes into the same log, under a number of its own.
@@ -366,7 +367,12 @@ impl Actor {
         number: u32,
         script: impl Fn(&mut Cx<'_, '_>, &Call) + Send + Sync + 'static,
     ) -> Self {
-        Self { log: log.clone(), number, script: Arc::new(script) }
+        Self { log: log.clone(), number, hears_write: true, script: Arc::new(script) }
+    }
+
+    /// The same, that need not be told that the output has drained.
+    pub(crate) fn deaf_to_write(self) -> Self {
+        Self { hears_write: false, ..self }
     }
 
     fn act(&mut self, mut cx: Cx<'_, '_>, call: Call) {
@@ -443,6 +449,10 @@ impl Handler<Pinned> for Actor {
         let call = self.note(event);
         self.act(Cx::new(View::Pinned(cx)), call);
     }
+
+    fn hears_write(&self) -> bool {
+        self.hears_write
+    }
 }
 
 impl Handler for Actor {
@@ -458,6 +468,10 @@ impl Handler for Actor {
         let call = self.note(event);
         self.act(Cx::new(View::Movable(cx)), call);
     }
+
+    fn hears_write(&self) -> bool {
+        self.hears_write
+    }
 }
 
 impl UnlockedHandler for Actor {
@@ -472,6 +486,10 @@ impl UnlockedHandler for Actor {
     fn on_event(&mut self, bufferevent: &Handle, event: Event) {
         let call = self.note(event);
         self.unlocked(bufferevent, call);
+    }
+
+    fn hears_write(&self) -> bool {
+        self.hears_write
     }
 }
 

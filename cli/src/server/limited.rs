@@ -29,6 +29,8 @@ impl<S> Limited<S> {
 }
 
 impl<S: Service> Service for Limited<S> {
+    const FILLS_ROOM: bool = S::FILLS_ROOM;
+
     fn begin(&mut self, connection: &mut Bufferevent) {
         connection.set_timeouts(self.limits.idle, self.limits.idle);
         connection.set_lifetime(self.limits.lifetime);

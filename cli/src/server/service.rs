@@ -4,6 +4,9 @@ use bufferevent::{Bufferevent, Context, Event, Handle, Handler, HandlerAffinity,
 
 /// What a server does with one connection.
 pub(crate) trait Service: Send + 'static {
+    /// Whether it does anything when there is room.
+    const FILLS_ROOM: bool = false;
+
     /// Prepares the connection before it starts.
     fn begin(&mut self, _connection: &mut Bufferevent) {}
 
@@ -37,6 +40,10 @@ impl<A: HandlerAffinity, S: Service> Handler<A> for Served<S> {
     fn on_event(&mut self, cx: &mut Context<'_, A>, event: Event) {
         self.0.event(cx, &event);
     }
+
+    fn hears_write(&self) -> bool {
+        S::FILLS_ROOM
+    }
 }
 
 /// A lock that is refused means that the connection has ended meanwhile.
@@ -57,5 +64,9 @@ impl<S: Service> UnlockedHandler for Served<S> {
         if let Ok(mut connection) = bufferevent.lock() {
             self.0.event(&mut connection, &event);
         }
+    }
+
+    fn hears_write(&self) -> bool {
+        S::FILLS_ROOM
     }
 }

@@ -22,6 +22,8 @@ impl Source {
 }
 
 impl Service for Source {
+    const FILLS_ROOM: bool = true;
+
     /// The first block is there before the connection starts; from then on each write brings the next callback.
     fn begin(&mut self, connection: &mut Bufferevent) {
         self.room(connection);

@@ -97,6 +97,12 @@ impl<A: Affinity> Base<A> {
         Some((*from, BaseHandle::new(Arc::clone(to))))
     }
 
+    /// Whether the source that is running is to call nobody any more and to return: the base was broken, or it moves away.
+    #[inline]
+    pub fn interrupts_run(&self) -> bool {
+        self.shared.gate.is_broken() || self.departure.is_some()
+    }
+
     /// Sends a source off; it is out of its slot.
     pub(super) fn leave(&mut self, key: Key, source: Box<A::Source>, to: Departure) {
         let Some(Slot::Confined(confined)) = self.slots.take(key) else { return self.discard(source) };

@@ -98,7 +98,19 @@ impl<T> Queues<T> {
     }
 
     /// The next to run. `None` when the level of this pass has nothing more, though others may.
+    #[inline]
     pub(super) fn pop(&mut self) -> Option<Next<T>> {
+        if self.round.ready > 0 {
+            if let Some(key) = self.levels[self.level].ready.pop_front() {
+                self.round.ready -= 1;
+                return Some(Next::Ready(key));
+            }
+        }
+        self.pop_of_several()
+    }
+
+    #[inline(never)]
+    fn pop_of_several(&mut self) -> Option<Next<T>> {
         loop {
             let level = &mut self.levels[self.level];
             if self.round.ready > 0 {

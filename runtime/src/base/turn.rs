@@ -437,19 +437,23 @@ impl<A: Affinity> Base<A> {
         if let Some(departure) = self.departure.take_if(|departure| departure.is_of(key)) {
             return self.leave_after(key, source, after, departure);
         }
-        if after != After::Remove {
-            if let Some(confined) = self.slots.confined_mut(key) {
-                confined.source.get_or_insert(source);
-                self.post_left(key, after);
-                return true;
+        match self.slots.confined_mut(key) {
+            Some(confined) if after != After::Remove => {
+                confined.source = Some(source);
+                if after != After::Idle {
+                    self.post_left(key, after);
+                }
+            }
+            // It is done, or was removed meanwhile.
+            _ => {
+                self.remove(key);
+                self.discard(source);
             }
         }
-        // It is done, or was removed meanwhile.
-        self.remove(key);
-        self.discard(source);
         true
     }
 
+    #[inline(never)]
     fn post_left(&mut self, key: Key, after: After) {
         match after {
             After::Idle | After::Remove => {}
