@@ -35,8 +35,7 @@ impl Context<'_> {
     /// rest of it does along; [`Context::id`] tells its new name at once. If the other base is dropped before it
     /// arrives, it is closed as what lives there; so is it, gracefully, if that base is closing.
     ///
-    /// What was due before is brought over by the old base: if that rests, is not turned, or is in a callback that lasts,
-    /// the bufferevent runs at the new one only when the old one goes on.
+    /// It goes on at the new base at once, also if the old one rests, is not turned, or is in a callback that lasts.
     /// # Errors
     /// [`Error::Closed`] if it is closing, or the other base is gone; [`Error::Runtime`] with `WrongAffinity` if it is
     /// confined and the other base pinned, and with `Unsupported` if the clocks of the bases differ, with

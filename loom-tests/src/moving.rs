@@ -126,6 +126,9 @@ impl Journey {
             let _ = self.bases[1].inbox.push_unbounded(Told::Arm);
         }
         let _ = self.bases[0].inbox.push_unbounded(Told::Forget);
+        if !mutant::is("moving_replaces_nothing") && self.word.replace() {
+            self.enqueue();
+        }
         true
     }
 
@@ -181,6 +184,10 @@ impl Journey {
             let reclaimed = self.word.reclaim();
             match reclaimed.then(|| self.word.begin()).flatten() {
                 Some(ours) => reasons = ours,
+                None if reclaimed && mutant::is("moving_forgets_who_contended") => {
+                    self.lock.unlock();
+                    return true;
+                }
                 None => {
                     self.release();
                     return true;
@@ -259,10 +266,15 @@ impl Journey {
 
     /// Lets both bases go on until there is nothing to do.
     pub fn settle_down(&self) {
+        self.go_on(&[0, 1]);
+    }
+
+    /// Lets some of the bases go on, while the others rest.
+    pub fn go_on(&self, bases: &[usize]) {
         let (mut known, mut timer) = (false, false);
         loop {
             let mut busy = false;
-            for base in 0..2 {
+            for &base in bases {
                 if !self.bases[base].inbox.is_closed() {
                     busy |= self.drain_one(base, &mut known, &mut timer) | self.run_one(base);
                 }
@@ -281,5 +293,6 @@ impl Journey {
         let word = self.word.snapshot();
         assert!(!word.is_running() && !word.is_queued() && !word.is_contended(), "a run was lost: {word:?}");
         assert!(word.is_dead() || word.reasons().is_empty(), "a reason was lost: {word:?}");
+        assert!(word.is_dead() || word.spare() == 0, "a token was lost: {word:?}");
     }
 }

@@ -70,6 +70,61 @@ fn queued_token_goes_after_its_strand() {
     });
 }
 
+/// Migration from a base that rests, with the token: the strand runs where it has moved to, and the token that is left
+/// behind is spent when the base goes on.
+#[test]
+fn token_of_a_base_that_rests_is_replaced() {
+    model(Bounds::LARGE, || {
+        let journey = Arc::new(Journey::default());
+        let _ = journey.word.post(Reasons::READABLE);
+        journey.enqueue_near();
+        let target = {
+            let journey = Arc::clone(&journey);
+            thread::spawn(move || {
+                journey.drain_one(1, &mut false, &mut false);
+                journey.drain_one(1, &mut false, &mut false);
+                journey.run_one(1);
+            })
+        };
+        let poster = {
+            let journey = Arc::clone(&journey);
+            thread::spawn(move || journey.post(Reasons::MAIL))
+        };
+        assert!(journey.try_hold());
+        assert!(journey.depart(|| true));
+        journey.release();
+        target.join().expect("no panic");
+        poster.join().expect("no panic");
+        journey.go_on(&[1]);
+        let all = (Reasons::READABLE | Reasons::MAIL | Reasons::MOVED).bits();
+        assert_eq!(journey.delivered.get(), all, "without the base that rests");
+        journey.settle_down();
+        journey.assert_idle();
+    });
+}
+
+/// Two tokens of one strand are popped, while a guard holds it.
+#[test]
+fn spare_token_loses_no_run() {
+    model(Bounds::LARGE, || {
+        let journey = Arc::new(Journey::default());
+        let _ = journey.word.post(Reasons::READABLE);
+        journey.bases[0].ready.push(());
+        assert!(journey.word.replace());
+        journey.bases[1].ready.push(());
+        assert!(journey.try_hold());
+        let runners = [0, 1].map(|base| {
+            let journey = Arc::clone(&journey);
+            thread::spawn(move || assert!(journey.run_one(base)))
+        });
+        journey.release();
+        runners.into_iter().for_each(|runner| runner.join().expect("no panic"));
+        journey.settle_down();
+        journey.assert_idle();
+        assert_eq!(journey.delivered.get(), Reasons::READABLE.bits());
+    });
+}
+
 /// Migration against the end of the base that is left: it ends what lives there, not what has moved away.
 #[test]
 fn dropped_base_ends_nothing_that_has_left() {
@@ -190,6 +245,11 @@ fn mutants_die() {
         ("moving_runs_anywhere", "token_finds_its_strand"),
         ("moving_runs_anywhere", "queued_token_goes_after_its_strand"),
         ("moving_drops_the_token", "token_finds_its_strand"),
+        ("moving_replaces_nothing", "token_of_a_base_that_rests_is_replaced"),
+        ("strand_replace:torn", "token_of_a_base_that_rests_is_replaced"),
+        ("strand_begin_knows_no_spare", "token_of_a_base_that_rests_is_replaced"),
+        ("strand_begin_knows_no_spare", "spare_token_loses_no_run"),
+        ("moving_forgets_who_contended", "spare_token_loses_no_run"),
         ("moving_drops_the_token", "queued_token_goes_after_its_strand"),
         ("moving_ends_what_has_left", "dropped_base_ends_nothing_that_has_left"),
         ("moving_tells_last", "deadline_is_met_once"),

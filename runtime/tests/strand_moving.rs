@@ -261,7 +261,7 @@ fn one_that_a_guard_holds_while_its_base_is_dropped_lives_on_if_it_moves_in_time
 }
 
 #[test]
-fn it_waits_where_a_base_rests_and_runs_on_when_it_leaves_one() {
+fn it_waits_where_a_base_rests_and_goes_on_where_it_has_moved_to() {
     let (mut one, mut other, _) = two_by_hand();
     let log = Log::default();
     let moving = one.strand(Placement::Any, (), |_| logging(&log));
@@ -270,11 +270,11 @@ fn it_waits_where_a_base_rests_and_runs_on_when_it_leaves_one() {
     one.break_now();
     moving.post(Reasons::USER);
     move_to(&moving, &other.handle()).unwrap();
-    // The token is in the inbox of the base that rests.
+    // One token is in the inbox of the base that rests, and is spent when that goes on.
     other.turn(NOW).unwrap();
-    one.turn(NOW).unwrap();
+    assert_eq!(log.take(), ["USER | MOVED"]);
     turn_both(&mut one, &mut other);
-    assert!(log.take().concat().contains("USER"));
+    assert_eq!(log.take(), [""; 0]);
     let running = Running::start(Runtime::builder().workers(2).bases(2).build().unwrap());
     let (log, fence) = (Log::default(), Signal::new());
     let theirs = log.clone();
@@ -303,6 +303,82 @@ fn it_waits_where_a_base_rests_and_runs_on_when_it_leaves_one() {
     running.base(1).resume();
     eventually("the run on the base that goes on", || log.count() > 0);
     assert!(log.take().concat().contains("USER"));
+}
+
+#[test]
+fn it_runs_on_without_the_base_it_has_left_wherever_its_token_lies() {
+    for placement in PLACEMENTS {
+        for turned in [false, true] {
+            let (mut one, mut other, _) = two_by_hand();
+            let log = Log::default();
+            let moving = match turned {
+                true => one.strand(placement, (), |_| logging(&log)),
+                // It comes as a message, with its first token.
+                false => one.handle().strand(placement, (), |_| logging(&log)).unwrap(),
+            };
+            move_to(&moving, &other.handle()).unwrap();
+            other.turn(NOW).unwrap();
+            assert_eq!(log.take(), ["START | MOVED"], "the other base is never turned");
+            // There and back, and never run there: no more spare tokens than may be.
+            for _ in 0..40 {
+                move_to(&moving, &one.handle()).unwrap();
+                moving.post(Reasons::MAIL);
+                move_to(&moving, &other.handle()).unwrap();
+                other.turn(NOW).unwrap();
+            }
+            let seen = log.take().len();
+            assert!((14..40).contains(&seen), "{seen}: bounded by the spare tokens that lie about");
+            turn_both(&mut one, &mut other);
+            assert!(log.take().concat().contains("MAIL"), "the next one that is popped runs it");
+            moving.post(Reasons::USER);
+            turn_both(&mut one, &mut other);
+            assert_eq!(log.take(), ["USER"], "all spare ones are spent");
+            assert_eq!((one.len(), other.len()), (0, 1));
+        }
+    }
+}
+
+#[test]
+fn it_leaves_a_base_of_a_runtime_that_rests_or_is_in_a_long_callback() {
+    for pinned in [false, true] {
+        for placement in PLACEMENTS {
+            for rests in [true, false] {
+                let builder = Runtime::builder().workers(2).bases(2).pinned(pinned);
+                let running = Running::start(builder.build().unwrap());
+                let [one, other] = [0, 1].map(|index| running.base(index));
+                let log = Log::default();
+                let theirs = log.clone();
+                let moving = strand(&one, placement, move |_, reasons, _| {
+                    theirs.add(format!("{reasons:?}"));
+                    Left::Idle
+                });
+                eventually("the first run", || log.count() == 1);
+                let (inside, leave) = (Signal::new(), Signal::new());
+                if rests {
+                    one.break_now();
+                } else {
+                    let (inside, leave) = (Arc::clone(&inside), Arc::clone(&leave));
+                    one.post(move |_| {
+                        inside.raise();
+                        leave.wait();
+                    })
+                    .unwrap();
+                }
+                if !rests {
+                    inside.wait();
+                }
+                moving.post(Reasons::USER);
+                move_to(&moving, &other).unwrap();
+                eventually("the run where it lives now", || log.take().concat().contains("USER"));
+                assert_eq!(one.objects(), 1, "the base it has left has not looked");
+                leave.raise();
+                one.resume();
+                eventually("the base it has left knows", || one.objects() == 0);
+                moving.post(Reasons::MAIL);
+                eventually("another run", || log.take().concat().contains("MAIL"));
+            }
+        }
+    }
 }
 
 #[test]

@@ -249,6 +249,41 @@ fn what_arrives_while_it_moves_is_read_once_and_in_order() {
 }
 
 #[test]
+fn one_whose_base_is_not_turned_goes_on_where_it_moves_to() {
+    // C-37, protocol 10: its first run, or the news of its descriptor, lies with a base that nobody turns
+    for (kind, set) in KINDS.into_iter().flat_map(|kind| SETS.map(|set| (kind, set))) {
+        for turned in [false, true] {
+            let [mut one, mut other] =
+                [(), ()].map(|()| Base::<Movable>::with_clock(Clock::monotonic()).unwrap());
+            if !set.is_shared() {
+                continue;
+            }
+            let (builder, mut peer) = (kind.open)();
+            let conn = launch(set, builder, Actor::alone(taking), &mut one.handle(), None).unwrap();
+            if turned {
+                one.turn(NOW).unwrap();
+                assert_eq!(give(&mut peer, b"for the one, "), 13);
+                one.repoll().unwrap();
+            }
+            conn.handle().lock().unwrap().set_base(&other.handle()).unwrap();
+            assert_eq!(give(&mut peer, b"for the other"), 13);
+            let expected: &[u8] = if turned { b"for the one, for the other" } else { b"for the other" };
+            until("the input", || {
+                other.turn(NOW).unwrap();
+                conn.log.data_len() == expected.len()
+            });
+            assert_eq!(conn.log.data(), expected);
+            conn.handle().close();
+            drop(peer);
+            until("the end", || {
+                other.turn(NOW).unwrap();
+                other.is_empty()
+            });
+        }
+    }
+}
+
+#[test]
 fn what_is_written_while_it_moves_is_sent_once_and_in_order() {
     each(|config, ground| {
         let (mut conn, mut peer) = ground.start(config, taking);

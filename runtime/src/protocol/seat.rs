@@ -8,10 +8,12 @@
 //!   tells the new base: a message             look: the home                  asks for the end
 //!   move_to: asks whether it may, new home    sends it there                  look: the home
 //!   tells the old base: a message
+//!   replaces the token, if there is one
 //! ```
 //!
 //! What was sent to the old home meanwhile is no loss. A token is forwarded: whoever pops it takes the lock, reads
-//! [`place`](Seat::place), and sends it on if that is not his. A message about the timer is dropped there, since the
+//! [`place`](Seat::place), and sends it on if that is not his. The old base may not pop it for long, if ever, so the mover
+//! has the new base run the strand all the same ([`replace`](super::StrandWord::replace)). A message about the timer is dropped there, since the
 //! mover brings the deadline along. A base that is dropped ends a strand only with its lock in hand, and only if its home
 //! is a base that is gone.
 //!

@@ -34,6 +34,11 @@
 //!
 //! A runner unlocks **before** it calls `finish`: while RUNNING is set nobody else has a token to contend with.
 //!
+//! **Replaced.** A token may lie where nobody looks for long: in the queue of a base that rests, is not turned, or is inside
+//! of a callback, while its strand has moved to another base. So who moves a strand makes a second token, for the new
+//! base, and counts it in REPLACED. From then on it is open which of the two is the spare one: whoever pops one while the
+//! strand is queued runs it, and whoever pops one while it is not has the spare one in hand, and spends it.
+//!
 //! **Deferred.** What a runner leaves for later is a reason it passes to `finish`. The same RMW that ends the run sets
 //! it, so there is no moment at which it is neither the runner's nor in the word; every later step carries it until a
 //! `begin` or a `take` hands it out.
@@ -73,15 +78,15 @@ pub enum Finished {
 ///
 /// | bits 31..8 | bits 7..4 | bit 3     | bit 2 | bit 1  | bit 0   |
 /// |------------|-----------|-----------|-------|--------|---------|
-/// | reasons    | 0         | CONTENDED | DEAD  | QUEUED | RUNNING |
+/// | reasons    | REPLACED  | CONTENDED | DEAD  | QUEUED | RUNNING |
 ///
-/// * S1 At most one token. It exists while QUEUED is set without RUNNING; it is made by whoever turns RUNNING and QUEUED
-///   from 00 to QUEUED, or clears RUNNING and leaves QUEUED.
-/// * S2 At most one runner: only the owner of the token sets RUNNING.
+/// * S1 One token while QUEUED is set without RUNNING, made by whoever turns RUNNING and QUEUED from 00 to QUEUED, or
+///   clears RUNNING and leaves QUEUED; and as many spare ones as REPLACED counts, at most 15.
+/// * S2 At most one runner: only who has popped a token sets RUNNING, and where QUEUED is set alone.
 /// * S3 No reason is lost: a reason is in the word until `begin` or `take` gives it to the runner, and a word with reasons
 ///   has QUEUED.
-/// * S4 CONTENDED means that the token is in no queue: it belongs to whoever clears the bit. Then QUEUED is set and RUNNING
-///   is not.
+/// * S4 CONTENDED means that the token, but for spare ones, is in no queue: it belongs to whoever clears the bit. Then
+///   QUEUED is set and RUNNING is not.
 /// * S5 DEAD is never cleared. After it no token is made; one that exists is dropped by `begin` or `release`.
 /// * S6 A living runner has QUEUED exactly if there are reasons, so no run is in vain.
 ///
@@ -95,6 +100,8 @@ const RUNNING: u32 = 1;
 const QUEUED: u32 = 1 << 1;
 const DEAD: u32 = 1 << 2;
 const CONTENDED: u32 = 1 << 3;
+const REPLACED: u32 = 15 << 4;
+const ONE_REPLACED: u32 = 1 << 4;
 
 impl StrandWord {
     /// An idle strand.
@@ -119,19 +126,42 @@ impl StrandWord {
         }
     }
 
-    /// Starts a run: for whoever popped the token. Takes all reasons; `None` if the strand died: drop the token.
+    /// Starts a run: for whoever popped a token. Takes all reasons; `None` if the strand died, or if the token is a spare
+    /// one: drop it.
     #[must_use]
     pub fn begin(&self) -> Option<Reasons> {
-        let step = |word: u32| match word & DEAD != 0 && !mutant::is("strand_begin_forgets_dead") {
-            true => word & !QUEUED,
-            false => RUNNING,
+        let step = |word: u32| {
+            if word & DEAD != 0 && !mutant::is("strand_begin_forgets_dead") {
+                word & !QUEUED
+            } else if is_queued(word) || mutant::is("strand_begin_knows_no_spare") {
+                (word & REPLACED) | RUNNING
+            } else {
+                word.wrapping_sub(ONE_REPLACED)
+            }
         };
         // ORDER: Acquire pairs with `post`, `release` and, through the token, `finish`: the run sees what was posted, and
         // the run before it. loom: strand::coalesced_post_is_seen_by_the_run
         let old = self.word.update("strand_begin", AcqRel, step);
-        debug_assert!(old & QUEUED != 0, "S1: a token without QUEUED: {:?}", Snapshot(old));
-        debug_assert!(old & (RUNNING | CONTENDED) == 0, "S2, S4: begin while {:?}", Snapshot(old));
-        (old & DEAD == 0).then_some(Reasons::of_word(old))
+        let runs = is_queued(old) || mutant::is("strand_begin_knows_no_spare");
+        debug_assert!(
+            is_queued(old) || old & (REPLACED | DEAD) != 0,
+            "S1, S2, S4: one token too many at {:?}",
+            Snapshot(old)
+        );
+        (old & DEAD == 0 && runs).then_some(Reasons::of_word(old))
+    }
+
+    /// For who has just moved the strand, with its lock in hand. `true`: a token may lie where nobody looks; push another
+    /// one for the new base. `false`: the next one that is pushed goes there, or 15 spare ones lie about, and the strand
+    /// waits until one of all those is popped.
+    #[must_use]
+    pub fn replace(&self) -> bool {
+        let may = |word: u32| word & DEAD == 0 && is_queued(word) && word & REPLACED != REPLACED;
+        let step = |word: u32| if may(word) { word + ONE_REPLACED } else { word };
+        // ORDER: RMW: a post that came before it made the token that is replaced; one that comes after it, and makes one,
+        // finds the new home. loom: moving::token_of_a_base_that_rests_is_replaced
+        let old = self.word.update("strand_replace", AcqRel, step);
+        may(old)
     }
 
     /// Takes those of `which` that have arrived since the run began. For the runner, before each callback.
@@ -242,6 +272,11 @@ impl StrandWord {
     }
 }
 
+/// Whether the token, and not a spare one only, is in a queue.
+const fn is_queued(word: u32) -> bool {
+    word & (RUNNING | QUEUED | CONTENDED) == QUEUED
+}
+
 impl Default for StrandWord {
     fn default() -> Self {
         Self::new()
@@ -283,6 +318,12 @@ impl Snapshot {
         self.0 & CONTENDED != 0
     }
 
+    /// How many spare tokens lay about.
+    #[must_use]
+    pub const fn spare(self) -> u32 {
+        (self.0 & REPLACED) / ONE_REPLACED
+    }
+
     /// The reasons that no run had taken yet.
     #[must_use]
     pub const fn reasons(self) -> Reasons {
@@ -297,6 +338,9 @@ impl fmt::Debug for Snapshot {
             if self.0 & flag != 0 {
                 f.write_str(name)?;
             }
+        }
+        if self.spare() > 0 {
+            write!(f, "+{} ", self.spare())?;
         }
         self.reasons().fmt(f)
     }
@@ -420,6 +464,47 @@ mod tests {
         strand.kill();
         assert!(!strand.release(Reasons::EMPTY));
         assert!(!strand.reclaim());
+    }
+
+    #[test]
+    fn whoever_comes_second_has_the_spare_token() {
+        let strand = StrandWord::new();
+        assert!(!strand.replace(), "there is none to replace");
+        assert_eq!(strand.post(READABLE), Posted::Enqueue);
+        assert!(strand.replace());
+        assert_eq!(strand.begin(), Some(READABLE));
+        assert!(!strand.replace(), "the runner has it");
+        assert_eq!((strand.post(MAIL), strand.begin()), (Posted::Coalesced, None));
+        assert_eq!(strand.snapshot().spare(), 0);
+        assert_eq!(strand.finish(Reasons::EMPTY), Finished::Requeue);
+        assert!(strand.replace());
+        assert_eq!(strand.begin(), Some(MAIL));
+        assert_eq!(strand.finish(Reasons::EMPTY), Finished::Idle);
+        assert_eq!((strand.begin(), strand.snapshot().spare()), (None, 0));
+    }
+
+    #[test]
+    fn a_parked_token_is_not_replaced_and_a_spare_one_is_no_parked_one() {
+        let strand = StrandWord::new();
+        assert_eq!(strand.post(READABLE), Posted::Enqueue);
+        assert!(strand.replace());
+        assert_eq!(strand.begin(), Some(READABLE));
+        strand.contend(READABLE);
+        assert!(!strand.replace());
+        assert_eq!((strand.begin(), strand.snapshot().spare()), (None, 0));
+        assert!(strand.release(Reasons::EMPTY));
+        assert_eq!(strand.begin(), Some(READABLE));
+    }
+
+    #[test]
+    fn spare_tokens_are_bounded() {
+        let strand = StrandWord::new();
+        assert_eq!(strand.post(READABLE), Posted::Enqueue);
+        assert_eq!((0..20).filter(|_| strand.replace()).count(), 15);
+        assert_eq!(strand.begin(), Some(READABLE));
+        assert_eq!(strand.finish(Reasons::EMPTY), Finished::Idle);
+        assert_eq!((0..15).filter_map(|_| strand.begin()).count(), 0);
+        assert_eq!(strand.snapshot().spare(), 0);
     }
 
     #[test]

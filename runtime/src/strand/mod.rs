@@ -238,11 +238,11 @@ impl<B: Body> Strand<B> {
                 self.stamp();
                 self.word.contend(reasons);
                 let Some(second) = self.body.try_lock() else { return false };
-                if !self.word.reclaim() {
+                let Some(again) = self.word.reclaim().then(|| self.word.begin()).flatten() else {
+                    // Somebody else has a token. This one goes as every other holder of the lock does.
                     drop(second);
                     return self.word.release(Reasons::EMPTY);
-                }
-                let Some(again) = self.word.begin() else { return false };
+                };
                 self.unstamp();
                 reasons = again;
                 guard = Some(second);

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use super::{AnyStrand, Body, Strand};
+use super::{AnyStrand, Body, Strand, enqueue};
 use crate::{
     base::{
         BaseHandle,
@@ -140,6 +140,10 @@ impl<'a, B: Body> Seating<'a, B> {
             let _ = new.send_internal(Message::Arm(key));
         }
         old.base.forget(old.key);
+        if self.strand.word.replace() {
+            // Its token may be with the old base, which need not look at that for long.
+            enqueue(Arc::clone(self.strand) as Arc<dyn AnyStrand>);
+        }
         Ok(())
     }
 }
