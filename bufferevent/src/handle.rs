@@ -170,6 +170,8 @@ impl Handle {
     /// Closes the bufferevent and waits until it has ended: no callback of it runs any more and its handler is gone or
     /// idle. Answers what is left of it, to the first who asks.
     ///
+    /// It ends when its base runs. On a runtime that nobody runs yet this waits until somebody does, or until the runtime is
+    /// stopped or its last handle dropped, which ends what lives there; after that nobody waits.
     /// # Errors
     /// [`Error::WouldDeadlock`] in a callback, or on a thread that holds a strand; it is closed all the same.
     /// [`Error::Closed`] if another caller, or a `Closed` event, got what was left.

@@ -56,6 +56,8 @@ pub enum Error {
         /// Workers it was built with.
         workers: usize,
     },
+    /// The runtime is run already, or was: that is done once.
+    AlreadyRun,
     /// The setting needs a selector that this system, or the chosen one, does not have.
     Unsupported(&'static str),
     /// The calling thread holds a strand, or is what runs the base: what it would wait for could never come.
@@ -87,6 +89,7 @@ impl fmt::Display for Error {
             Self::NotEmpty => f.write_str("something lives on the base already"),
             Self::InvalidSignal { signal } => write!(f, "signal {signal} cannot be waited for"),
             Self::NoWorkerLeft { workers } => write!(f, "all {workers} workers of the runtime are taken"),
+            Self::AlreadyRun => f.write_str("the runtime is run already, or has ended; it is run once"),
             Self::Unsupported(what) => write!(f, "not supported here: {what}"),
             Self::WouldDeadlock => {
                 f.write_str("waiting here could last for ever: this thread holds a strand, or runs the base")

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use bufferevent_sync::atomic::{AtomicUsize, Ordering};
+use bufferevent_sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::{
     base::{
@@ -28,7 +28,8 @@ use crate::{
 
 /// N event bases on M threads. A cheap handle: clones name the same runtime, and any thread may use them.
 ///
-/// What was posted or spawned and never ran is dropped with the last handle, or with the last worker to end. A closure
+/// What was posted or spawned and never ran is dropped with the last handle, with the last worker to end, or by the stop of
+/// a runtime that nobody runs. A closure
 /// that waits in a runtime which never runs, and owns a handle of it, keeps both.
 ///
 /// ```
@@ -51,6 +52,8 @@ struct Inner {
     /// Which base gets the next task spawned from outside.
     next: AtomicUsize,
     thread_name: String,
+    /// Whether [`Runtime::run`] has begun.
+    ran: AtomicBool,
 }
 
 impl Runtime {
@@ -61,7 +64,8 @@ impl Runtime {
 
     pub(crate) fn new(pool: Arc<Pool>, thread_name: String) -> Self {
         let bases = pool.bases.iter().map(|base| Arc::clone(&base.shared)).collect();
-        Self { inner: Arc::new(Inner { pool, bases, next: AtomicUsize::new(0), thread_name }) }
+        let (next, ran) = (AtomicUsize::new(0), AtomicBool::new(false));
+        Self { inner: Arc::new(Inner { pool, bases, next, thread_name, ran }) }
     }
 
     pub(crate) fn pool(&self) -> &Pool {
@@ -82,11 +86,15 @@ impl Runtime {
     /// Runs all workers that were not taken, one of them on this thread, until the runtime stops.
     ///
     /// # Errors
-    /// [`Error::Io`] if a thread cannot be made or a selector fails; [`Error::NoWorkerLeft`] if all workers were taken.
+    /// [`Error::Io`] if a thread cannot be made or a selector fails; [`Error::AlreadyRun`] if it is run already, or was;
+    /// [`Error::NoWorkerLeft`] if all workers were taken otherwise.
     /// # Panics
     /// With the panic that a source or a strand let out; all workers have stopped then.
     pub fn run(&self) -> Result<()> {
-        let mine = self.worker()?;
+        // ORDER: Relaxed, both; it only names the fault.
+        let ran = || self.inner.ran.load(Ordering::Relaxed);
+        let mine = self.worker().map_err(|error| if ran() { Error::AlreadyRun } else { error })?;
+        self.inner.ran.store(true, Ordering::Relaxed);
         let mut threads = Vec::new();
         while let Ok(worker) = self.worker() {
             let name = format!("{}-{}", self.inner.thread_name, worker.index());
@@ -109,7 +117,7 @@ impl Runtime {
     }
 
     /// Stops all workers after the callback each is in. The last worker to end drops the bases with all that lives there;
-    /// if none ever ran, the last handle of the runtime does. No callback tells of that: see [`Runtime::shutdown`].
+    /// if none runs, this call does. No callback tells of that: see [`Runtime::shutdown`].
     pub fn stop(&self) {
         self.inner.pool.stop();
     }

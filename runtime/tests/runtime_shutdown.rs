@@ -217,6 +217,45 @@ fn what_lives_on_the_bases_is_dropped_with_the_last_worker() {
 }
 
 #[test]
+fn a_stop_ends_what_lives_on_a_runtime_that_nobody_runs() {
+    for shape in SHAPES {
+        let runtime = runtime(shape);
+        let worker = runtime.worker().unwrap();
+        let strands: Vec<_> =
+            runtime.bases().iter().map(|base| strand(base, Placement::Any, |_, _, _| Left::Idle)).collect();
+        // One is held meanwhile: nobody waits for that, and it ends with the guard.
+        let held = strands[0].lock().unwrap();
+        runtime.stop();
+        assert_eq!(held.abandoned.count(), 0);
+        drop(held);
+        for strand in strands {
+            assert_eq!(strand.lock().unwrap().abandoned.count(), 1);
+        }
+        assert!(runtime.bases().iter().all(|base| matches!(base.post(|_| {}), Err(Error::Closed))));
+        assert!(runtime.bases().iter().all(|base| base.objects() == 0));
+        // It is too late for this one, and nothing goes wrong.
+        worker.run().unwrap();
+    }
+}
+
+#[test]
+fn a_stop_that_meets_the_first_worker_leaves_nothing_behind() {
+    for shape in SHAPES {
+        for _ in 0..20 {
+            let runtime = runtime(shape);
+            let strand = strand(&runtime.bases()[0], Placement::Any, |_, _, _| Left::Idle);
+            thread::scope(|scope| {
+                let running = scope.spawn(|| runtime.run());
+                runtime.stop();
+                running.join().unwrap().unwrap();
+            });
+            assert_eq!(strand.lock().unwrap().abandoned.count(), 1);
+            assert_eq!(runtime.bases()[0].objects(), 0);
+        }
+    }
+}
+
+#[test]
 fn what_is_dropped_with_the_last_worker_knows_that_it_is_on_a_worker() {
     // Who waits there for a strand of another base waits for itself.
     struct Asks(Arc<Strand<Script>>, Arc<Signal>);

@@ -50,6 +50,21 @@ fn impossible_numbers_are_error_values() {
 }
 
 #[test]
+fn a_runtime_is_run_once() {
+    for running in shapes() {
+        let fence = Signal::new();
+        let raised = Arc::clone(&fence);
+        running.runtime.spawn(move || raised.raise()).unwrap();
+        fence.wait();
+        let runtime = running.runtime.clone();
+        assert!(matches!(runtime.run(), Err(Error::AlreadyRun)), "it is run");
+        runtime.stop();
+        running.join().unwrap().unwrap();
+        assert!(matches!(runtime.run(), Err(Error::AlreadyRun)), "it was run");
+    }
+}
+
+#[test]
 fn posts_timers_strands_and_tasks_run_in_every_shape() {
     for running in shapes() {
         let done = Signal::new();

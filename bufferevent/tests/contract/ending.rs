@@ -2,11 +2,12 @@
 
 use std::{io::Write as _, os::fd::AsRawFd as _, sync::Arc, time::Duration};
 
-use bufferevent::{Bufferevent, DRAIN_IDLE, Error, Event, Interest, LINGER, LINGER_BYTES, Trigger};
+use bufferevent::{Bufferevent, DRAIN_IDLE, Error, Event, Interest, LINGER, LINGER_BYTES, Runtime, Trigger};
 use bufferevent_sync::Mutex;
 
 use crate::harness::{
-    Call, Config, Conn, Drive, Peer, Set, Shape, Who, World, each, each_by_hand, each_of, pattern,
+    Actor, Call, Config, Conn, Drive, KINDS, Peer, SETS, Set, Shape, Who, World, each, each_by_hand, each_of,
+    launch, pattern,
 };
 
 /// Makes `call` happen as the first callback there is.
@@ -314,10 +315,48 @@ fn close_and_wait_waits_for_the_callback_that_runs() {
 }
 
 #[test]
+fn who_waits_on_a_runtime_that_nobody_runs_is_let_go_by_whatever_comes_of_it() {
+    // D3, D16: it may be run late, be stopped, or be dropped; nobody waits for ever on one that has ended
+    for late in ["run", "stop", "drop"] {
+        for set in SETS.into_iter().filter(|set| set.is_shared()) {
+            let runtime = Runtime::builder().workers(1).build().unwrap();
+            let (builder, peer) = (KINDS[0].open)();
+            let actor = Actor::alone(|_, _| {});
+            let conn = launch(set, builder, actor, &mut runtime.bases()[0].clone(), None).unwrap();
+            drop(peer);
+            let handle = conn.handle().clone();
+            let waiting = std::thread::spawn(move || handle.close_and_wait());
+            while !conn.handle().is_closing() {
+                std::thread::yield_now();
+            }
+            assert!(!waiting.is_finished(), "nobody has ended it");
+            match late {
+                "run" => {
+                    let mine = runtime.clone();
+                    let running = std::thread::spawn(move || mine.run());
+                    assert!(waiting.join().unwrap().unwrap().clean);
+                    runtime.stop();
+                    running.join().unwrap().unwrap();
+                }
+                "stop" => {
+                    runtime.stop();
+                    waiting.join().unwrap().unwrap();
+                }
+                _ => {
+                    drop(runtime);
+                    waiting.join().unwrap().unwrap();
+                }
+            }
+            assert!(matches!(conn.handle().close_and_wait(), Err(Error::Closed)), "it is told once");
+        }
+    }
+}
+
+#[test]
 fn one_that_is_never_started_closes_its_descriptor_or_not() {
     // D15, C-03
     for close_on_free in [true, false] {
-        for kind in crate::harness::KINDS {
+        for kind in KINDS {
             let (builder, mut peer) = (kind.open)();
             drop(builder.close_on_free(close_on_free));
             let mut got = Vec::new();
@@ -404,7 +443,7 @@ fn a_base_that_is_dropped_waits_for_no_reader_and_tells_what_it_could_not_send()
 fn one_that_is_never_started_sends_what_was_written_to_it() {
     // D15, D19
     for close_on_free in [true, false] {
-        for kind in crate::harness::KINDS {
+        for kind in KINDS {
             let (builder, mut peer) = (kind.open)();
             drop(builder.close_on_free(close_on_free).configure(|b| {
                 b.write(&pattern(4_000_000)).unwrap();

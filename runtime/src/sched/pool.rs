@@ -278,22 +278,31 @@ impl Pool {
         if let Some(top) = &self.top {
             top.wake();
         }
+        // ORDER: RMW, against the one in `enter`: either it counts the worker that begins, which drops the bases when it
+        // leaves, or that one sees the stop and touches no base.
+        if self.active.fetch_add(0, Ordering::AcqRel) == 0 {
+            self.drop_bases();
+        }
+    }
+
+    /// Drops the bases that are there: what lives on them may own a handle of the runtime, and would keep itself alive.
+    fn drop_bases(&self) {
+        self.bases.iter().for_each(|base| drop(base.take()));
     }
 
     /// The thread of worker `index` begins.
     pub(crate) fn enter(&self, index: usize) {
-        // ORDER: AcqRel, both; see `leave` and `is_idle`.
+        // ORDER: AcqRel, both; see `stop`, `leave` and `is_active`.
         self.active.fetch_add(1, Ordering::AcqRel);
         self.workers[index].active.swap(true, Ordering::AcqRel);
     }
 
-    /// The thread of worker `index` ends, after a stop. The last one drops the bases: what lives on them may own a handle
-    /// of the runtime, and would keep itself alive.
+    /// The thread of worker `index` ends, after a stop. The last one drops the bases.
     pub(crate) fn leave(&self, index: usize) {
         // ORDER: AcqRel, both; the last to leave sees what the others did to the bases.
         self.workers[index].active.swap(false, Ordering::AcqRel);
         if self.active.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.bases.iter().for_each(|base| drop(base.take()));
+            self.drop_bases();
         }
     }
 
