@@ -7,6 +7,7 @@
 //! * A [`TokenBucketConfig`] says what may pass in each [`Direction`]: so many bytes a tick, and at most so many at once.
 //! * A [`TokenBucket`] limits one direction of one connection, and belongs to one owner.
 //! * A [`ByteClock`] limits what many threads take from, by the [`Plan`] that all of them know.
+//! * A [`Group`] is such a clock with [`Member`]s that wait for their turns, fairly, and groups below it.
 //!
 //! # Ticks
 //! A limit pays at the boundaries of its ticks: the first is one tick after the limit was set, the others follow to the
@@ -25,13 +26,22 @@
 #![forbid(unsafe_code)]
 
 mod accrual;
+mod alarms;
 mod bucket;
 mod byte_clock;
 mod config;
 mod direction;
+mod fair_queue;
+mod group;
+mod half;
+mod member;
+mod path;
 mod plan;
 mod rate;
+mod room;
+mod share;
 mod time;
+mod waiter;
 
 #[cfg(loom)]
 #[doc(hidden)]
@@ -44,7 +54,10 @@ pub use self::{
     byte_clock::{ByteClock, Taken},
     config::{ConfigError, Limit, RATE_LIMIT_MAX, TICK, TICK_MAX, TICK_MIN, TokenBucketConfig},
     direction::Direction,
+    group::{GROUP_DEPTH_MAX, Group, GroupSnapshot, TooDeep},
+    member::{Grant, Member, Want},
     plan::{BYTES_MAX, Plan},
     rate::{ParseRateError, Rate},
     time::Nanos,
+    waiter::{Bell, Waiter},
 };

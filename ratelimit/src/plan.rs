@@ -58,6 +58,16 @@ impl Plan {
         self.accrual.limit().tick()
     }
 
+    /// Bytes per second, rounded down.
+    pub(crate) const fn per_second(&self) -> u64 {
+        self.accrual.limit().per_second()
+    }
+
+    /// What it was made for, or last changed to.
+    pub(crate) const fn limit(&self) -> Limit {
+        self.accrual.limit()
+    }
+
     /// Whether this must be replaced soon, by [`ByteClock::replan`](crate::ByteClock::replan) with the same limit: it
     /// has paid 2^60 bytes, and pays twice that at most. At 1 GB/s this takes 36 years.
     #[must_use]

@@ -1,0 +1,236 @@
+use std::num::NonZeroU32;
+use std::time::Duration;
+use std::{error, fmt};
+
+use bufferevent_sync::Arc;
+
+use crate::half::Half;
+use crate::room::{Key, View};
+use crate::{Direction, Member, Nanos, TokenBucketConfig, Waiter};
+
+/// How deep groups may be nested: a root, and so many minus one below it.
+pub const GROUP_DEPTH_MAX: usize = 16;
+
+/// A limit that members share, on whatever threads and bases they are: what they are granted together is never more than
+/// it holds. A clone is the same group.
+///
+/// * Members that want more than there is wait in its queue, and are served at the boundaries of its ticks, in fair shares
+///   by weight. Nobody else counts: idle members have no share.
+/// * A group below another is limited by both: what its members are granted is charged to the whole path up to the root, or
+///   not at all. Where groups wait at the same parent, they get fair shares of it by their weights.
+/// * It belongs to no base. Whichever of the bases on which somebody waits comes first serves all. While nobody waits
+///   there is no alarm, and taking is a write to one word of each group on the path.
+/// * When its last handle is dropped it is dissolved: its members leave it, and go on without it. Groups below keep it.
+///
+/// Every operation is of any thread.
+///
+/// ```
+/// use std::num::NonZeroU32;
+/// use bufferevent_ratelimit::{Bell, Direction, Grant, Group, Nanos, TokenBucketConfig, Waiter, Want};
+///
+/// // Here nobody runs by itself: who is woken is looked for below.
+/// struct Nobody;
+/// impl Waiter for Nobody {
+///     type Base = ();
+///     fn base(&self) {}
+///     fn wake(self) {}
+///     fn alarm((): &(), _bell: &Bell<Self>, at: Nanos) {
+///         assert_eq!(at, Nanos(1_000_000_000));
+///     }
+/// }
+///
+/// let config = TokenBucketConfig::new(1_000, 1_000, 1_000, 1_000, None)?; // per second
+/// let site = Group::new(&config, Nanos(0));
+/// let mut member = site.join(NonZeroU32::MIN);
+///
+/// let Grant::Granted(bytes) = member.take(Direction::Write, Want::once(4_096), Nanos(1), || Nobody) else {
+///     unreachable!("nobody waits");
+/// };
+/// member.settle(Direction::Write, bytes, 1_000, Nanos(2));
+/// let grant = member.take(Direction::Write, Want::once(4_096), Nanos(3), || Nobody);
+/// assert_eq!(grant, Grant::Wait);
+///
+/// let level = |now| site.snapshot(Direction::Write, now).level;
+/// assert_eq!((level(Nanos(4)), level(Nanos(999_999_999))), (0, 0));
+/// assert_eq!(site.snapshot(Direction::Write, Nanos(5)).waiting, 1);
+/// # Ok::<(), bufferevent_ratelimit::ConfigError>(())
+/// ```
+/// # Libevent
+/// `bufferevent_rate_limit_group`. Differs: it needs no base, nests, weighs, divides among those who want something, and
+/// may be dropped while it has members.
+pub struct Group<W: Waiter> {
+    inner: Arc<Inner<W>>,
+}
+
+struct Inner<W: Waiter> {
+    halves: [(Arc<Half<W>>, Key); 2],
+    parent: Option<Group<W>>,
+    depth: usize,
+}
+
+/// What a group does in one direction, at a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct GroupSnapshot {
+    /// Bytes that are there; negative for a debt.
+    pub level: i64,
+    /// Bytes that there must be before somebody who waits is served.
+    pub quantum: u64,
+    /// Its own members, not those of groups below.
+    pub members: usize,
+    /// How many of them wait.
+    pub waiting: usize,
+    /// For how long somebody has waited here, of this group or of one below it, since it was made.
+    pub throttled: Duration,
+    /// Bytes that were moved by its members and those of groups below, also by those that have left, since it was made or
+    /// [reset](Group::reset_totals).
+    pub total: u64,
+}
+
+/// A group would be [deeper](GROUP_DEPTH_MAX) than may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooDeep;
+
+impl<W: Waiter> Group<W> {
+    /// Makes a group that is below no other. It holds one tick's worth; its ticks count from now.
+    #[must_use]
+    pub fn new(config: &TokenBucketConfig, now: Nanos) -> Self {
+        let halves = Direction::ALL.map(|direction| Half::new(config.limit(direction), now));
+        Self { inner: Arc::new(Inner { halves, parent: None, depth: 1 }) }
+    }
+
+    /// Makes a group below this one.
+    ///
+    /// * `weight`: its share among those who wait at this one.
+    /// # Errors
+    /// [`TooDeep`].
+    pub fn child(&self, config: &TokenBucketConfig, weight: NonZeroU32, now: Nanos) -> Result<Self, TooDeep> {
+        let depth = self.inner.depth + 1;
+        if depth > GROUP_DEPTH_MAX {
+            return Err(TooDeep);
+        }
+        let halves = Direction::ALL.map(|direction| {
+            let (half, parent) = &self.inner.halves[direction.index()];
+            let limit = config.limit(direction);
+            (Arc::clone(half), half.enter(Some(now), |room| room.child(*parent, weight.get(), limit)))
+        });
+        Ok(Self { inner: Arc::new(Inner { halves, parent: Some(self.clone()), depth }) })
+    }
+
+    /// Makes a member.
+    ///
+    /// * `weight`: its share among those who wait here. One is usual.
+    #[must_use]
+    pub fn join(&self, weight: NonZeroU32) -> Member<W> {
+        let [read, write] = &self.inner.halves;
+        Member::new([(&read.0, read.1), (&write.0, write.1)], weight)
+    }
+
+    /// Replaces the configuration: the level stays, or is clipped to the new burst. Takes effect before this returns.
+    pub fn set_config(&self, config: &TokenBucketConfig, now: Nanos) {
+        for direction in Direction::ALL {
+            let (half, key) = self.half(direction);
+            half.enter(Some(now), |room| room.set_limit(*key, config.limit(direction)));
+        }
+    }
+
+    /// Sets what there must be before somebody who waits is served, bytes, for both directions.
+    ///
+    /// * `None`, the default: from 64 to 4,096, as the rate and the number of those who wait suggest.
+    /// * 0: no least share. More than what the burst holds beside a tick's worth counts as that, but a tick's worth counts.
+    /// # Libevent
+    /// `bufferevent_rate_limit_group_set_min_share`. Differs: the default follows the rate; each direction is clipped by
+    /// its own limit.
+    pub fn set_min_share(&self, bytes: Option<u64>, now: Nanos) {
+        for (half, key) in &self.inner.halves {
+            half.enter(Some(now), |room| room.set_min_share(*key, bytes));
+        }
+    }
+
+    /// Takes bytes out by hand: the level may become negative. A negative number puts some in, up to the burst. Not counted
+    /// in the totals.
+    pub fn decrement(&self, direction: Direction, bytes: i64, now: Nanos) {
+        let (half, key) = self.half(direction);
+        half.enter(Some(now), |room| room.decrement(*key, bytes));
+    }
+
+    /// Bytes that are there; negative for a debt. Groups above are not considered.
+    #[must_use]
+    pub fn level(&self, direction: Direction, now: Nanos) -> i64 {
+        self.snapshot(direction, now).level
+    }
+
+    /// Bytes that were moved in a direction: see [`GroupSnapshot::total`].
+    #[must_use]
+    pub fn total(&self, direction: Direction) -> u64 {
+        self.view(direction, None).total
+    }
+
+    /// Counts both totals from 0 again. No byte is missed or counted twice.
+    pub fn reset_totals(&self) {
+        for (half, key) in &self.inner.halves {
+            half.enter(None, |room| room.reset_total(*key));
+        }
+    }
+
+    /// What it does in one direction. Takes time in proportion to the groups of the tree.
+    #[must_use]
+    pub fn snapshot(&self, direction: Direction, now: Nanos) -> GroupSnapshot {
+        let View { level, quantum, members, waiting, throttled, total } = self.view(direction, Some(now));
+        let throttled = Duration::from_nanos(throttled);
+        GroupSnapshot { level, quantum, members, waiting, throttled, total }
+    }
+
+    /// The group that this one is below.
+    #[must_use]
+    pub fn parent(&self) -> Option<&Self> {
+        self.inner.parent.as_ref()
+    }
+
+    fn half(&self, direction: Direction) -> &(Arc<Half<W>>, Key) {
+        &self.inner.halves[direction.index()]
+    }
+
+    fn view(&self, direction: Direction, now: Option<Nanos>) -> View {
+        let (half, key) = self.half(direction);
+        half.enter(now, |room| room.view(*key)).expect("a group with a handle is not dissolved")
+    }
+}
+
+impl<W: Waiter> Drop for Inner<W> {
+    fn drop(&mut self) {
+        for (half, key) in &self.halves {
+            half.enter(None, |room| room.dissolve(*key));
+        }
+    }
+}
+
+impl<W: Waiter> Clone for Group<W> {
+    fn clone(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner) }
+    }
+}
+
+/// The same group.
+impl<W: Waiter> PartialEq for Group<W> {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+}
+
+impl<W: Waiter> Eq for Group<W> {}
+
+impl<W: Waiter> fmt::Debug for Group<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let members = self.view(Direction::Read, None).members;
+        f.debug_struct("Group").field("depth", &self.inner.depth).field("members", &members).finish()
+    }
+}
+
+impl fmt::Display for TooDeep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "groups nest {GROUP_DEPTH_MAX} deep at most")
+    }
+}
+
+impl error::Error for TooDeep {}

@@ -1,0 +1,285 @@
+use std::fmt;
+use std::num::NonZeroU32;
+
+use bufferevent_sync::Arc;
+
+use crate::fair_queue::{Place, Tag};
+use crate::half::Half;
+use crate::path::Path;
+use crate::room::{Asks, Key, Served};
+use crate::{Direction, Nanos, Waiter};
+
+/// How many bytes a member wants, each at least one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Want {
+    /// What the next operation can move: more is not taken while there is enough for all.
+    pub once: u64,
+    /// What it could move if there were no limit: where tokens are scarce, its share may be so much.
+    pub in_all: u64,
+}
+
+impl Want {
+    /// One operation's worth, and no more.
+    #[must_use]
+    pub const fn once(bytes: u64) -> Self {
+        Self { once: bytes, in_all: bytes }
+    }
+}
+
+/// What came of [`Member::take`].
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grant {
+    /// So many bytes may go now: at least one if at least one was wanted. To be [settled](Member::settle).
+    Granted(u64),
+    /// None: the waiter is [woken](Waiter::wake) when its turn has come, to take again.
+    Wait,
+    /// The group was dissolved: it limits no more.
+    Left,
+}
+
+/// A place in a [`Group`](crate::Group), which belongs to one connection. Dropped, it leaves the group.
+///
+/// In each direction it takes, moves bytes, and settles, under no lock as long as nobody waits on the path from its group
+/// to the root. See [`Group`](crate::Group) for an example.
+pub struct Member<W: Waiter> {
+    sides: [Side<W>; 2],
+}
+
+/// One direction.
+///
+/// * N1 `place` is one in the room's queue, or of what it has in `served`; `held` is 0 then.
+/// * N2 `held` bytes were taken from every clock of the path, and not settled yet.
+struct Side<W: Waiter> {
+    half: Arc<Half<W>>,
+    key: Key,
+    weight: u32,
+    /// `None`: the group was dissolved.
+    path: Option<Arc<Path>>,
+    place: Option<Place>,
+    finish: Tag,
+    /// Bytes since its last turn that it did not wait for.
+    taken: u64,
+    held: u64,
+    /// What comes of a turn is kept until the tick ends, so that no window sees two ticks' worth.
+    held_until: Nanos,
+}
+
+impl<W: Waiter> Member<W> {
+    pub(crate) fn new(sides: [(&Arc<Half<W>>, Key); 2], weight: NonZeroU32) -> Self {
+        Self { sides: sides.map(|(half, key)| Side::new(Arc::clone(half), key, weight.get())) }
+    }
+
+    /// Takes what may go now, or begins to wait as `who`.
+    ///
+    /// As long as nobody waits on the path, that is what is wanted [once](Want::once) or what there is. A share that was
+    /// waited for may be more: the rest is kept for the takes that follow in the same tick. Who waits already stays where
+    /// it is, with its new want; `who` is not called then.
+    /// # Locks
+    /// None, unless it must wait or has waited, or the configuration has changed: then the group's leaf lock, for a moment.
+    pub fn take(&mut self, direction: Direction, want: Want, now: Nanos, who: impl FnOnce() -> W) -> Grant {
+        self.sides[direction.index()].take(want, now, who)
+    }
+
+    /// Counts that `used` bytes were moved of those [granted](Grant::Granted). If that is less, no more is wanted now: all
+    /// that is held is given back. If it is more, the group is in debt.
+    pub fn settle(&mut self, direction: Direction, granted: u64, used: u64, now: Nanos) {
+        self.sides[direction.index()].settle(granted, used, now);
+    }
+
+    /// Counts bytes that went without having been granted, as in a flush: the group is in debt by them.
+    pub fn charge(&mut self, direction: Direction, bytes: u64, now: Nanos) {
+        self.sides[direction.index()].settle(0, bytes, now);
+    }
+
+    /// Wants no more for now: waits no longer, and gives back what it holds. To be called whenever a direction that took
+    /// with a want beyond [once](Want::once) rests.
+    pub fn withdraw(&mut self, direction: Direction) {
+        self.sides[direction.index()].withdraw();
+    }
+
+    /// Lives on another base now: where it waits, it waits as `who` makes it there.
+    pub fn moved(&mut self, who: impl Fn(Direction) -> W) {
+        for direction in Direction::ALL {
+            self.sides[direction.index()].moved(|| who(direction));
+        }
+    }
+
+    /// Whether it waits for its turn, or has been woken and not taken since.
+    #[must_use]
+    pub fn is_waiting(&self, direction: Direction) -> bool {
+        self.sides[direction.index()].place.is_some()
+    }
+
+    /// Bytes that were granted and are not settled.
+    #[must_use]
+    pub fn held(&self, direction: Direction) -> u64 {
+        self.sides[direction.index()].held
+    }
+}
+
+impl<W: Waiter> Side<W> {
+    fn new(half: Arc<Half<W>>, key: Key, weight: u32) -> Self {
+        let path = half.enter(None, |room| {
+            room.join(key);
+            room.path(key)
+        });
+        let (finish, held_until) = (Tag::default(), Nanos::NEVER);
+        Self { half, key, weight, path, place: None, finish, taken: 0, held: 0, held_until }
+    }
+
+    #[inline]
+    fn take(&mut self, want: Want, now: Nanos, who: impl FnOnce() -> W) -> Grant {
+        if !self.path.as_ref().is_some_and(|path| path.is_current()) {
+            self.look_up();
+        }
+        let Some(path) = &self.path else { return Grant::Left };
+        if want.once == 0 {
+            return Grant::Granted(0);
+        }
+        if self.place.is_none() && self.held == 0 {
+            let (granted, owes) = path.take(want.once, now);
+            if owes {
+                self.half.enter(Some(now), |room| room.relieved(path));
+            }
+            self.hold(granted, Nanos::NEVER);
+        }
+        if self.held > 0 && now < self.held_until {
+            return Grant::Granted(self.held.min(want.once));
+        }
+        self.take_turn(want, now, who)
+    }
+
+    /// The slow path.
+    #[cold]
+    fn take_turn(&mut self, want: Want, now: Nanos, who: impl FnOnce() -> W) -> Grant {
+        self.give_back();
+        let in_all = want.in_all.max(want.once);
+        let served = match self.place {
+            Some(place) => self.collect(place, in_all, now),
+            None => self.wait(in_all, now, who()),
+        };
+        let (Some(Served { bytes, finish }), Some(path)) = (served, &self.path) else {
+            return if self.path.is_some() { Grant::Wait } else { Grant::Left };
+        };
+        self.place = None;
+        self.finish = finish;
+        let until = path.next_boundary(now);
+        self.hold(bytes, until);
+        Grant::Granted(bytes.min(want.once))
+    }
+
+    /// It was woken, or runs for another reason.
+    fn collect(&mut self, place: Place, want: u64, now: Nanos) -> Option<Served> {
+        self.half.enter(Some(now), |room| {
+            let served = room.collect(place);
+            if served.is_none() {
+                room.set_want(self.key, place, want);
+            }
+            served
+        })
+    }
+
+    fn wait(&mut self, want: u64, now: Nanos, who: W) -> Option<Served> {
+        let Self { half, key, .. } = self;
+        let taken = std::mem::take(&mut self.taken);
+        let asks = Asks { want, weight: self.weight, finish: self.finish, taken };
+        let entered = half.enter(Some(now), |room| {
+            let place = room.enlist(*key, asks)?;
+            room.serve();
+            let served = room.collect(place);
+            if served.is_none() {
+                let _nobody = room.stay(*key, place, who);
+            }
+            Some((place, served))
+        });
+        let Some((place, served)) = entered else {
+            self.path = None;
+            return None;
+        };
+        self.place = Some(place);
+        served
+    }
+
+    fn settle(&mut self, granted: u64, used: u64, now: Nanos) {
+        let Some(path) = &self.path else { return };
+        path.count(used);
+        if self.held_until == Nanos::NEVER {
+            self.taken = self.taken.saturating_add(used);
+        }
+        self.held = self.held.saturating_sub(used.min(granted));
+        if used < granted {
+            self.give_back();
+        } else if used > granted {
+            path.debt(used - granted, now);
+        }
+    }
+
+    #[inline]
+    fn hold(&mut self, bytes: u64, until: Nanos) {
+        debug_assert_eq!(self.held, 0, "N2");
+        (self.held, self.held_until) = (bytes, until);
+    }
+
+    fn give_back(&mut self) {
+        let bytes = std::mem::take(&mut self.held);
+        let Some(path) = self.path.as_ref().filter(|_| bytes > 0) else { return };
+        if self.held_until != Nanos::NEVER {
+            self.finish = self.finish.minus(bytes, self.weight);
+        }
+        if path.give(bytes) {
+            self.half.enter(None, |room| room.relieved(path));
+        }
+    }
+
+    fn withdraw(&mut self) {
+        if let Some(place) = self.place.take() {
+            let (served, _who) = self.half.enter(None, |room| match room.collect(place) {
+                None => (None, room.withdraw(self.key, place)),
+                served => (served, None),
+            });
+            if let Some(Served { bytes, finish }) = served {
+                self.finish = finish;
+                self.hold(bytes, Nanos(0));
+            }
+        }
+        self.give_back();
+    }
+
+    fn moved(&mut self, who: impl FnOnce() -> W) {
+        if let Some(place) = self.place {
+            let who = who();
+            let _before = self.half.enter(None, |room| room.stay(self.key, place, who));
+        }
+    }
+
+    /// The path has changed, or is no more: then what was taken goes back.
+    #[cold]
+    fn look_up(&mut self) {
+        if self.path.is_none() {
+            return;
+        }
+        match self.half.enter(None, |room| room.path(self.key)) {
+            Some(path) => self.path = Some(path),
+            None => {
+                self.withdraw();
+                self.path = None;
+            }
+        }
+    }
+}
+
+impl<W: Waiter> Drop for Side<W> {
+    fn drop(&mut self) {
+        self.withdraw();
+        self.half.enter(None, |room| room.leave(self.key));
+    }
+}
+
+impl<W: Waiter> fmt::Debug for Member<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [read, write] =
+            Direction::ALL.map(|direction| (self.is_waiting(direction), self.held(direction)));
+        f.debug_struct("Member").field("read", &read).field("write", &write).finish()
+    }
+}

@@ -1,0 +1,106 @@
+//! The clocks that a member's tokens come from, without a lock.
+
+use bufferevent_sync::atomic::{AtomicU64, Ordering};
+use bufferevent_sync::{Arc, CachePadded, SharedCounter, mutant};
+
+use crate::room::Key;
+use crate::{ByteClock, Nanos, Plan, Taken};
+
+/// What all threads share of a group, in one direction.
+#[derive(Default)]
+pub(crate) struct Shared {
+    pub(crate) clock: ByteClock,
+    /// Changes when the plan of this group or of one above it does, and when it is dissolved.
+    version: AtomicU64,
+    /// Bytes that members of this very group have moved.
+    pub(crate) moved: CachePadded<SharedCounter>,
+}
+
+/// From a group to the root: immutable, shared by all its members, replaced when it is outdated.
+pub(crate) struct Path {
+    version: u64,
+    links: Vec<Link>,
+}
+
+pub(crate) struct Link {
+    pub(crate) key: Key,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) plan: Plan,
+}
+
+impl Shared {
+    /// Has all members look up their path; after it has changed, under the lock.
+    pub(crate) fn outdate(&self) {
+        // ORDER: Relaxed: who sees it takes the lock, under which this is, and finds there what has changed.
+        self.version.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Path {
+    /// Of at least one group; under the lock.
+    pub(crate) fn new(links: Vec<Link>) -> Self {
+        // ORDER: Relaxed: as of the lock that is held.
+        let version = links[0].shared.version.load(Ordering::Relaxed);
+        Self { version, links }
+    }
+
+    #[inline]
+    pub(crate) fn is_current(&self) -> bool {
+        // ORDER: Relaxed: who misses a change did what it does before it.
+        self.links[0].shared.version.load(Ordering::Relaxed) == self.version
+    }
+
+    /// Takes up to `want` bytes from every clock, or none. Gives how many; true: those who wait must be served, for
+    /// something was given back.
+    #[inline]
+    pub(crate) fn take(&self, want: u64, now: Nanos) -> (u64, bool) {
+        let (mut granted, mut owes) = (want, false);
+        for (below, Link { shared, plan, .. }) in self.links.iter().enumerate() {
+            let Taken::Granted(bytes) = shared.clock.take(plan, granted, now) else {
+                return (0, owes | give(&self.links[..below], granted));
+            };
+            if bytes < granted {
+                owes |= give(&self.links[..below], granted - bytes);
+                granted = bytes;
+            }
+        }
+        (granted, owes)
+    }
+
+    /// Gives bytes back to every clock. True: those who wait must be served.
+    #[must_use]
+    pub(crate) fn give(&self, bytes: u64) -> bool {
+        give(&self.links, bytes)
+    }
+
+    /// Charges every clock.
+    pub(crate) fn debt(&self, bytes: u64, now: Nanos) {
+        for Link { shared, plan, .. } in &self.links {
+            shared.clock.debt(plan, bytes, now);
+        }
+    }
+
+    /// Counts what a member has moved.
+    #[inline]
+    pub(crate) fn count(&self, bytes: u64) {
+        self.links[0].shared.moved.add(bytes);
+    }
+
+    /// From the group to the root.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = Key> {
+        self.links.iter().map(|link| link.key)
+    }
+
+    /// The first tick boundary of any of them after `now`.
+    pub(crate) fn next_boundary(&self, now: Nanos) -> Nanos {
+        self.links.iter().map(|link| link.plan.next_boundary(now)).min().unwrap_or(Nanos::NEVER)
+    }
+}
+
+fn give(links: &[Link], bytes: u64) -> bool {
+    if bytes == 0 || mutant::is("group_keeps_what_is_refused") {
+        return false;
+    }
+    // All of them, not only up to the first.
+    links.iter().fold(false, |owes, link| owes | link.shared.clock.give(bytes))
+}

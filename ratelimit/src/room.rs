@@ -1,0 +1,608 @@
+//! Who waits in a tree of groups, in one direction, and who is served when. No lock, no clock, no thread: it stands under
+//! the leaf lock of [`half`](crate::half), and says in [`Owed`] whom to wake and which alarms to set after it.
+//!
+//! # What a group is here
+//! A byte clock, and a fair queue of those who wait at it: members, and child groups that can serve somebody. A group is
+//!
+//! * *idle* if its queue is empty,
+//! * *ready* if the queue is not and the level is at least a [quantum](crate::share): it stands in its parent's queue,
+//! * *blocked* otherwise: it stands in `blocked`, by the tick boundary at which there will be a quantum.
+//!
+//! # What is done
+//! Whoever wants tokens that the fast path refused enters its group's queue, and everybody who holds the lock serves before
+//! letting it go. Serving takes all that the root has in hand, gives the next of its queue its turn of that, and takes
+//! back what was not used; a child group takes its turn from its own clock too, and does the same below. So a grant is
+//! charged to the whole path or not at all, by two writes per group that is visited, not per member.
+//!
+//! All that there is is handed out, so with a burst of one tick nothing is lost; what does not make
+//! another quantum is divided among those that get one, so nobody runs for a sliver. The queues even that out. Who wants more than its turn
+//! takes part on, and is woken when all is handed out: so what one leaves falls to all others, and not to the last.
+//!
+//! * M1 A clock is WAITING exactly while its group's queue is not empty. So nobody passes those who wait, and whoever
+//!   gives back learns that there are some, and serves.
+//! * M2 A group stands where its `standing` says, and nowhere else.
+//! * M3 After `serve` the root is not ready, and nobody who is blocked could have gone on by then.
+//! * M4 `alarms` counts the members that wait, by base; each base with some rings at the next time at which something may
+//!   go on. Whoever rings serves all.
+//! * M5 What was granted is with a member, or in `served` until that member collects it; the room itself keeps nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bufferevent_sync::Arc;
+
+use crate::alarms::Alarms;
+use crate::fair_queue::{Arrival, FairQueue, Next, Place, Tag};
+use crate::path::{Link, Path, Shared};
+use crate::{Limit, Nanos, Plan, Waiter, share};
+
+/// All groups of a tree, in one direction.
+pub(crate) struct Room<W: Waiter> {
+    groups: Vec<Option<Node<W>>>,
+    free: Vec<usize>,
+    blocked: BTreeSet<(Nanos, usize)>,
+    served: BTreeMap<u64, Served>,
+    /// Those among them that want more and still stand in the queue of a group: while serving only.
+    taking_part: BTreeMap<u64, (usize, Place)>,
+    alarms: Alarms<W::Base>,
+    /// The latest that anybody has come with.
+    now: Nanos,
+    numbers: u64,
+    owed: Owed<W>,
+}
+
+/// Names a group for as long as it is there: its number is never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Key {
+    index: usize,
+    number: u64,
+}
+
+/// What a member comes with.
+#[derive(Clone, Copy)]
+pub(crate) struct Asks {
+    pub(crate) want: u64,
+    pub(crate) weight: u32,
+    /// Of its last turn.
+    pub(crate) finish: Tag,
+    /// Bytes since then for which it did not wait.
+    pub(crate) taken: u64,
+}
+
+/// What a member got.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Served {
+    pub(crate) bytes: u64,
+    /// To enter with the next time.
+    pub(crate) finish: Tag,
+}
+
+/// What is to be done once the lock is released: nothing of this may run under it.
+#[must_use]
+pub(crate) struct Owed<W: Waiter> {
+    pub(crate) wakes: Vec<W>,
+    pub(crate) alarms: Vec<(W::Base, Nanos)>,
+    /// Perhaps the last handles of these: to be dropped.
+    pub(crate) gone: Vec<W::Base>,
+}
+
+/// What a group looks like at a moment.
+pub(crate) struct View {
+    pub(crate) level: i64,
+    pub(crate) quantum: u64,
+    pub(crate) members: usize,
+    pub(crate) waiting: usize,
+    pub(crate) throttled: u64,
+    pub(crate) total: u64,
+}
+
+struct Node<W: Waiter> {
+    number: u64,
+    parent: Option<usize>,
+    weight: u32,
+    shared: Arc<Shared>,
+    plan: Plan,
+    min_share: Option<u64>,
+    /// As of the shared version, if somebody has asked for it.
+    path: Option<Arc<Path>>,
+    queue: FairQueue<Entry<W>>,
+    standing: Standing,
+    /// Of its last turn in its parent's queue.
+    finish: Tag,
+    members: usize,
+    children: usize,
+    /// Members in the queue.
+    waiting: usize,
+    waited_for_since: Option<Nanos>,
+    /// Nanoseconds in which somebody waited, up to then.
+    throttled: u64,
+    /// Bytes of child groups that are no more; less what had been counted at the last reset.
+    total: u64,
+}
+
+enum Entry<W> {
+    Member { want: u64, who: Option<W> },
+    Group(usize),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Idle,
+    Blocked(Nanos),
+    /// In its parent's queue, unless it is the root.
+    Ready(Option<Place>),
+}
+
+impl<W: Waiter> Room<W> {
+    /// A tree with a root.
+    pub(crate) fn new(limit: Limit, now: Nanos) -> (Self, Key) {
+        let mut room = Self {
+            groups: Vec::new(),
+            free: Vec::new(),
+            blocked: BTreeSet::new(),
+            served: BTreeMap::new(),
+            taking_part: BTreeMap::new(),
+            alarms: Alarms::default(),
+            now,
+            numbers: 0,
+            owed: Owed::default(),
+        };
+        let root = room.add(None, 1, limit);
+        (room, root)
+    }
+
+    /// Time has come to `now`, unless it was later already.
+    pub(crate) fn advance(&mut self, now: Nanos) {
+        // So that every boundary but the one that never comes is followed by a moment.
+        self.now = self.now.max(now.min(Nanos(u64::MAX - 1)));
+    }
+
+    /// A group below `parent`, which is there.
+    pub(crate) fn child(&mut self, parent: Key, weight: u32, limit: Limit) -> Key {
+        debug_assert!(self.find(parent).is_some(), "a child keeps its parent");
+        self.node_mut(parent.index).children += 1;
+        self.add(Some(parent.index), weight, limit)
+    }
+
+    fn add(&mut self, parent: Option<usize>, weight: u32, limit: Limit) -> Key {
+        let number = self.number();
+        let node = Node {
+            number,
+            parent,
+            weight,
+            shared: Arc::new(Shared::default()),
+            plan: Plan::new(limit, self.now),
+            min_share: None,
+            path: None,
+            queue: FairQueue::default(),
+            standing: Standing::Idle,
+            finish: Tag::default(),
+            members: 0,
+            children: 0,
+            waiting: 0,
+            waited_for_since: None,
+            throttled: 0,
+            total: 0,
+        };
+        let index = self.free.pop().unwrap_or(self.groups.len());
+        if index == self.groups.len() {
+            self.groups.push(None);
+        }
+        self.groups[index] = Some(node);
+        Key { index, number }
+    }
+
+    /// Lets everybody in a group without children go, and forgets it.
+    pub(crate) fn dissolve(&mut self, key: Key) {
+        debug_assert!(self.find(key).is_some(), "it is dissolved once");
+        while let Some(next) = self.node_mut(key.index).queue.next() {
+            if let Entry::Member { who: Some(who), .. } = next.what {
+                self.stays_no_more(&who);
+                self.owed.wakes.push(who);
+            }
+        }
+        self.stand(key.index);
+        let node = self.node_mut(key.index);
+        let (parent, total) = (node.parent, node.total());
+        node.shared.outdate();
+        if let Some(parent) = parent {
+            let parent = self.node_mut(parent);
+            parent.total = parent.total.wrapping_add(total);
+            parent.children -= 1;
+        }
+        self.groups[key.index] = None;
+        self.free.push(key.index);
+    }
+
+    /// The clocks from the group up to the root, and what they go by; `None` once it is dissolved.
+    pub(crate) fn path(&mut self, key: Key) -> Option<Arc<Path>> {
+        let node = self.find(key)?;
+        if let Some(path) = node.path.as_ref().filter(|path| path.is_current()) {
+            return Some(Arc::clone(path));
+        }
+        let link = |index| {
+            let node = self.node(index);
+            let key = Key { index, number: node.number };
+            Link { key, shared: Arc::clone(&node.shared), plan: node.plan.clone() }
+        };
+        let path = Arc::new(Path::new(self.upwards(key.index).map(link).collect()));
+        self.node_mut(key.index).path = Some(Arc::clone(&path));
+        Some(path)
+    }
+
+    pub(crate) fn join(&mut self, key: Key) {
+        if let Some(node) = self.find_mut(key) {
+            node.members += 1;
+        }
+    }
+
+    pub(crate) fn leave(&mut self, key: Key) {
+        if let Some(node) = self.find_mut(key) {
+            node.members -= 1;
+        }
+    }
+
+    pub(crate) fn set_limit(&mut self, key: Key, limit: Limit) {
+        if self.find(key).is_some() {
+            self.replan(key.index, limit);
+            self.stand(key.index);
+        }
+    }
+
+    pub(crate) fn set_min_share(&mut self, key: Key, min_share: Option<u64>) {
+        if let Some(node) = self.find_mut(key) {
+            node.min_share = min_share;
+            self.stand(key.index);
+        }
+    }
+
+    /// Takes bytes out of a group by hand, or puts some in.
+    pub(crate) fn decrement(&mut self, key: Key, bytes: i64) {
+        let now = self.now;
+        let Some(node) = self.find(key) else { return };
+        let (clock, plan) = (&node.shared.clock, &node.plan);
+        if bytes >= 0 {
+            clock.debt(plan, bytes.unsigned_abs(), now);
+        } else {
+            // Whoever waits is served below.
+            let _here = clock.credit(plan, bytes.unsigned_abs(), now);
+        }
+        self.stand(key.index);
+    }
+
+    /// There may be more than there was, at the groups of this path.
+    pub(crate) fn relieved(&mut self, path: &Path) {
+        for key in path.keys() {
+            if self.find(key).is_some() {
+                self.stand(key.index);
+            }
+        }
+    }
+
+    /// A member enters its group's queue; `None` if that is dissolved. It is woken once it is said to
+    /// [`stay`](Self::stay).
+    pub(crate) fn enlist(&mut self, key: Key, asks: Asks) -> Option<Place> {
+        self.find(key)?;
+        let (number, lead) = (self.number(), self.lead(key.index));
+        let node = self.node_mut(key.index);
+        node.waiting += 1;
+        let Asks { want: wants, weight, finish, taken } = asks;
+        let arrival = Arrival { number, weight, finish, taken, lead, wants };
+        let place = node.queue.enter(arrival, Entry::Member { want: wants, who: None });
+        self.stand(key.index);
+        Some(place)
+    }
+
+    /// A member that is still in the queue waits as `who`. Gives who it was before. One that was served is woken again.
+    pub(crate) fn stay(&mut self, key: Key, place: Place, who: W) -> Option<W> {
+        if self.served.contains_key(&place.number) || self.find(key).is_none() {
+            self.owed.wakes.push(who);
+            return None;
+        }
+        self.alarms.enter(who.base());
+        let before = match self.node_mut(key.index).queue.get_mut(place) {
+            Some(Entry::Member { who: slot, .. }) => slot.replace(who),
+            _ => unreachable!("M2: who was not served is in the queue"),
+        };
+        if let Some(before) = &before {
+            self.stays_no_more(before);
+        }
+        before
+    }
+
+    /// What a member got, once.
+    pub(crate) fn collect(&mut self, place: Place) -> Option<Served> {
+        self.served.remove(&place.number)
+    }
+
+    /// A member that is still in the queue wants another amount.
+    pub(crate) fn set_want(&mut self, key: Key, place: Place, bytes: u64) {
+        if let Some(Entry::Member { want, .. }) =
+            self.find_mut(key).and_then(|node| node.queue.get_mut(place))
+        {
+            *want = bytes;
+        }
+    }
+
+    /// A member that is still in the queue waits no more. Gives who waited.
+    pub(crate) fn withdraw(&mut self, key: Key, place: Place) -> Option<W> {
+        let node = self.find_mut(key)?;
+        let Entry::Member { who, .. } = node.queue.leave(place)? else { return None };
+        node.waiting -= 1;
+        self.stand(key.index);
+        if let Some(who) = &who {
+            self.stays_no_more(who);
+        }
+        who
+    }
+
+    /// Serves all who can be (M3). Whoever has changed something does this last.
+    pub(crate) fn serve(&mut self) {
+        while let Some(&(_, index)) = self.blocked.first().filter(|(at, _)| *at <= self.now) {
+            self.stand(index);
+        }
+        while matches!(self.root(), Some(Standing::Ready(_))) {
+            self.hand_out(ROOT, u64::MAX);
+            self.stand(ROOT);
+        }
+        for (index, place) in std::mem::take(&mut self.taking_part).into_values() {
+            if let Some(Entry::Member { who, .. }) = self.node_mut(index).queue.leave(place) {
+                self.wake(index, who);
+            }
+            self.stand(index);
+        }
+    }
+
+    /// The base's alarm has gone off.
+    pub(crate) fn rang(&mut self, base: &W::Base) {
+        self.alarms.rang(base);
+    }
+
+    /// For when the base's alarm is, after [`owed`](Self::owed).
+    pub(crate) fn armed(&self, base: &W::Base) -> Option<Nanos> {
+        self.alarms.armed(base)
+    }
+
+    /// What is to be done after all this.
+    pub(crate) fn owed(&mut self) -> Owed<W> {
+        // While the root is blocked, nobody below it can be served.
+        let next = match self.root() {
+            Some(Standing::Blocked(at)) => Some(at),
+            _ => self.blocked.first().map(|(at, _)| *at),
+        };
+        let mut owed = std::mem::take(&mut self.owed);
+        if let Some(next) = next {
+            owed.alarms.extend(self.alarms.set(next));
+        }
+        owed
+    }
+
+    pub(crate) fn view(&self, key: Key) -> Option<View> {
+        let node = self.find(key)?;
+        let below = (0..self.groups.len()).filter(|index| {
+            self.groups[*index].is_some() && self.upwards(*index).any(|above| above == key.index)
+        });
+        let waited = node.waited_for_since.map_or(0, |since| self.now.since(since));
+        Some(View {
+            level: node.shared.clock.level(&node.plan, self.now),
+            quantum: node.quantum(),
+            members: node.members,
+            waiting: node.waiting,
+            throttled: node.throttled + waited,
+            total: below.fold(0, |total: u64, index| total.wrapping_add(self.node(index).total())),
+        })
+    }
+
+    pub(crate) fn reset_total(&mut self, key: Key) {
+        let Some(View { total, .. }) = self.view(key) else { return };
+        let node = self.node_mut(key.index);
+        node.total = node.total.wrapping_sub(total);
+    }
+
+    /// Gives those in a group's queue their turns of up to `budget` bytes. Gives what was used.
+    fn hand_out(&mut self, index: usize, budget: u64) -> u64 {
+        let now = self.now;
+        let node = self.node_mut(index);
+        let in_hand = node.shared.clock.take_served(&node.plan, budget, now);
+        let quantum = node.quantum();
+        let mut left = in_hand;
+        while left > 0 {
+            let queue = &mut self.node_mut(index).queue;
+            let weights = queue.weights();
+            let Some((next, what)) = queue.next().map(Next::split) else { break };
+            let turn = share::turn(left, quantum, next.lag, next.weight, weights);
+            left -= match what {
+                Entry::Member { want, who } => self.serve_member(index, &next, want, turn, who),
+                Entry::Group(child) => self.serve_group(&next, turn, child),
+            };
+        }
+        // Whoever sees that somebody waits: we serve them.
+        let _served_here = self.node(index).shared.clock.give(left);
+        in_hand - left
+    }
+
+    fn serve_member(&mut self, index: usize, next: &Next<()>, want: u64, turn: u64, who: Option<W>) -> u64 {
+        let (bytes, rest) = (want.min(turn), want.saturating_sub(turn));
+        let finish = next.finish(bytes);
+        if rest > 0 {
+            let arrival = next.again(finish, rest);
+            let place = self.node_mut(index).queue.enter(arrival, Entry::Member { want: rest, who });
+            self.taking_part.insert(next.number, (index, place));
+        } else {
+            self.taking_part.remove(&next.number);
+            self.wake(index, who);
+        }
+        let served = self.served.entry(next.number).or_insert(Served { bytes: 0, finish });
+        *served = Served { bytes: served.bytes + bytes, finish };
+        bytes
+    }
+
+    fn wake(&mut self, index: usize, who: Option<W>) {
+        self.node_mut(index).waiting -= 1;
+        if let Some(who) = who {
+            self.stays_no_more(&who);
+            self.owed.wakes.push(who);
+        }
+    }
+
+    fn serve_group(&mut self, next: &Next<()>, turn: u64, child: usize) -> u64 {
+        self.node_mut(child).standing = Standing::Idle;
+        let used = self.hand_out(child, turn);
+        self.node_mut(child).finish = next.finish(used);
+        self.take_stand(child, u64::MAX);
+        used
+    }
+
+    /// Puts a group where it belongs now (M2), then its parent, if that one's queue has changed by it.
+    fn stand(&mut self, index: usize) {
+        let mut next = Some(index);
+        while let Some(index) = next {
+            let lead = self.node(index).parent.map_or(0, |parent| self.lead(parent));
+            next = self.take_stand(index, lead).then(|| self.node(index).parent).flatten();
+        }
+    }
+
+    /// Puts a group where it belongs now. True: its parent's queue has changed.
+    fn take_stand(&mut self, index: usize, lead: u64) -> bool {
+        self.follow_queue(index);
+        let (old, new) = (self.node(index).standing, self.look(index));
+        let stays = matches!((old, new), (Standing::Ready(_), Standing::Ready(_))) || old == new;
+        if stays {
+            return false;
+        }
+        let Node { parent, weight, finish, .. } = *self.node(index);
+        match old {
+            Standing::Blocked(at) => {
+                self.blocked.remove(&(at, index));
+            }
+            Standing::Ready(Some(place)) => {
+                let parent = parent.expect("M2: only the root has no place");
+                self.node_mut(parent).queue.leave(place);
+            }
+            Standing::Idle | Standing::Ready(None) => {}
+        }
+        let number = self.number();
+        self.node_mut(index).standing = match (new, parent) {
+            (Standing::Ready(_), Some(parent)) => {
+                let arrival = Arrival { number, weight, finish, taken: 0, lead, wants: u64::MAX };
+                Standing::Ready(Some(self.node_mut(parent).queue.enter(arrival, Entry::Group(index))))
+            }
+            _ => new,
+        };
+        if let Standing::Blocked(at) = new {
+            self.blocked.insert((at, index));
+        }
+        matches!(old, Standing::Ready(_)) || matches!(new, Standing::Ready(_))
+    }
+
+    /// Where a group belongs now.
+    fn look(&mut self, index: usize) -> Standing {
+        let now = self.now;
+        if self.node(index).queue.is_empty() {
+            return Standing::Idle;
+        }
+        if self.node(index).plan.is_worn(now) {
+            self.replan(index, self.node(index).plan.limit());
+        }
+        let node = self.node(index);
+        let missing = node.quantum() as i64 - node.shared.clock.level(&node.plan, now);
+        if missing <= 0 {
+            Standing::Ready(None)
+        } else {
+            Standing::Blocked(node.plan.accrues(missing.unsigned_abs(), now))
+        }
+    }
+
+    /// M1.
+    fn follow_queue(&mut self, index: usize) {
+        let now = self.now;
+        let node = self.node_mut(index);
+        match (node.queue.is_empty(), node.waited_for_since) {
+            (false, None) => {
+                // The level is looked at after this, by who has the lock (W2).
+                let _level = node.shared.clock.wait(&node.plan, now);
+                node.waited_for_since = Some(now);
+            }
+            (true, Some(since)) => {
+                node.shared.clock.wait_no_more();
+                node.waited_for_since = None;
+                node.throttled += now.since(since);
+            }
+            _ => {}
+        }
+    }
+
+    /// Changes what a group goes by, and has all below it look it up anew.
+    fn replan(&mut self, index: usize, limit: Limit) {
+        let now = self.now;
+        let node = self.node_mut(index);
+        node.plan = node.shared.clock.replan(&node.plan, limit, now);
+        for (at, node) in self.groups.iter().enumerate() {
+            if let Some(node) = node.as_ref().filter(|_| self.upwards(at).any(|above| above == index)) {
+                node.shared.outdate();
+            }
+        }
+    }
+
+    /// Where the root stands; `None` once all is dissolved.
+    fn root(&self) -> Option<Standing> {
+        self.groups[ROOT].as_ref().map(|root| root.standing)
+    }
+
+    fn stays_no_more(&mut self, who: &W) {
+        self.owed.gone.extend(self.alarms.leave(&who.base()));
+    }
+
+    /// How far ahead of those who wait at a group somebody may be who comes: what each gets in a second, if all want some.
+    fn lead(&self, index: usize) -> u64 {
+        let per_second = self.upwards(index).map(|above| self.node(above).plan.per_second()).min();
+        let node = self.node(index);
+        node.quantum().max(per_second.unwrap_or(0) / (node.members + node.children).max(1) as u64)
+    }
+
+    fn number(&mut self) -> u64 {
+        self.numbers += 1;
+        self.numbers
+    }
+
+    fn find(&self, key: Key) -> Option<&Node<W>> {
+        self.groups[key.index].as_ref().filter(|node| node.number == key.number)
+    }
+
+    fn find_mut(&mut self, key: Key) -> Option<&mut Node<W>> {
+        self.groups[key.index].as_mut().filter(|node| node.number == key.number)
+    }
+
+    /// A group that is there: what has a parent, a place or a time in `blocked` is.
+    fn node(&self, index: usize) -> &Node<W> {
+        self.groups[index].as_ref().expect("M2: it is there")
+    }
+
+    fn node_mut(&mut self, index: usize) -> &mut Node<W> {
+        self.groups[index].as_mut().expect("M2: it is there")
+    }
+
+    /// A group, its parent, and so on.
+    fn upwards(&self, index: usize) -> impl Iterator<Item = usize> {
+        std::iter::successors(Some(index), |index| self.node(*index).parent)
+    }
+}
+
+impl<W: Waiter> Node<W> {
+    fn quantum(&self) -> u64 {
+        share::quantum(&self.plan, self.min_share, self.queue.len())
+    }
+
+    /// Bytes of its own members, and of child groups that are no more.
+    fn total(&self) -> u64 {
+        self.total.wrapping_add(self.shared.moved.get())
+    }
+}
+
+impl<W: Waiter> Default for Owed<W> {
+    fn default() -> Self {
+        Self { wakes: Vec::new(), alarms: Vec::new(), gone: Vec::new() }
+    }
+}
+
+const ROOT: usize = 0;

@@ -1,0 +1,274 @@
+//! Groups under a virtual clock: bases that run one thing after the other, members that live on them. Nothing here is a
+//! matter of chance or of the machine; a run is the same every time.
+
+mod world;
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use bufferevent_ratelimit::{Direction, Nanos, TokenBucketConfig};
+use world::{Kind, World, jain};
+
+const MS: u64 = 1_000_000;
+
+/// The same both ways.
+fn config(rate: u64, burst: u64, tick_ms: u64) -> TokenBucketConfig {
+    TokenBucketConfig::new(rate, burst, rate, burst, Some(Duration::from_millis(tick_ms))).expect("sound")
+}
+
+fn weight(weight: u32) -> NonZeroU32 {
+    NonZeroU32::new(weight).expect("not zero")
+}
+
+/// Goal 11 under a virtual clock: each size, tick and burst, on one base and on several with unequal numbers of members,
+/// whatever the phase: all of the promise, fair shares, no window above it (F52), no needless wake (R7).
+#[test]
+fn greedy_members_share_all_of_the_promise() {
+    for (members, bases, tick_ms, per_second) in [
+        (1, 1, 1, 1_000_000),
+        (1, 1, 100, 10_000_000),
+        (2, 2, 10, 1_000_000),
+        (30, 1, 100, 30_000),
+        (30, 2, 1, 1_000_000),
+        (30, 2, 10, 10_000_000),
+        (30, 8, 100, 100_000_000),
+        (200, 8, 10, 10_000_000),
+    ] {
+        for (burst_ticks, phase) in [(1, 999_999), (4, 333_333)] {
+            let rate = per_second * tick_ms / 1_000;
+            let mut world = World::new(bases, Nanos(17 + phase));
+            let root = world.root(&config(rate, rate * burst_ticks, tick_ms));
+            // Base 0 has one member, as long as there are others for the rest.
+            world.populate(root, members, |member| {
+                if member == 0 { 0 } else { bases - 1 - member % bases.div_ceil(2) }
+            });
+            let quantum = world.quantum(root);
+            // Who had what there was at the start is ahead for a while.
+            let start = 17 + phase + (1 + 4_096 * members as u64 / per_second) * 1_000 * MS;
+            world.run_until(start);
+            let before = (world.moved(), world.shares(0..members));
+            // A turn more or less is a sixteenth.
+            let ticks = (16 * quantum * members as u64 / rate).max(30);
+            world.run_until(start + ticks * tick_ms * MS);
+            let name =
+                format!("{members} members, {bases} bases, {tick_ms} ms, {per_second} B/s, {burst_ticks}");
+            let achieved = (world.moved() - before.0) as f64 / (rate * ticks) as f64;
+            assert!((0.99..=1.01).contains(&achieved), "{name}: {achieved}");
+            let shares = world.shares(0..members);
+            let shares = Vec::from_iter(shares.iter().zip(&before.1).map(|(after, before)| after - before));
+            assert!(jain(&shares) >= 0.99, "R6, {name}: {}", jain(&shares));
+            let mean = shares.iter().sum::<f64>() / members as f64;
+            for share in shares {
+                assert!((0.9..=1.1).contains(&(share / mean)), "{name}: {share} of {mean}");
+            }
+            world.check_wakes();
+        }
+    }
+}
+
+/// R5, F48: with many more members than tokens, everybody has its turn before anybody has two.
+#[test]
+fn ten_thousand_members_take_turns() {
+    let mut world = World::new(8, Nanos(5));
+    let root = world.root(&config(100_000, 100_000, 10));
+    world.populate(root, 10_000, |member| member * member % 8);
+    let quantum = world.quantum(root);
+    let ticks = 10_000 * quantum / 100_000 + 2;
+    for rounds in 1..=3 {
+        world.run_until(5 + rounds * ticks * 10 * MS);
+        // But for those who had what there was at the start.
+        let least = (10..10_000).map(|member| world.turns(member)).min().expect("some");
+        assert!(least >= rounds as usize, "after {rounds} rounds somebody had {least} turns");
+    }
+    world.check_wakes();
+}
+
+#[test]
+fn shares_follow_weights() {
+    let mut world = World::new(2, Nanos(0));
+    let root = world.root(&config(10_000, 40_000, 10));
+    let weights = [1, 1, 2, 3, 5, 8, 100];
+    for (member, of) in weights.into_iter().enumerate() {
+        world.join(root, weight(of), member % 2, Kind::Greedy);
+    }
+    world.run_until(20_000 * MS);
+    let unit = world.moved() as f64 / f64::from(weights.iter().sum::<u32>());
+    for (member, of) in weights.into_iter().enumerate() {
+        let share = world.shares(member..member + 1)[0] / (unit * f64::from(of));
+        // The light have had some thirty turns.
+        assert!((0.95..=1.05).contains(&share), "weight {of}: {share}");
+    }
+}
+
+/// The site is shared by tenants by weight, however many members each has, but for what a tenant may not have itself.
+#[test]
+fn groups_share_their_parent_by_weight() {
+    for depth in 1..=3 {
+        let mut world = World::new(3, Nanos(3));
+        let site = world.root(&config(60_000, 60_000, 10));
+        let mut tenants = Vec::new();
+        for (of, own) in [(1, 600_000), (2, 600_000), (3, 600_000), (3, 5_000)] {
+            let mut group = world.child(site, &config(own, own, 10), weight(of));
+            for _ in 1..depth {
+                // Further levels that do not bind, with other ticks.
+                group = world.child(group, &config(3_000_000, 3_000_000, 7), weight(1));
+            }
+            tenants.push(group);
+        }
+        let members = [1, 50, 3, 10];
+        let mut of_tenant = Vec::new();
+        for (tenant, count) in members.into_iter().enumerate() {
+            let first = world.members();
+            world.populate(tenants[tenant], count, |member| member % 3);
+            of_tenant.push(first..world.members());
+        }
+        world.run_until(3 + 5_000 * MS);
+        let per_tick = |bytes: f64| bytes / 500.0;
+        // The last one is bound by itself; the others share what it leaves.
+        for (tenant, expected) in
+            [(0, 55_000.0 / 6.0), (1, 55_000.0 / 3.0), (2, 55_000.0 / 2.0), (3, 5_000.0)]
+        {
+            let shares = world.shares(of_tenant[tenant].clone());
+            let share = per_tick(shares.iter().sum()) / expected;
+            assert!((0.98..=1.02).contains(&share), "depth {depth}, tenant {tenant}: {share}");
+            assert!(jain(&shares) >= 0.99, "depth {depth}, tenant {tenant}: {}", jain(&shares));
+        }
+        let achieved = world.moved() as f64 / (60_000.0 * 501.0);
+        assert!((0.99..=1.01).contains(&achieved), "depth {depth}: {achieved}");
+    }
+}
+
+/// X-40, D12: who wants little has it at once, or at the next tick, and takes nothing from the others that it does not use.
+#[test]
+fn light_members_are_served_first_and_cost_nothing() {
+    let mut world = World::new(2, Nanos(0));
+    let root = world.root(&config(10_000, 10_000, 10));
+    world.populate(root, 100, |member| member % 2);
+    let light = world.members();
+    for _ in 0..10 {
+        world.join(root, weight(1), 1, Kind::Light { bytes: 10, every: 25 * MS });
+    }
+    world.run_until(10_000 * MS);
+    let achieved = world.moved() as f64 / (10_000.0 * 1_001.0);
+    assert!((0.99..=1.01).contains(&achieved), "{achieved}");
+    for member in light..light + 10 {
+        assert!(world.longest_wait(member) <= 20 * MS, "{}", world.longest_wait(member));
+        // The last may be on its way.
+        assert!(world.shares(member..member + 1)[0] >= 10.0 * 399.0);
+    }
+    assert!(jain(&world.shares(0..100)) >= 0.99);
+}
+
+/// D12, G-07: a base that does not run holds up nobody else, and its members go on when it does.
+#[test]
+fn stuck_base_holds_up_only_its_own() {
+    let mut world = World::new(2, Nanos(0));
+    let root = world.root(&config(10_000, 10_000, 10));
+    world.populate(root, 20, |member| usize::from(member >= 10));
+    world.run_until(1_000 * MS);
+    world.stick(0, 2_000 * MS);
+    let before = (world.shares(0..10), world.moved());
+    world.run_until(1_999 * MS);
+    assert_eq!(world.shares(0..10), before.0, "nothing runs on it");
+    let achieved = (world.moved() - before.1) as f64 / (10_000.0 * 99.0);
+    // What was granted to those that could not run, a turn each, is with them.
+    assert!((0.94..=1.01).contains(&achieved), "{achieved}");
+    let stuck = world.shares(0..10);
+    world.run_until(4_000 * MS);
+    let gained = Vec::from_iter(world.shares(0..10).iter().zip(&stuck).map(|(now, then)| now - then));
+    assert!(gained.iter().all(|bytes| *bytes >= 90_000.0), "{gained:?}");
+}
+
+/// R9: who does not wait has no alarm, and a group that nobody waits for rings no more.
+#[test]
+fn idle_group_has_no_alarm() {
+    let mut world = World::new(4, Nanos(0));
+    let root = world.root(&config(1_000_000, 1_000_000, 10));
+    for base in 0..4 {
+        world.join(root, weight(1), base, Kind::Light { bytes: 1_000, every: 3 * MS });
+    }
+    world.run_until(1_000 * MS);
+    assert_eq!(world.alarms(), 0);
+    let greedy = world.join(root, weight(1), 2, Kind::Greedy);
+    world.run_until(1_500 * MS);
+    assert!(world.alarms() > 40);
+    world.leave(greedy);
+    world.run_until(1_520 * MS);
+    let rung = world.alarms();
+    world.run_until(3_000 * MS);
+    assert_eq!(world.alarms(), rung);
+}
+
+/// F49, F53: join, leave, move, withdraw, other limits, weights and ticks, all the time: every byte is accounted for, no
+/// window is above what the limits of that time allow, nobody is forgotten.
+#[test]
+fn churn_loses_neither_bytes_nor_members() {
+    for seed in 1..=8 {
+        let mut world = World::new(4, Nanos(seed));
+        let site = world.root(&config(20_000, 40_000, 10));
+        let groups = [
+            site,
+            world.child(site, &config(9_000, 9_000, 3), weight(2)),
+            world.child(site, &config(30_000, 60_000, 100), weight(1)),
+        ];
+        world.populate(groups[1], 20, |member| member % 4);
+        world.populate(groups[2], 20, |member| member % 4);
+        let mut random = world::Random::new(seed);
+        for step in 1..=400 {
+            world.run_until(seed + step * 2_500_000);
+            let member = random.below(world.members());
+            let group = groups[random.below(3)];
+            match random.below(8) {
+                0 => world.leave(member),
+                1 | 2 => {
+                    let weight = weight(1 + random.below(3) as u32);
+                    world.join(group, weight, random.below(4), Kind::Greedy);
+                }
+                3 => world.move_to(member, random.below(4)),
+                4 => world.withdraw(member),
+                5 => world.resume(member),
+                6 => world.decrement(group, random.below(40_000) as i64 - 20_000),
+                _ => {
+                    let rate = 1_000 + random.below(20_000) as u64;
+                    let burst = rate * (1 + random.below(4) as u64);
+                    world.set_config(group, &config(rate, burst, 1 + random.below(50) as u64));
+                }
+            }
+        }
+        world.settle_down();
+        world.check_conserved();
+    }
+}
+
+/// F53: a limit that is changed every few milliseconds, between the same two, gives their mean.
+#[test]
+fn change_of_the_limit_neither_starves_nor_feeds() {
+    let mut world = World::new(2, Nanos(0));
+    let root = world.root(&config(10_000, 10_000, 10));
+    world.populate(root, 10, |member| member % 2);
+    for step in 1..=1_000 {
+        world.run_until(step * 3 * MS);
+        let (rate, tick) = if step % 2 == 0 { (10_000, 10) } else { (60_000, 20) };
+        world.set_config(root, &config(rate, 200_000, tick));
+    }
+    // 1 and 3 MB/s for half of three seconds each.
+    let achieved = world.moved() as f64 / 6_000_000.0;
+    assert!((0.98..=1.02).contains(&achieved), "{achieved}");
+    assert!(jain(&world.shares(0..10)) >= 0.99);
+}
+
+/// F54, X-38: a tick of seconds, and a burst of a single byte.
+#[test]
+fn coarse_ticks_and_tiny_bursts_are_exact() {
+    let mut world = World::new(2, Nanos(0));
+    let root = world.root(&config(1, 1, 1_000));
+    world.populate(root, 3, |member| member % 2);
+    world.run_until(299_500 * MS);
+    assert_eq!(world.moved(), 300);
+    assert!(
+        world.shares(0..3).iter().all(|share| (99.0..=101.0).contains(share)),
+        "{:?}",
+        world.shares(0..3)
+    );
+    assert_eq!(world.level(root, Direction::Write), 0);
+}
