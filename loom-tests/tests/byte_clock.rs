@@ -113,6 +113,7 @@ impl Waiters {
     }
 }
 
+/// libevent lost refills once, and connections stood still for ever.
 #[test]
 fn nobody_waits_beside_a_refund() {
     model(Bounds::EXHAUSTIVE, || {

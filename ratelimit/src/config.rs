@@ -13,6 +13,8 @@ pub const TICK: Duration = Duration::from_secs(1);
 pub const TICK_MIN: Duration = Duration::from_millis(1);
 /// How long a tick is at most, in whole seconds.
 pub const TICK_MAX: Duration = Duration::from_secs(i32::MAX as u64 / 1000);
+/// The burst of a configuration from rates per second, in ticks: who asks three ticks late loses nothing.
+pub const BURST_TICKS: u64 = 4;
 
 /// Says how many bytes may pass in each direction: immutable, cheap to clone, shared by whom you like.
 ///
@@ -64,15 +66,16 @@ impl TokenBucketConfig {
         Ok(Self { shared: Arc::new(Shared { limits: [read, write], unclipped: false }) })
     }
 
-    /// Makes a configuration from rates in bytes per second, `None` for no limit, with bursts of four ticks' worth.
+    /// Makes a configuration from rates in bytes per second, `None` for no limit, with bursts of [`BURST_TICKS`] ticks' worth.
     ///
     /// * `tick`: `None` is [`TICK`]. What passes is in steps of a tick; 10 to 100 ms are smooth.
     ///
-    /// A rate that is not a whole number of bytes per tick is rounded down to one: 1,500 bytes per second are 1 byte in
-    /// 1 ms, and 15 in 10 ms. For other bursts there is [`new`](Self::new).
+    /// A rate that is not a whole number of bytes per tick is rounded down to one, where that takes a hundredth of it or
+    /// less. For other bursts there is [`new`](Self::new).
     ///
     /// # Errors
-    /// [`ConfigError`]; of these, [`RateZero`](ConfigError::RateZero) also for less than a byte per tick.
+    /// [`ConfigError`]; of these, [`RateInexact`](ConfigError::RateInexact) where rounding would take more: 1,500 bytes per
+    /// second are 15 in 10 ms, but neither 1 nor 2 in 1 ms.
     ///
     /// ```
     /// use std::time::Duration;
@@ -92,9 +95,13 @@ impl TokenBucketConfig {
         let length = whole_millis(tick.unwrap_or(TICK))?;
         let per_tick = |direction, rate: Option<Rate>| {
             let Some(rate) = rate else { return Ok((RATE_LIMIT_MAX, RATE_LIMIT_MAX)) };
-            let bytes = u128::from(rate.bytes_per_second()) * u128::from(length) / NANOS_PER_SECOND;
+            let exact = u128::from(rate.bytes_per_second()) * u128::from(length);
+            let (bytes, rest) = (exact / NANOS_PER_SECOND, exact % NANOS_PER_SECOND);
+            if rest > exact / 100 {
+                return Err(ConfigError::RateInexact { direction, rate, tick: Duration::from_nanos(length) });
+            }
             let bytes = u64::try_from(bytes).map_err(|_| ConfigError::Overflow { direction, rate })?;
-            let burst = bytes.saturating_mul(BURST_TICKS).min(RATE_LIMIT_MAX.max(bytes));
+            let burst = bytes.saturating_mul(BURST_TICKS).min(bytes.max(RATE_LIMIT_MAX));
             Ok((bytes, burst))
         };
         let (read_rate, read_burst) = per_tick(Direction::Read, read)?;
@@ -239,6 +246,15 @@ pub enum ConfigError {
         /// Bytes.
         burst: u64,
     },
+    /// A rate per second is so few bytes per tick that a whole number of them is off by more than a hundredth.
+    RateInexact {
+        /// Whose.
+        direction: Direction,
+        /// Which.
+        rate: Rate,
+        /// In which: a longer one will do.
+        tick: Duration,
+    },
     /// A rate per second is too many bytes per tick to be told in a number.
     Overflow {
         /// Whose.
@@ -273,6 +289,9 @@ impl fmt::Display for ConfigError {
             Self::BurstTooLarge { direction, burst } => {
                 write!(f, "{direction} burst of {burst} bytes is above {RATE_LIMIT_MAX}")
             }
+            Self::RateInexact { direction, rate, tick } => {
+                write!(f, "{direction} rate of {rate} is no whole number of bytes in a tick of {tick:?}")
+            }
             Self::Overflow { direction, rate } => {
                 write!(f, "{direction} rate of {rate} is too much for one tick")
             }
@@ -286,9 +305,6 @@ impl fmt::Display for ConfigError {
 impl error::Error for ConfigError {}
 
 const NANOS_PER_SECOND: u128 = 1_000_000_000;
-/// The burst of a configuration from rates per second, in ticks: who asks three ticks late loses nothing.
-const BURST_TICKS: u64 = 4;
-
 /// The length of a tick in nanoseconds, without its fraction of a millisecond.
 fn whole_millis(tick: Duration) -> Result<u64, ConfigError> {
     if tick.is_zero() {

@@ -52,7 +52,7 @@ pub mod __loom {
 pub use self::{
     bucket::TokenBucket,
     byte_clock::{ByteClock, Taken},
-    config::{ConfigError, Limit, RATE_LIMIT_MAX, TICK, TICK_MAX, TICK_MIN, TokenBucketConfig},
+    config::{BURST_TICKS, ConfigError, Limit, RATE_LIMIT_MAX, TICK, TICK_MAX, TICK_MIN, TokenBucketConfig},
     direction::Direction,
     group::{GROUP_DEPTH_MAX, Group, GroupSnapshot, TooDeep},
     member::{Grant, Member, Want},

@@ -154,6 +154,17 @@ fn the_time_of_the_next_byte_is_known_through_the_whole_debt() {
     assert_eq!((exact.level(ms(2_000)), exact.next(ms(2_000))), (0, ms(3_000)));
 }
 
+#[test]
+fn a_debt_is_paid_from_what_was_earned_before_a_change() {
+    let mut bucket = bucket(1_000, 10_000, 1_000);
+    bucket.charge(1_300, START);
+    bucket.replace(&config(100, 10_000, 100), READ, ms(500));
+    assert_eq!((bucket.level(ms(500)), bucket.next(ms(500))), (-300, ms(600)));
+    assert_eq!(bucket.level(ms(600)), 300);
+    bucket.charge(400, ms(600));
+    assert_eq!(bucket.next(ms(600)), ms(800), "it is paid once");
+}
+
 // N.1 ticks may pass N + 1 ticks' worth, and no more
 #[test]
 fn no_window_passes_more_than_its_ticks_and_the_burst() {

@@ -81,7 +81,7 @@ fn rates_per_second_become_bytes_per_tick() {
         (limit.rate(), limit.burst(), limit.per_second())
     };
     assert_eq!(per(10_000_000, 10), (100_000, 400_000, 10_000_000));
-    assert_eq!(per(1_500, 1), (1, 4, 1_000));
+    assert_eq!(per(150_900, 1), (150, 600, 150_000), "rounded down by less than a hundredth");
     assert_eq!(per(1_500, 10), (15, 60, 1_500));
     assert_eq!(per(MOST, 1_000), (MOST, MOST, MOST));
     let none = TokenBucketConfig::per_second(None, None, None).unwrap();
@@ -94,8 +94,13 @@ fn rates_per_second_may_be_too_small_or_too_large_for_a_tick() {
         TokenBucketConfig::per_second(None, Some(Rate::new(rate).unwrap()), Some(tick)).map(drop)
     };
     let direction = Direction::Write;
-    assert_eq!(per(999, Duration::from_millis(1)), Err(ConfigError::RateZero { direction }));
-    assert_eq!(per(1_000, Duration::from_millis(1)), Ok(()));
+    let tick = Duration::from_millis(1);
+    for bytes in [1, 999, 1_500, 50_900] {
+        let rate = Rate::new(bytes).unwrap();
+        assert_eq!(per(bytes, tick), Err(ConfigError::RateInexact { direction, rate, tick }));
+    }
+    assert_eq!(per(1_000, tick), Ok(()));
+    assert_eq!(per(100_900, tick), Ok(()));
     let rate = Rate::new(u64::MAX).unwrap();
     assert_eq!(per(u64::MAX, Duration::from_secs(2)), Err(ConfigError::Overflow { direction, rate }));
     let large = ConfigError::RateTooLarge { direction, rate: u64::MAX };
