@@ -27,6 +27,19 @@ use bufferevent_sync::{CachePadded, Word64, mutant};
 use crate::{BYTES_MAX, Limit, Nanos, Plan};
 
 /// What came of [`ByteClock::take`].
+///
+/// ```
+/// use bufferevent_ratelimit::{ByteClock, Direction, Nanos, Plan, Taken, TokenBucketConfig};
+///
+/// let config = TokenBucketConfig::new(100, 100, 100, 100, None)?;
+/// let plan = Plan::new(config.limit(Direction::Read), Nanos(0));
+/// let clock = ByteClock::new();
+/// match clock.take(&plan, 64, Nanos(0)) {
+///     Taken::Granted(bytes) => assert_eq!(bytes, 64), // use them, and give back the rest
+///     Taken::Empty | Taken::Waiting => unreachable!("enter the queue, and wait"),
+/// }
+/// # Ok::<(), bufferevent_ratelimit::ConfigError>(())
+/// ```
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Taken {
