@@ -2,6 +2,7 @@
 
 use std::{fmt, marker::PhantomData, net::SocketAddr, time::Duration};
 
+use bufferevent_ratelimit::TokenBucketConfig;
 use bufferevent_runtime::{Base, BaseHandle, Placement, Reasons};
 use socket2::SockAddr;
 
@@ -18,6 +19,7 @@ use crate::{
     shared::{Outer, Slot, Stack},
     stream::Stream,
     target::Target,
+    throttle::RateLimitGroup,
 };
 
 /// Marks a [`Builder`] whose bufferevent will be confined to its base.
@@ -271,6 +273,19 @@ impl<K, H> Builder<K, H> {
         self
     }
 
+    /// Limits how fast it reads and writes; see [`Bufferevent::set_rate_limit`].
+    pub fn rate_limit(mut self, config: &TokenBucketConfig) -> Self {
+        self.bufferevent.set_rate_limit(Some(config));
+        self
+    }
+
+    /// Puts it under the limits of a group; see [`Bufferevent::join_rate_limit_group`]. A group that goes by another clock
+    /// than the base is told by `start`.
+    pub fn rate_limit_group(mut self, group: &RateLimitGroup) -> Self {
+        self.error = self.bufferevent.join_rate_limit_group(group).err().or(self.error);
+        self
+    }
+
     /// The bufferevent itself, to set what has no method here.
     pub fn configure(mut self, set: impl FnOnce(&mut Bufferevent)) -> Self {
         set(&mut self.bufferevent);
@@ -308,6 +323,7 @@ impl<H> Builder<ConfinedKind, H> {
         let bufferevent = prepare(bufferevent, begin, error)?;
         let spot = place.spot();
         bufferevent.check_priority(spot.priorities())?;
+        bufferevent.check_clock(|| spot.handle().as_movable())?;
         let confined = Confined::new(bufferevent, handler.into_handler(), on_panic);
         match spot {
             Spot::Base(base) => confined.start_here(base),
@@ -344,6 +360,7 @@ impl<H> Builder<SharedKind, H> {
         let bufferevent = prepare(bufferevent, begin, error)?;
         let spot = place.spot();
         bufferevent.check_priority(spot.priorities())?;
+        bufferevent.check_clock(|| spot.handle().as_movable())?;
         let outer = Outer::new(&bufferevent);
         let slot = handler.into_slot();
         match spot {
@@ -406,7 +423,7 @@ impl<A: HandlerAffinity> Confined<A> {
     }
 
     fn register(&mut self, base: &Base<A>, id: Id) -> std::io::Result<()> {
-        self.view().home = Some(Home { base: base.handle().as_movable(), key: id.key, since: base.now() });
+        self.view().settle_at(Home { base: base.handle().as_movable(), key: id.key, since: base.now() });
         self.view().register()
     }
 

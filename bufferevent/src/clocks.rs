@@ -39,10 +39,14 @@ pub(crate) enum Limit {
     Attempt,
     /// From a write that the system had no memory for to the next.
     Retry,
+    /// Its own rate limit lets nothing be read.
+    ReadRefill,
+    /// Its own rate limit lets nothing be written.
+    WriteRefill,
 }
 
 /// How many there are.
-const LIMITS: usize = Limit::Retry as usize + 1;
+const LIMITS: usize = Limit::WriteRefill as usize + 1;
 
 /// A set of [`Limit`]s.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -64,7 +68,7 @@ impl Limits {
         Self(self.0 & other.0)
     }
 
-    fn difference(self, other: Self) -> Self {
+    pub(crate) fn difference(self, other: Self) -> Self {
         Self(self.0 & !other.0)
     }
 

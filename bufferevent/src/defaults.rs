@@ -3,6 +3,7 @@
 use std::{fmt, time::Duration};
 
 use bufferevent_evbuffer::{FILE_BLOCK, OBSERVER_ROUNDS};
+use bufferevent_ratelimit::GROUP_DEPTH_MAX;
 use bufferevent_runtime::{
     ACCEPT_BACK_OFF, ACCEPTS_PER_RUN, BACKLOG, BLOCK, BLOCKED_AFTER, DEFERRED_PER_PASS, EVENTS, INBOX,
     SPARE_DESCRIPTORS, TIMERS_PER_PASS,
@@ -78,6 +79,8 @@ impl fmt::Display for Defaults {
             ("accepts per run", ACCEPTS_PER_RUN.to_string()),
             ("connections per listener, per process", "none".to_owned()),
             ("memory of all buffers together", "none".to_owned()),
+            ("rate limits, of one and of groups", "none".to_owned()),
+            ("rate limits: depth of groups", GROUP_DEPTH_MAX.to_string()),
             ("a callback is blocked after; told", format!("{BLOCKED_AFTER:?}; nobody")),
             ("descriptors left by a limit on them", SPARE_DESCRIPTORS.to_string()),
             ("priorities of a base", "1".to_owned()),

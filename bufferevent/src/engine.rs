@@ -168,6 +168,9 @@ impl Bufferevent {
         if self.memory.is_some() {
             self.count_memory();
         }
+        if self.throttle.is_some() {
+            self.withdraw_unwilling();
+        }
         self.rearm();
         if !self.pending.is_empty() || self.later.is_some() {
             return Ended::Defer;
@@ -226,6 +229,11 @@ impl Bufferevent {
     }
 
     fn may_read(&self) -> bool {
+        self.would_read() && !self.is_throttled(Direction::Read)
+    }
+
+    /// Whether it would read if its rate limits let it.
+    pub(crate) fn would_read(&self) -> bool {
         self.may_go(Ready::READABLE) && self.phase == Phase::Open && self.read_budget() > 0
     }
 
@@ -246,12 +254,18 @@ impl Bufferevent {
             // What the callback has emptied is read into again, while it is warm.
             self.input.settle(&mut |block| scratch.give(block));
         }
+        let granted = self.grant(Direction::Read, budget, usize::MAX);
+        if granted == 0 {
+            return false;
+        }
         let Some(link) = self.link() else { return false };
-        match link.receive(&mut scratch.block()[..budget]) {
+        let received = link.receive(&mut scratch.block()[..granted]);
+        self.charge(Direction::Read, granted, &received);
+        match received {
             Io::Done(0) => self.read_eof(),
             Io::Done(n) => {
                 self.keep(scratch, n);
-                self.after_read(n, budget);
+                self.after_read(n, granted);
             }
             Io::WouldBlock => self.ready = self.ready - Ready::READABLE,
             Io::Failed(error) => self.fail(Direction::Read, error),
@@ -278,7 +292,7 @@ impl Bufferevent {
         self.run.progress = self.run.progress | Interest::READ;
         self.moved.read += n as u64;
         if n == budget {
-            if budget < BLOCK {
+            if budget < BLOCK && self.throttle.is_none() {
                 self.run.reads = 0;
             }
         } else if self.is_drained_by_short_read() {
@@ -327,6 +341,11 @@ impl Bufferevent {
     // ---- writing ----
 
     fn may_write(&self) -> bool {
+        self.would_write() && !self.is_throttled(Direction::Write)
+    }
+
+    /// Whether it would write if its rate limits let it.
+    pub(crate) fn would_write(&self) -> bool {
         self.may_go(Ready::WRITABLE)
             && self.wants_to_write()
             && matches!(self.phase, Phase::Open | Phase::Draining)
@@ -338,7 +357,7 @@ impl Bufferevent {
     }
 
     pub(crate) fn step_write(&mut self) -> bool {
-        self.run.writes > 0 && self.may_write() && self.write_once()
+        self.run.writes > 0 && self.would_write() && self.write_once()
     }
 
     #[inline(never)]
@@ -350,8 +369,13 @@ impl Bufferevent {
             return true;
         }
         self.note_full();
-        let most = self.output.len().min(self.write.max_single);
+        let all = self.output.len();
+        let most = self.grant(Direction::Write, all.min(self.write.max_single), all);
+        if most == 0 {
+            return false;
+        }
         if !self.output.is_plain() && !self.load_ahead(most) {
+            self.charge(Direction::Write, most, &Io::WouldBlock);
             return true;
         }
         let Some(link) = self.link() else { return false };
@@ -361,6 +385,7 @@ impl Bufferevent {
         } else {
             link.transmit(self.output.chunks(), most)
         };
+        self.charge(Direction::Write, most, &sent);
         match sent {
             Io::Done(n) => self.after_write(n, attempted),
             Io::WouldBlock => self.ready = self.ready - Ready::WRITABLE,
@@ -437,7 +462,8 @@ impl Bufferevent {
     /// Sends what can be sent, outside a run: at the end of a guard. Callbacks that this makes due stay pending.
     pub(crate) fn flush_output(&mut self) {
         self.run.writes = 1;
-        if self.phase == Phase::Open && !self.output.is_empty() {
+        // Under a rate limit a run does, which can wait for its turn.
+        if self.phase == Phase::Open && !self.output.is_empty() && self.throttle.is_none() {
             self.step_write();
         }
         self.run.writes = 0;
@@ -467,6 +493,27 @@ impl Bufferevent {
         }
         self.enabled = self.enabled.difference(direction.into());
         self.pending.event(Event::Error { direction: Some(direction), cause: cause.into() });
+    }
+
+    // ---- rate limits ----
+
+    /// How many of `want` bytes may move now; 0: the direction is suspended. `in_all` could move if there were no limit.
+    #[inline(always)]
+    fn grant(&mut self, direction: Direction, want: usize, in_all: usize) -> usize {
+        if self.throttle.is_none() { want } else { self.grant_by_limits(direction, want, in_all) }
+    }
+
+    /// What of a grant was used; the rest goes back.
+    #[inline(always)]
+    fn charge(&mut self, direction: Direction, granted: usize, moved: &Io) {
+        if let Some(throttle) = &mut self.throttle {
+            let used = if let Io::Done(n) = moved { *n } else { 0 };
+            throttle.settle(direction, granted as u64, used as u64, self.run.now);
+        }
+    }
+
+    pub(crate) fn is_throttled(&self, direction: Direction) -> bool {
+        self.throttle.as_ref().is_some_and(|throttle| !throttle.suspended(direction).is_empty())
     }
 
     // ---- the end of a run ----

@@ -50,6 +50,10 @@ pub enum Error {
         /// The high mark, in bytes.
         high: usize,
     },
+    /// It has no rate limit of its own.
+    NoRateLimit,
+    /// The group goes by another clock than the base.
+    WrongClock,
     /// The output, with what was to be added, would pass its cap; nothing was added.
     OutputFull {
         /// Bytes that were to be added, without those of files. More than the cap never fit: give them in pieces.
@@ -94,6 +98,8 @@ impl fmt::Display for Error {
             Self::InvalidWatermark { low, high } => {
                 write!(f, "the high mark {high} is below the low mark {low}")
             }
+            Self::NoRateLimit => f.write_str("the bufferevent has no rate limit of its own"),
+            Self::WrongClock => f.write_str("the group goes by another clock than the base"),
             Self::OutputFull { more, queued, cap } => {
                 write!(f, "{more} bytes do not fit: {queued} are queued and the cap is {cap}")
             }

@@ -69,6 +69,8 @@ pub struct Flow {
     pub moved: u64,
     /// The timeout.
     pub timeout: Option<Duration>,
+    /// Bytes that its own rate limit lets move, negative for a debt; `None` without one.
+    pub level: Option<i64>,
 }
 
 /// The strand of a THREADSAFE bufferevent.
@@ -137,7 +139,8 @@ impl Bufferevent {
                 Direction::Write => (self.output.len(), self.output.limit(), self.moved.written),
             };
             let (enabled, timeout) = (self.enabled.contains(direction.into()), self.timeout(direction));
-            Flow { stall: self.stall(direction), enabled, buffered, low, high, cap, moved, timeout }
+            let (stall, level) = (self.stall(direction), self.rate_limit_level(direction));
+            Flow { stall, enabled, buffered, low, high, cap, moved, timeout, level }
         };
         let age = self.home.as_ref().map_or(Duration::ZERO, |home| home.base.now().since(home.since));
         Snapshot {
@@ -228,6 +231,9 @@ impl fmt::Display for Flow {
             write!(f, " (high mark {high})")?;
         }
         write!(f, ", {} moved", self.moved)?;
+        if let Some(level) = self.level {
+            write!(f, ", {level} allowed by its rate limit")?;
+        }
         match self.timeout {
             Some(timeout) => write!(f, ", timeout {timeout:?}"),
             None => Ok(()),

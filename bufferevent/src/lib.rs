@@ -73,10 +73,15 @@ mod suspend;
 mod target;
 #[cfg(feature = "test-util")]
 pub mod testing;
+mod throttle;
 mod trace;
 
 pub use bufferevent_evbuffer as evbuffer;
 pub use bufferevent_evbuffer::Evbuffer;
+pub use bufferevent_ratelimit as ratelimit;
+pub use bufferevent_ratelimit::{
+    ConfigError, GroupSnapshot, ParseRateError, Rate, TokenBucketConfig, TooDeep,
+};
 pub use bufferevent_runtime as runtime;
 pub use bufferevent_runtime::{
     Accepted, BLOCKED_AFTER, Base, BaseHandle, Blocked, CallbackKind, ConnectionLimit, EventId,
@@ -108,4 +113,5 @@ pub use self::{
     stream::Stream,
     suspend::Suspend,
     target::Target,
+    throttle::RateLimitGroup,
 };

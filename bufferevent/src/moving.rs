@@ -200,6 +200,9 @@ impl Bufferevent {
         if let Some(member) = &mut self.memory {
             member.moved(home);
         }
+        if let Some(throttle) = &mut self.throttle {
+            throttle.moved(home);
+        }
         let refreshed = match &self.socket {
             Socket::Registered(registered) => registered.refresh(home.key.token()),
             #[cfg(feature = "test-util")]

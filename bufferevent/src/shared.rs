@@ -109,7 +109,8 @@ impl Stack {
     /// The base knows the strand now: registers the descriptor, so that its first event finds the strand.
     fn start(&mut self, strand: &Strand<Self>) {
         let since = self.base.now();
-        self.bufferevent.home = Some(Home { base: self.base.clone(), key: strand.key(), since });
+        let home = Home { base: self.base.clone(), key: strand.key(), since };
+        self.view().settle_at(home);
         if let Err(error) = self.view().register() {
             self.view().fail(Direction::Read, error);
         }

@@ -35,6 +35,12 @@ impl Suspend {
     pub const SHORTAGE: Self = Self(8);
     /// It waits for memory, which is short among those under its [`MemoryLimit`](crate::MemoryLimit).
     pub const MEMORY: Self = Self(16);
+    /// Its own rate limit lets nothing more move for now.
+    #[doc(alias = "BEV_SUSPEND_BW")]
+    pub const BANDWIDTH: Self = Self(32);
+    /// It waits for its turn in its rate-limit group.
+    #[doc(alias = "BEV_SUSPEND_BW_GROUP")]
+    pub const GROUP_BANDWIDTH: Self = Self(64);
 
     /// Whether all of `other` is in the set.
     #[must_use]
@@ -48,7 +54,7 @@ impl Suspend {
         self.0 == 0
     }
 
-    fn only_if(self, condition: bool) -> Self {
+    pub(crate) fn only_if(self, condition: bool) -> Self {
         if condition { self } else { Self::NONE }
     }
 }
@@ -61,12 +67,14 @@ impl BitOr for Suspend {
     }
 }
 
-const NAMES: [(Suspend, &str); 5] = [
+const NAMES: [(Suspend, &str); 7] = [
     (Suspend::WATERMARK, "WATERMARK"),
     (Suspend::CAP, "CAP"),
     (Suspend::LOOKUP, "LOOKUP"),
     (Suspend::SHORTAGE, "SHORTAGE"),
     (Suspend::MEMORY, "MEMORY"),
+    (Suspend::BANDWIDTH, "BANDWIDTH"),
+    (Suspend::GROUP_BANDWIDTH, "GROUP_BANDWIDTH"),
 ];
 
 impl fmt::Debug for Suspend {
@@ -86,7 +94,8 @@ impl Bufferevent {
     /// Why a direction is suspended; empty if it is not.
     pub fn suspended(&self, direction: Direction) -> Suspend {
         let lookup = Suspend::LOOKUP.only_if(self.is_looking_up());
-        match direction {
+        let rate = self.throttle.as_ref().map_or(Suspend::NONE, |throttle| throttle.suspended(direction));
+        let here = match direction {
             Direction::Read => {
                 let at = |bound: Bound| bound.is_reached(self.input.len());
                 lookup
@@ -95,7 +104,8 @@ impl Bufferevent {
                     | Suspend::MEMORY.only_if(self.is_short_of_memory())
             }
             Direction::Write => lookup | Suspend::SHORTAGE.only_if(self.told.shortage),
-        }
+        };
+        here | rate
     }
 }
 

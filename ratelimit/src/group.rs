@@ -126,6 +126,13 @@ impl<W: Waiter> Group<W> {
         Member::new([(&read.0, read.1), (&write.0, write.1)], weight)
     }
 
+    /// Whether `member` is one of this very group.
+    #[must_use]
+    pub fn has(&self, member: &Member<W>) -> bool {
+        let (half, key) = self.half(Direction::Read);
+        member.is_of(half, *key)
+    }
+
     /// Replaces the configuration: the level stays, or is clipped to the new burst. Takes effect before this returns.
     pub fn set_config(&self, config: &TokenBucketConfig, now: Nanos) {
         for direction in Direction::ALL {

@@ -105,6 +105,23 @@ impl<W: Waiter> Member<W> {
         }
     }
 
+    /// Its share among those who wait.
+    #[must_use]
+    pub fn weight(&self) -> u32 {
+        self.sides[0].weight
+    }
+
+    /// What its group and those above let move now, for who asks: nothing is taken. 0 while somebody waits there.
+    #[must_use]
+    pub fn most(&self, direction: Direction, now: Nanos) -> u64 {
+        let side = &self.sides[direction.index()];
+        side.path.as_ref().map_or(u64::MAX, |path| path.most(now))
+    }
+
+    pub(crate) fn is_of(&self, half: &Arc<Half<W>>, key: Key) -> bool {
+        Arc::ptr_eq(&self.sides[0].half, half) && self.sides[0].key == key
+    }
+
     /// Whether it waits for its turn, or has been woken and not taken since.
     #[must_use]
     pub fn is_waiting(&self, direction: Direction) -> bool {

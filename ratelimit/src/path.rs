@@ -67,6 +67,15 @@ impl Path {
         (granted, owes)
     }
 
+    /// What a take would be granted.
+    pub(crate) fn most(&self, now: Nanos) -> u64 {
+        let most = |Link { shared, plan, .. }: &Link| {
+            let passes = !shared.clock.is_waited_for();
+            if passes { shared.clock.level(plan, now).max(0).unsigned_abs() } else { 0 }
+        };
+        self.links.iter().map(most).min().unwrap_or(u64::MAX)
+    }
+
     /// Gives bytes back to every clock. True: those who wait must be served.
     #[must_use]
     pub(crate) fn give(&self, bytes: u64) -> bool {

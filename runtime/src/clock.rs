@@ -117,7 +117,7 @@ impl Clock {
     }
 
     /// Whether a moment of this clock is the same on `other`.
-    pub(crate) fn agrees_with(&self, other: &Clock) -> bool {
+    pub fn agrees_with(&self, other: &Clock) -> bool {
         match (&self.0, &other.0) {
             (Kind::Monotonic, Kind::Monotonic) => true,
             (Kind::Manual(one), Kind::Manual(other)) => Arc::ptr_eq(one, other),

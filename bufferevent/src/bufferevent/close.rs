@@ -159,6 +159,7 @@ impl Bufferevent {
         self.phase = Phase::Ended;
         self.enabled = Interest::NONE;
         self.connector = None;
+        self.throttle = None;
         if self.options.contains(Options::CLOSE_ON_FREE) {
             self.socket = Socket::None;
             self.permit = Permit::default();
@@ -291,6 +292,8 @@ impl Bufferevent {
     pub(crate) fn close_without_waiting(&mut self) {
         // Of several sockets none is the connection yet.
         self.connector = None;
+        // They would have to be waited for.
+        self.throttle = None;
         if self.options.contains(Options::CLOSE_ON_FREE) && self.prepare().is_ok() {
             self.close();
             self.ready = Ready::READABLE | Ready::WRITABLE;

@@ -5,6 +5,7 @@ mod callbacks;
 mod close;
 mod connect;
 mod descriptor;
+mod limits;
 mod priority;
 mod switches;
 pub(crate) mod timeouts;
@@ -31,6 +32,7 @@ use crate::{
     pending::Pending,
     resolver::LookupError,
     stream::Stream,
+    throttle::Throttle,
 };
 
 /// A buffered, callback-driven connection.
@@ -56,6 +58,8 @@ pub struct Bufferevent<Unsized: ?Sized = [()]> {
     pub(crate) socket: Socket,
     /// Under a limit of the memory of many.
     pub(crate) memory: Option<Box<Member>>,
+    /// Its rate limits.
+    pub(crate) throttle: Option<Box<Throttle>>,
     /// What counts the connection under the limits of its listener.
     pub(crate) permit: Permit,
     pub(crate) home: Option<Home>,
@@ -192,6 +196,16 @@ pub enum Room {
     Full,
 }
 
+impl Bufferevent {
+    /// It is started.
+    pub(crate) fn settle_at(&mut self, home: Home) {
+        if let Some(throttle) = &mut self.throttle {
+            throttle.begin(home.since);
+        }
+        self.home = Some(home);
+    }
+}
+
 impl Bufferevent<[(); 0]> {
     fn new(options: Options) -> Self {
         let (mut input, mut output) = (Evbuffer::new(), Evbuffer::new());
@@ -208,6 +222,7 @@ impl Bufferevent<[(); 0]> {
             input_cap: Some(INPUT_CAP).into(),
             socket: Socket::None,
             memory: None,
+            throttle: None,
             permit: Permit::default(),
             home: None,
             priority: None,

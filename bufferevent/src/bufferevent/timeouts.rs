@@ -146,7 +146,14 @@ impl Bufferevent {
     /// What is limited in time as things stand (D6).
     fn running(&self) -> Limits {
         let retry = Limits::from(Limit::Retry).only_if(self.told.shortage);
-        retry | self.running_by_phase()
+        retry | self.refills() | self.running_by_phase()
+    }
+
+    fn refills(&self) -> Limits {
+        let Some(throttle) = &self.throttle else { return Limits::NONE };
+        let waits = |direction| throttle.refill_at(direction).is_some();
+        Limits::from(Limit::ReadRefill).only_if(waits(Direction::Read))
+            | Limits::from(Limit::WriteRefill).only_if(waits(Direction::Write))
     }
 
     fn running_by_phase(&self) -> Limits {
@@ -161,8 +168,10 @@ impl Bufferevent {
                     | Limits::from(Limit::Write).only_if(may(Interest::WRITE))
             }
             Phase::Open => {
-                let reads = may(Interest::READ) && self.read_budget() > 0;
-                let writes = may(Interest::WRITE) && !self.output.is_empty();
+                let reads =
+                    may(Interest::READ) && self.read_budget() > 0 && !self.is_throttled(Direction::Read);
+                let writes =
+                    may(Interest::WRITE) && !self.output.is_empty() && !self.is_throttled(Direction::Write);
                 Limits::from(Limit::Lifetime)
                     | (Limits::from(Limit::Read) | Limit::ReadRate).only_if(reads)
                     | (Limits::from(Limit::Write) | Limit::WriteRate).only_if(writes)
@@ -171,7 +180,8 @@ impl Bufferevent {
             Phase::Draining => {
                 Limits::from(Limit::Lifetime)
                     | Limit::Close
-                    | Limits::from(Limit::Drain).only_if(!self.output.is_empty())
+                    | Limits::from(Limit::Drain)
+                        .only_if(!self.output.is_empty() && !self.is_throttled(Direction::Write))
             }
             Phase::Lingering => Limits::from(Limit::Lifetime) | Limit::Close | Limit::Linger,
             Phase::Ended => Limits::NONE,
@@ -241,8 +251,11 @@ impl Bufferevent {
             self.told.shortage = false;
             self.ready |= Ready::WRITABLE;
         }
-        if over == Limit::Retry.into() || over == Limit::Attempt.into() {
-            // What comes next is the next step's; a connector looks at the time itself.
+        if over
+            .difference(Limits::from(Limit::Retry) | Limit::Attempt | Limit::ReadRefill | Limit::WriteRefill)
+            == Limits::NONE
+        {
+            // What comes next is the next step's; a connector and a bucket look at the time themselves.
             return true;
         }
         if self.is_closing() {

@@ -115,7 +115,7 @@ impl Bufferevent {
         self.input_cap.at_most(self.read.low)
     }
 
-    fn half(&self, direction: Direction) -> &Half {
+    pub(super) fn half(&self, direction: Direction) -> &Half {
         match direction {
             Direction::Read => &self.read,
             Direction::Write => &self.write,

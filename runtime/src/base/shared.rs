@@ -434,6 +434,11 @@ impl<A: Affinity> BaseHandle<A> {
         kept
     }
 
+    /// The clock that the base goes by.
+    pub fn clock(&self) -> &Clock {
+        &self.shared.clock
+    }
+
     /// The time now on the base's clock.
     pub fn now(&self) -> Time {
         self.shared.clock.now()

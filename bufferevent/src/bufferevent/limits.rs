@@ -1,0 +1,180 @@
+//! Rate limits: its own, and the group it is in.
+
+use std::num::NonZeroU32;
+
+use bufferevent_ratelimit::{TokenBucketConfig, Want};
+use bufferevent_runtime::{BaseHandle, Clock, Time};
+
+use super::Bufferevent;
+use crate::{
+    clocks::Limit,
+    error::{Error, Result},
+    interest::Direction,
+    throttle::RateLimitGroup,
+};
+
+impl Bufferevent {
+    /// Limits how fast the bufferevent reads and writes; `None` ends that, its group's limit stays.
+    ///
+    /// What counts is what moves through the socket, ranges of files included. A first limit starts with what one tick
+    /// adds; another one keeps what is there, up to its burst. At a level of 0 and below the direction is suspended
+    /// ([`Suspend::BANDWIDTH`](crate::Suspend::BANDWIDTH)) and its timeout stands still.
+    ///
+    /// A sender notices that it is read slowly only once the buffers of both systems are full, which may be megabytes later.
+    /// # Libevent
+    /// `bufferevent_set_rate_limit`.
+    #[doc(alias = "bufferevent_set_rate_limit")]
+    pub fn set_rate_limit(&mut self, config: Option<&TokenBucketConfig>) {
+        let now = self.time();
+        match (&mut self.throttle, config) {
+            (None, None) => {}
+            (throttle, config) => throttle.get_or_insert_default().set_own(config, now),
+        }
+        self.drop_idle_throttle();
+    }
+
+    /// The limit of its own.
+    ///
+    /// # Libevent
+    /// `bufferevent_get_token_bucket_cfg`.
+    #[doc(alias = "bufferevent_get_token_bucket_cfg")]
+    pub fn rate_limit(&self) -> Option<&TokenBucketConfig> {
+        self.throttle.as_ref().and_then(|throttle| throttle.own()).map(|own| own.config())
+    }
+
+    /// Bytes that its own limit lets move in a direction now, negative where more has moved than that; `None` without one.
+    /// The group's is not considered.
+    ///
+    /// # Libevent
+    /// `bufferevent_get_read_limit`, `bufferevent_get_write_limit`. Differs: `None` instead of the greatest number.
+    #[doc(alias = "bufferevent_get_read_limit")]
+    #[doc(alias = "bufferevent_get_write_limit")]
+    pub fn rate_limit_level(&self, direction: Direction) -> Option<i64> {
+        let own = self.throttle.as_ref()?.own()?;
+        Some(own.level(direction, self.time()))
+    }
+
+    /// Bytes that the next system call would move at most: the least of what [`set_max_single`](Bufferevent::set_max_single),
+    /// its own limit, and those of its group and the groups above that let move now.
+    ///
+    /// # Libevent
+    /// `bufferevent_get_max_to_read`, `bufferevent_get_max_to_write`. Differs: the most of a system call holds under limits
+    /// too, and nothing is suspended by asking.
+    #[doc(alias = "bufferevent_get_max_to_read")]
+    #[doc(alias = "bufferevent_get_max_to_write")]
+    pub fn max_to_move(&self, direction: Direction) -> usize {
+        let single = self.half(direction).max_single;
+        let limits =
+            self.throttle.as_ref().map_or(u64::MAX, |throttle| throttle.most(direction, self.time()));
+        single.min(usize::try_from(limits).unwrap_or(usize::MAX))
+    }
+
+    /// Takes `bytes` out of its own limit for a direction, as if they had moved, or puts them in if negative: up to the
+    /// burst, or above it where the configuration is
+    /// [unclipped](bufferevent_ratelimit::TokenBucketConfig::unclipped). The group's is not touched.
+    ///
+    /// # Errors
+    /// [`Error::NoRateLimit`] if it has none.
+    /// # Libevent
+    /// `bufferevent_decrement_read_limit`, `bufferevent_decrement_write_limit`. Differs: an error value without a limit, and
+    /// what is put in does not pass the burst.
+    #[doc(alias = "bufferevent_decrement_read_limit")]
+    #[doc(alias = "bufferevent_decrement_write_limit")]
+    pub fn decrement_rate_limit(&mut self, direction: Direction, bytes: i64) -> Result<()> {
+        let now = self.time();
+        let own = self.throttle.as_mut().and_then(|throttle| throttle.own_mut()).ok_or(Error::NoRateLimit)?;
+        own.decrement(direction, bytes, now);
+        Ok(())
+    }
+
+    /// Puts the bufferevent under the limits of a group, with the weight 1, and out of the one it is in.
+    ///
+    /// # Errors
+    /// [`Error::WrongClock`] if the group goes by another clock than the base, [`Error::Closed`] if it has ended; nothing is
+    /// changed then.
+    /// # Libevent
+    /// `bufferevent_add_to_rate_limit_group`.
+    #[doc(alias = "bufferevent_add_to_rate_limit_group")]
+    pub fn join_rate_limit_group(&mut self, group: &RateLimitGroup) -> Result<()> {
+        self.join_rate_limit_group_weighted(group, NonZeroU32::MIN)
+    }
+
+    /// As [`Bufferevent::join_rate_limit_group`]: while members wait, this one gets `weight` times what one of weight 1 gets.
+    ///
+    /// # Errors
+    /// As that.
+    pub fn join_rate_limit_group_weighted(
+        &mut self,
+        group: &RateLimitGroup,
+        weight: NonZeroU32,
+    ) -> Result<()> {
+        if self.has_ended() {
+            return Err(Error::Closed);
+        }
+        let base = self.home.as_ref().map(|home| &home.base);
+        let joined = self.throttle.get_or_insert_default().join(group, weight, base);
+        self.drop_idle_throttle();
+        if joined { Ok(()) } else { Err(Error::WrongClock) }
+    }
+
+    /// Takes the bufferevent out of its group, if it is in one. Its own limit stays.
+    ///
+    /// # Libevent
+    /// `bufferevent_remove_from_rate_limit_group`.
+    #[doc(alias = "bufferevent_remove_from_rate_limit_group")]
+    pub fn leave_rate_limit_group(&mut self) {
+        if let Some(throttle) = &mut self.throttle {
+            throttle.leave();
+        }
+        self.drop_idle_throttle();
+    }
+
+    /// Whether its group goes by the clock of `base`.
+    pub(crate) fn check_clock(&self, base: impl FnOnce() -> BaseHandle) -> Result<()> {
+        match &self.throttle {
+            Some(throttle) if !throttle.fits(&base()) => Err(Error::WrongClock),
+            _ => Ok(()),
+        }
+    }
+
+    fn drop_idle_throttle(&mut self) {
+        if self.throttle.as_ref().is_some_and(|throttle| throttle.is_idle()) {
+            self.throttle = None;
+        }
+    }
+
+    /// The time on the clock of its base; that of the system before it is started.
+    fn time(&self) -> Time {
+        self.home.as_ref().map_or_else(|| Clock::monotonic().now(), |home| home.base.now())
+    }
+
+    /// How many of `want` bytes its limits let move now. If its own limit lets none, a countdown runs until it does.
+    #[cold]
+    pub(crate) fn grant_by_limits(&mut self, direction: Direction, want: usize, in_all: usize) -> usize {
+        let now = self.run.now;
+        let (Some(throttle), Some(home)) = (&mut self.throttle, &self.home) else { return want };
+        let want = Want { once: want as u64, in_all: in_all as u64 };
+        // No more than is wanted once, which is a `usize`.
+        let granted = throttle.grant(direction, want, now, home) as usize;
+        let limit = match direction {
+            Direction::Read => Limit::ReadRefill,
+            Direction::Write => Limit::WriteRefill,
+        };
+        if let Some(at) = throttle.refill_at(direction) {
+            self.clocks().set_end(limit, Some(at), now);
+        }
+        granted
+    }
+
+    /// What is not willing to move anything holds up nobody under its limits.
+    #[cold]
+    pub(crate) fn withdraw_unwilling(&mut self) {
+        let willing = [self.would_read(), self.would_write()];
+        let Some(throttle) = &mut self.throttle else { return };
+        for (direction, willing) in [Direction::Read, Direction::Write].into_iter().zip(willing) {
+            if !willing {
+                throttle.withdraw(direction);
+            }
+        }
+    }
+}

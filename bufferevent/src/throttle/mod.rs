@@ -1,0 +1,144 @@
+//! The rate limits of one bufferevent: its own, and that of the group it is in.
+//!
+//! The one place where bytes are charged. Before a system call the engine asks how much may move, after it it says how
+//! much has; what was granted and not used goes back at once. A grant of nothing suspends the direction: its own limit
+//! until a time that is known, the group's until that wakes it.
+
+mod alarm;
+mod group;
+mod own;
+
+use std::num::NonZeroU32;
+
+use bufferevent_ratelimit::{Grant, TokenBucketConfig, Want};
+use bufferevent_runtime::{BaseHandle, Time};
+
+pub use self::group::RateLimitGroup;
+use self::group::{Membership, nanos, side};
+pub(crate) use self::own::Own;
+use crate::{bufferevent::Home, interest::Direction, suspend::Suspend};
+
+/// The limits; one that has none has no `Throttle`.
+#[derive(Debug, Default)]
+pub(crate) struct Throttle {
+    own: Option<Own>,
+    membership: Option<Membership>,
+}
+
+impl Throttle {
+    pub(crate) fn set_own(&mut self, config: Option<&TokenBucketConfig>, now: Time) {
+        match (&mut self.own, config) {
+            (Some(own), Some(config)) => own.replace(config, now),
+            (own, config) => *own = config.map(|config| Own::new(config, now)),
+        }
+    }
+
+    pub(crate) fn own(&self) -> Option<&Own> {
+        self.own.as_ref()
+    }
+
+    pub(crate) fn own_mut(&mut self) -> Option<&mut Own> {
+        self.own.as_mut()
+    }
+
+    /// Joins a group, and leaves the one it is in if that is another. `base`: where it lives. False, and nothing is
+    /// changed: the group goes by another clock.
+    pub(crate) fn join(
+        &mut self,
+        group: &RateLimitGroup,
+        weight: NonZeroU32,
+        base: Option<&BaseHandle>,
+    ) -> bool {
+        if self.membership.as_ref().is_some_and(|membership| group.has(membership, weight)) {
+            return true;
+        }
+        let joined = group.join(weight);
+        let fits = base.is_none_or(|base| joined.fits(base));
+        if fits {
+            self.membership = Some(joined);
+        }
+        fits
+    }
+
+    pub(crate) fn leave(&mut self) {
+        self.membership = None;
+    }
+
+    /// Whether there is no limit.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.own.is_none() && self.membership.is_none()
+    }
+
+    /// Whether the group goes by the clock of a base.
+    pub(crate) fn fits(&self, base: &BaseHandle) -> bool {
+        self.membership.as_ref().is_none_or(|membership| membership.fits(base))
+    }
+
+    /// It is started, on a base whose time is `now`.
+    pub(crate) fn begin(&mut self, now: Time) {
+        if let Some(own) = &mut self.own {
+            own.begin(now);
+        }
+    }
+
+    /// It lives at `home` now.
+    pub(crate) fn moved(&mut self, home: &Home) {
+        if let Some(membership) = &mut self.membership {
+            membership.moved(home);
+        }
+    }
+
+    /// How many bytes may move now, of those that are wanted; 0 suspends the direction.
+    pub(crate) fn grant(&mut self, direction: Direction, want: Want, now: Time, home: &Home) -> u64 {
+        let own = self.own.as_mut().map_or(u64::MAX, |own| own.available(direction, now));
+        let want = Want { once: want.once.min(own), in_all: want.in_all.min(own) };
+        let Some(membership) = self.membership.as_mut().filter(|_| want.once > 0) else { return want.once };
+        match membership.take(direction, want, now, home) {
+            Grant::Granted(bytes) => bytes,
+            Grant::Wait => 0,
+            Grant::Left => {
+                self.membership = None;
+                want.once
+            }
+        }
+    }
+
+    /// Of the `granted` bytes `used` have moved.
+    pub(crate) fn settle(&mut self, direction: Direction, granted: u64, used: u64, now: Time) {
+        if let Some(own) = &mut self.own {
+            own.charge(direction, used, now);
+        }
+        if let Some(Membership { member, .. }) = &mut self.membership {
+            member.settle(side(direction), granted, used, nanos(now));
+        }
+    }
+
+    /// The direction does not want to move anything now: it holds up nobody.
+    pub(crate) fn withdraw(&mut self, direction: Direction) {
+        if let Some(own) = &mut self.own {
+            own.withdraw(direction);
+        }
+        if let Some(Membership { member, .. }) = &mut self.membership {
+            member.withdraw(side(direction));
+        }
+    }
+
+    /// Why the direction is suspended.
+    pub(crate) fn suspended(&self, direction: Direction) -> Suspend {
+        let waits = |membership: &Membership| membership.member.is_waiting(side(direction));
+        Suspend::BANDWIDTH.only_if(self.refill_at(direction).is_some())
+            | Suspend::GROUP_BANDWIDTH.only_if(self.membership.as_ref().is_some_and(waits))
+    }
+
+    /// When its own limit lets the suspended direction go on.
+    pub(crate) fn refill_at(&self, direction: Direction) -> Option<Time> {
+        self.own.as_ref().and_then(|own| own.refill_at(direction))
+    }
+
+    /// What all limits together let move now: for who asks, nothing is taken.
+    pub(crate) fn most(&self, direction: Direction, now: Time) -> u64 {
+        let own = self.own.as_ref().map_or(u64::MAX, |own| own.level(direction, now).max(0).unsigned_abs());
+        let group = |Membership { member, .. }: &Membership| member.most(side(direction), nanos(now));
+        self.membership.as_ref().map_or(u64::MAX, group).min(own)
+    }
+}
