@@ -5,8 +5,8 @@ use std::{fmt, time::Duration};
 use bufferevent_evbuffer::{FILE_BLOCK, OBSERVER_ROUNDS};
 use bufferevent_ratelimit::GROUP_DEPTH_MAX;
 use bufferevent_runtime::{
-    ACCEPT_BACK_OFF, ACCEPTS_PER_RUN, BACKLOG, BLOCK, BLOCKED_AFTER, DEFERRED_PER_PASS, EVENTS, INBOX,
-    SPARE_DESCRIPTORS, TIMERS_PER_PASS,
+    ACCEPT_BACK_OFF, ACCEPTS_PER_RUN, BACKLOG, BLOCK, BLOCKED_AFTER, DEFERRED_PER_PASS, EVENTS,
+    GRACE_AFTER_PANIC, INBOX, SPARE_DESCRIPTORS, SPARE_TOKENS, TIMERS_PER_PASS,
 };
 
 /// Reads of one run at most: then it is the turn of others. So a run reads 256 KiB, or so many times what
@@ -94,6 +94,8 @@ impl fmt::Display for Defaults {
             ("resolver: idle before a thread ends", format!("{RESOLVER_IDLE:?}")),
             ("pause after a shortage of memory to send", format!("{SEND_RETRY:?}")),
             ("drain of a runtime", format!("{DRAIN_GRACE:?}")),
+            ("grace after a panic that got out", format!("{GRACE_AFTER_PANIC:?}")),
+            ("tokens left behind by a bufferevent that moves", SPARE_TOKENS.to_string()),
             ("close: wait without progress", format!("{DRAIN_IDLE:?}")),
             ("close: linger", format!("{LINGER:?}, {LINGER_BYTES} bytes")),
         ];

@@ -305,7 +305,10 @@ pub enum PanicPolicy {
     /// The bufferevent is aborted, the rest goes on.
     #[default]
     Isolate,
-    /// It goes on up through the worker's thread and ends the runtime.
+    /// It ends the runtime, gracefully: the bufferevent is aborted, the others close as in a [drain](crate::RuntimeExt::drain) of
+    /// 5 s, on all workers, and [`Runtime::run`](crate::Runtime::run) answers
+    /// [`WorkerPanicked`](bufferevent_runtime::Error::WorkerPanicked), which names the worker. On a base that is driven by hand
+    /// it comes out of the turn.
     Propagate,
     /// The process is aborted.
     Abort,

@@ -11,8 +11,9 @@ use std::{
 };
 
 use bufferevent::{
-    Base, BaseHandle, Bufferevent, Context, Drain, Event, Handler, Interest, NoHandler, Pinned, Runtime,
-    RuntimeExt, Turned, runtime::Clock,
+    Base, BaseHandle, Bufferevent, Context, Drain, Event, Handler, Interest, NoHandler, PanicPolicy, Pinned,
+    Runtime, RuntimeExt, Turned,
+    runtime::{self, Clock},
 };
 use socket2::SockRef;
 
@@ -76,6 +77,56 @@ fn a_drain_sends_everything_and_reports_clean_ends() {
         running.join().unwrap();
         let report = draining.report();
         assert_eq!((report.ended, report.clean, report.unsent), (50, 50, 0), "{report}");
+        assert!(TcpStream::connect(address).is_err(), "nobody listens any more");
+    }
+}
+
+/// Answers as the other does, but for what it panics at.
+struct Fragile(Answer);
+
+impl Handler for Fragile {
+    fn on_read(&mut self, cx: &mut Context<'_>) {
+        assert!(cx.input().search(b"!", 0).is_none(), "meant: {}", thread::current().name().unwrap());
+        self.0.on_read(cx);
+    }
+
+    fn on_event(&mut self, cx: &mut Context<'_>, event: Event) {
+        self.0.on_event(cx, event);
+    }
+}
+
+#[test]
+fn when_a_callback_lets_a_panic_out_the_others_are_drained_and_run_names_the_worker() {
+    // F59
+    for shared in [false, true] {
+        let runtime = Runtime::builder().workers(2).thread_name("drained").build().unwrap();
+        let listener = runtime
+            .listen("127.0.0.1:0", move |connection, base| {
+                SockRef::from(&connection).set_send_buffer_size(64 * 1024)?;
+                let builder = Bufferevent::socket(connection).handler(Fragile(Answer(300_000)));
+                let builder = builder.on_panic(PanicPolicy::Propagate);
+                if shared {
+                    builder.threadsafe().start(base)?;
+                } else {
+                    builder.start(base)?;
+                }
+                Ok(())
+            })
+            .unwrap();
+        let (address, mine) = (listener.local_addr().unwrap(), runtime.clone());
+        let running = thread::Builder::new().name("drained-0".to_owned()).spawn(move || mine.run()).unwrap();
+        let clients: Vec<_> = (0..20).map(|_| client(address)).collect();
+        let mut bad = client(address);
+        bad.write_all(b"!").unwrap();
+        for mut client in clients {
+            let mut rest = Vec::new();
+            client.read_to_end(&mut rest).unwrap();
+            assert_eq!(rest.len(), 299_999, "its answer is sent whole");
+        }
+        drop(bad);
+        let told = running.join().unwrap();
+        let Err(runtime::Error::WorkerPanicked { worker, message }) = told else { panic!("{told:?}") };
+        assert_eq!(message, format!("meant: drained-{worker}"));
         assert!(TcpStream::connect(address).is_err(), "nobody listens any more");
     }
 }

@@ -56,6 +56,14 @@ pub enum Error {
         /// Workers it was built with.
         workers: usize,
     },
+    /// A panic got out of a source or a strand that a worker ran, so the runtime has ended, gracefully. The first, if there
+    /// were several.
+    WorkerPanicked {
+        /// The number of the worker, as [`Worker::index`](crate::Worker::index) tells.
+        worker: usize,
+        /// What the panic said.
+        message: String,
+    },
     /// The runtime is run already, or was: that is done once.
     AlreadyRun,
     /// The setting needs a selector that this system, or the chosen one, does not have.
@@ -89,6 +97,9 @@ impl fmt::Display for Error {
             Self::NotEmpty => f.write_str("something lives on the base already"),
             Self::InvalidSignal { signal } => write!(f, "signal {signal} cannot be waited for"),
             Self::NoWorkerLeft { workers } => write!(f, "all {workers} workers of the runtime are taken"),
+            Self::WorkerPanicked { worker, message } => {
+                write!(f, "worker {worker} of the runtime panicked: {message}")
+            }
             Self::AlreadyRun => f.write_str("the runtime is run already, or has ended; it is run once"),
             Self::Unsupported(what) => write!(f, "not supported here: {what}"),
             Self::WouldDeadlock => {

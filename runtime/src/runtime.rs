@@ -1,13 +1,6 @@
 //! The runtime: N bases, M workers, and what is done to all of them.
 
-use std::{
-    fmt,
-    net::ToSocketAddrs,
-    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
-    sync::Arc,
-    thread,
-    time::Duration,
-};
+use std::{fmt, net::ToSocketAddrs, panic::resume_unwind, sync::Arc, thread, time::Duration};
 
 use bufferevent_sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -88,8 +81,10 @@ impl Runtime {
     /// # Errors
     /// [`Error::Io`] if a thread cannot be made or a selector fails; [`Error::AlreadyRun`] if it is run already, or was;
     /// [`Error::NoWorkerLeft`] if all workers were taken otherwise.
-    /// # Panics
-    /// With the panic that a source or a strand let out; all workers have stopped then.
+    ///
+    /// [`Error::WorkerPanicked`] if a panic got out of a source or a strand: it names the worker that ran that. The rest goes
+    /// on, to end as by [`Runtime::shutdown`] within [`GRACE_AFTER_PANIC`](crate::GRACE_AFTER_PANIC); [`Runtime::stop`] ends
+    /// it at once. What is [posted](BaseHandle::post) or [spawned](Runtime::spawn) lets no panic out.
     pub fn run(&self) -> Result<()> {
         // ORDER: Relaxed, both; it only names the fault.
         let ran = || self.inner.ran.load(Ordering::Relaxed);
@@ -107,13 +102,11 @@ impl Runtime {
                 }
             }
         }
-        // A panic here stops the others; they are waited for before it goes on.
-        let mut result = catch_unwind(AssertUnwindSafe(|| mine.run()));
+        let mut result = mine.run();
         for thread in threads {
-            let other = thread.join();
-            result = result.and_then(|ended| other.map(|other| ended.and(other)));
+            result = result.and(thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
         }
-        result.unwrap_or_else(|panic| resume_unwind(panic))
+        result
     }
 
     /// Stops all workers after the callback each is in. The last worker to end drops the bases with all that lives there;
@@ -137,15 +130,7 @@ impl Runtime {
     /// # Errors
     /// As [`Runtime::shutdown`].
     pub fn shutdown_over(&self, spread: Duration, grace: Duration) -> Result<()> {
-        self.inner.pool.begin_shutdown(grace);
-        let mut result = Ok(());
-        for base in self.bases() {
-            // One that rests could not close what it has.
-            base.resume();
-            result = result.and(base.post(move |base| base.close_all_over(spread)));
-        }
-        // It may be over already: the bases that were told owned all there was.
-        if self.inner.pool.is_stopping() { Ok(()) } else { result }
+        self.inner.pool.shut_down(spread, grace)
     }
 
     /// All words of all workers and bases, and the strands that have something to do, as far as that can be seen from

@@ -3,7 +3,7 @@
 use std::{
     any::Any,
     cell::RefCell,
-    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
 };
 
@@ -62,15 +62,23 @@ pub(crate) fn isolate(call: impl FnOnce()) -> bool {
     catch_unwind(AssertUnwindSafe(call)).is_ok()
 }
 
-type Panic = Box<dyn Any + Send>;
+pub(crate) type Panic = Box<dyn Any + Send>;
+
+/// What a panic said. It is dropped, which may panic too.
+pub(crate) fn message_of(panic: Panic) -> String {
+    let text = panic.downcast_ref::<&str>().map(|&text| text.to_owned());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    isolate(|| drop(panic));
+    text.unwrap_or_else(|| "with a payload that is no text".to_owned())
+}
 
 std::thread_local! {
     /// The first panic that got out of a source or a strand in the turn of this thread.
     static ESCAPED: RefCell<Option<Panic>> = const { RefCell::new(None) };
 }
 
-/// Runs a source or a strand. `None` if it panicked: the caller puts its own house in order, and the panic goes on up
-/// at the end of the turn, by [`resume_escaped`]. So no core, token or gate is lost on the way.
+/// Runs a source or a strand. `None` if it panicked: the caller puts its own house in order, and the panic goes on at the
+/// end of the turn, by [`set_escaped`]. So no core, token or gate is lost on the way.
 pub(crate) fn hold_panic<R>(call: impl FnOnce() -> R) -> Option<R> {
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(result) => Some(result),
@@ -83,7 +91,8 @@ pub(crate) fn hold_panic<R>(call: impl FnOnce() -> R) -> Option<R> {
     }
 }
 
-/// Replaces the panic that waits to go on. For a turn inside a callback, whose panics are its own.
+/// Takes the panic that waits to go on, and puts another in its place: for a turn inside a callback, whose panics are its
+/// own.
 pub(crate) fn set_escaped(panic: Option<Panic>) -> Option<Panic> {
     ESCAPED.with(|escaped| escaped.replace(panic))
 }
@@ -91,11 +100,4 @@ pub(crate) fn set_escaped(panic: Option<Panic>) -> Option<Panic> {
 /// Whether a panic waits to go on.
 pub(crate) fn has_escaped() -> bool {
     ESCAPED.with(|escaped| escaped.borrow().is_some())
-}
-
-/// Lets the panic that [`hold_panic`] held go on up, if there is one.
-pub(crate) fn resume_escaped() {
-    if let Some(panic) = set_escaped(None) {
-        resume_unwind(panic);
-    }
 }

@@ -11,7 +11,9 @@ use std::{
     time::Duration,
 };
 
-use bufferevent_runtime::{After, Base, Left, Movable, Pinned, Placement, Reasons, Runtime, Turned};
+use bufferevent_runtime::{
+    After, Base, Clock, Error, Left, Movable, Pinned, Placement, Reasons, Runtime, Turned,
+};
 use common::{Log, Running, Script, Signal, eventually, start, strand};
 
 const NOW: Option<Duration> = Some(Duration::ZERO);
@@ -89,14 +91,14 @@ fn a_strand_that_panics_outside_its_lock_while_a_guard_holds_it_is_asked_to_clos
     locked.raise();
     eventually("the panic is counted", || running.base(0).counters().panics.get() == 1);
     drop(guard);
-    // The panic stops the runtime, which then ends the strand if it had no chance to run again.
-    assert!(running.join().is_err());
+    assert!(matches!(running.join().unwrap(), Err(Error::WorkerPanicked { worker: 0, .. })));
+    assert_eq!(closed.count(), 1, "by the panic, or by the end of the runtime");
     drop(strand);
-    drop(closed);
 }
 
 #[test]
-fn a_panic_ends_the_runtime_and_comes_out_of_run() {
+fn a_panic_ends_the_runtime_and_run_names_the_worker() {
+    // F59
     for (workers, bases) in [(1, 1), (2, 2), (2, 4), (3, 1)] {
         for on_strand in [false, true] {
             let running = Running::start(Runtime::builder().workers(workers).bases(bases).build().unwrap());
@@ -109,9 +111,85 @@ fn a_panic_ends_the_runtime_and_comes_out_of_run() {
                 })
                 .unwrap();
             }
-            let panic = running.join().unwrap_err();
-            assert_eq!(*panic.downcast_ref::<&str>().unwrap(), "out", "{workers} workers, {bases} bases");
+            let Err(Error::WorkerPanicked { worker, message }) = running.join().unwrap() else {
+                panic!("{workers} workers, {bases} bases: it says nothing");
+            };
+            assert_eq!(message, "out");
+            // A source runs with its base, a base with its worker, where each has one.
+            let at_home = !on_strand && bases <= workers;
+            assert!(if at_home { worker == bases - 1 } else { worker < workers });
         }
+    }
+}
+
+#[test]
+fn a_panic_leaves_the_others_time_to_end_and_is_told_to_all_who_run_a_worker() {
+    // F59: what lives on its base, and on the others, is asked to close and has its say
+    for (workers, bases) in [(1, 1), (2, 2), (2, 4), (3, 1)] {
+        let runtime = Runtime::builder().workers(workers).bases(bases).build().unwrap();
+        let threads: Vec<_> = (0..workers)
+            .map(|_| runtime.worker().unwrap())
+            .map(|worker| thread::spawn(move || worker.run()))
+            .collect();
+        let (closing, ended) = (Signal::new(), Signal::new());
+        for base in runtime.bases() {
+            for placement in [Placement::Any, Placement::Base] {
+                let (closing, ended) = (Arc::clone(&closing), Arc::clone(&ended));
+                strand(&base, placement, move |_, reasons, _| {
+                    if reasons.contains(Reasons::CLOSE) {
+                        closing.raise();
+                        // It has something to do still, and a panic more.
+                        return Left::Again(Reasons::USER);
+                    }
+                    if reasons.contains(Reasons::USER) {
+                        ended.raise();
+                        panic!("another one");
+                    }
+                    Left::Idle
+                });
+            }
+        }
+        strand(&runtime.bases()[0], Placement::Any, |_, _, _| panic!("the {}", "first"));
+        let told: Vec<_> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
+        assert_eq!((closing.count(), ended.count()), (2 * bases as u64, 2 * bases as u64));
+        for answer in &told {
+            let Err(Error::WorkerPanicked { worker, message }) = answer else { panic!("{answer:?}") };
+            assert!(*worker < workers && message == "the first", "{answer:?}");
+        }
+    }
+}
+
+#[test]
+fn a_stop_cuts_the_grace_after_a_panic_short_and_so_does_a_shutdown_under_way() {
+    // F59: neither begins anew
+    for shuts_down in [false, true] {
+        let (clock, hand) = Clock::manual();
+        let runtime = Runtime::builder().workers(2).clock(clock).build().unwrap();
+        let running = Running::start(runtime);
+        let (asked, base) = (Signal::new(), running.base(1));
+        let theirs = Arc::clone(&asked);
+        // It does not close.
+        let stays = strand(&base, Placement::Any, move |_, reasons, _| {
+            if reasons.contains(Reasons::CLOSE) {
+                theirs.raise();
+            }
+            Left::Idle
+        });
+        if shuts_down {
+            running.runtime.shutdown(Duration::from_secs(1)).unwrap();
+        }
+        strand(&running.base(0), Placement::Any, |_, _, _| panic!("out"));
+        asked.wait();
+        let panics = || running.runtime.bases().iter().map(|base| base.counters().panics.get()).sum::<u64>();
+        eventually("the panic", || panics() == 1);
+        match shuts_down {
+            true => drop(hand.advance(Duration::from_secs(1))),
+            false => running.runtime.stop(),
+        }
+        // Of a clock that is turned by hand nobody tells a worker that sleeps.
+        running.base(0).post(|_| {}).ok();
+        assert!(matches!(running.join().unwrap(), Err(Error::WorkerPanicked { .. })));
+        assert_eq!(stays.lock().unwrap().abandoned.count(), 1);
     }
 }
 
@@ -190,7 +268,7 @@ fn a_turn_inside_a_callback_leaves_the_panic_of_the_turn_outside_alone() {
             });
         })
         .unwrap();
-    let panic = catch_unwind(AssertUnwindSafe(|| runtime.run())).unwrap_err();
-    assert_eq!(*panic.downcast_ref::<&str>().unwrap(), "meant");
-    assert_eq!(gone_on.count(), 0, "nothing starts in a turn that a panic has ended");
+    let told = runtime.run();
+    assert!(matches!(told, Err(Error::WorkerPanicked { worker: 0, message }) if message == "meant"));
+    assert_eq!(gone_on.count(), 1, "what was ready goes on in the next round");
 }

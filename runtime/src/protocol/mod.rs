@@ -54,5 +54,5 @@ pub use quiet::{Population, is_quiet};
 pub use reasons::Reasons;
 pub use seat::Seat;
 pub use sleepers::Sleepers;
-pub use strand_word::{Finished, Posted, Snapshot, StrandWord};
+pub use strand_word::{Finished, Posted, SPARE_TOKENS, Snapshot, StrandWord};
 pub use waiter::Waiter;

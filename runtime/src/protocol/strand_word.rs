@@ -100,8 +100,11 @@ const RUNNING: u32 = 1;
 const QUEUED: u32 = 1 << 1;
 const DEAD: u32 = 1 << 2;
 const CONTENDED: u32 = 1 << 3;
-const REPLACED: u32 = 15 << 4;
+const REPLACED: u32 = SPARE_TOKENS << 4;
 const ONE_REPLACED: u32 = 1 << 4;
+
+/// Tokens of one strand that may lie with bases that it has left.
+pub const SPARE_TOKENS: u32 = 15;
 
 impl StrandWord {
     /// An idle strand.

@@ -4,4 +4,4 @@ pub(crate) mod pool;
 pub(crate) mod top;
 mod worker;
 
-pub use self::worker::Worker;
+pub use self::{pool::GRACE_AFTER_PANIC, worker::Worker};

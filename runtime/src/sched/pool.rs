@@ -11,16 +11,17 @@ use bufferevent_sync::{
 use super::top::Top;
 use crate::{
     affinity::Movable,
-    base::{Base, shared::BaseShared},
+    base::{Base, BaseHandle, shared::BaseShared},
     callback::OnBlocked,
     clock::{Clock, Time},
     counters::WorkerCounters,
+    error::{Error, Result},
     lane::PoolId,
     placement::Place,
     protocol::{BaseWord, CallbackMark, ParkWord, is_quiet},
     random::Random,
     selector::{AnySelector, Selector as _},
-    task::Task,
+    task::{Panic, Task, message_of},
 };
 
 /// A callback that runs longer makes its base unattended: an idle worker polls it in its stead.
@@ -35,6 +36,9 @@ const MANY: usize = 64;
 
 /// Idle workers that keep watch at the same time.
 const WATCHERS: usize = 2;
+
+/// How long a runtime goes on at most, to end gracefully, when a panic got out of what a worker ran.
+pub const GRACE_AFTER_PANIC: Duration = Duration::from_secs(5);
 
 /// How often an idle worker looks whether a shutdown is over.
 const SHUTDOWN_LOOK: Duration = Duration::from_millis(10);
@@ -54,6 +58,8 @@ pub(crate) struct Pool {
     pub(crate) stealing: bool,
     pub(crate) on_blocked: Option<OnBlocked>,
     stopping: AtomicBool,
+    /// What `run` answers when a panic got out of what a worker ran: the first.
+    panic: Leaf<Option<(usize, String)>>,
     /// Workers that threads run.
     active: AtomicUsize,
     /// When a shutdown ends at the latest, in nanoseconds of the clock; 0: none was begun.
@@ -247,6 +253,7 @@ impl Pool {
             stealing,
             on_blocked: None,
             stopping: AtomicBool::new(false),
+            panic: Leaf::new(None),
             active: AtomicUsize::new(0),
             shutdown_at: AtomicU64::new(0),
             watch_until: AtomicU64::new(0),
@@ -311,8 +318,38 @@ impl Pool {
         self.stopping.load(Ordering::Acquire)
     }
 
-    /// From now on the pool stops as soon as no base owns anything, at the latest after `grace`.
-    pub(crate) fn begin_shutdown(&self, grace: Duration) {
+    /// Has everything on all bases close, connections one after the other over `spread`; the pool stops as soon as there is
+    /// nothing left, at the latest after `grace`.
+    pub(crate) fn shut_down(&self, spread: Duration, grace: Duration) -> Result<()> {
+        self.begin_shutdown(grace);
+        let mut result = Ok(());
+        for slot in &self.bases {
+            let base = BaseHandle::new(Arc::clone(&slot.shared));
+            // One that rests could not close what it has.
+            base.resume();
+            result = result.and(base.post(move |base: &mut Base| base.close_all_over(spread)));
+        }
+        // It may be over already: the bases that were told owned all there was.
+        if self.is_stopping() { Ok(()) } else { result }
+    }
+
+    /// A panic got out of what `worker` ran: the runtime ends, gracefully if it does not already.
+    pub(crate) fn panicked(&self, worker: usize, panic: Panic) {
+        let message = message_of(panic);
+        self.panic.lock().get_or_insert((worker, message));
+        if self.shutdown_left(self.clock.now()).is_none() {
+            // A base that cannot be told ends with the grace.
+            let _ = self.shut_down(Duration::ZERO, GRACE_AFTER_PANIC);
+        }
+    }
+
+    /// The first panic that got out of what a worker ran, as `run` answers it.
+    pub(crate) fn panic_of_a_worker(&self) -> Option<Error> {
+        let panic = self.panic.lock().clone();
+        panic.map(|(worker, message)| Error::WorkerPanicked { worker, message })
+    }
+
+    fn begin_shutdown(&self, grace: Duration) {
         let at = self.clock.now().saturating_add(grace).as_nanos().max(1);
         // ORDER: AcqRel, pairs with `shutdown_left`; the posts to the bases that follow wake the workers.
         self.shutdown_at.swap(at, Ordering::AcqRel);

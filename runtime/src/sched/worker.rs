@@ -4,7 +4,13 @@
 //! worker, a base whose worker is stuck in a callback, sleep. While a strand runs, the base's core lies in its slot, so
 //! that another worker can take the base when the strand turns out to be long.
 
-use std::{collections::VecDeque, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
+};
 
 use bufferevent_sync::{CachePadded, deque};
 
@@ -66,8 +72,8 @@ impl Worker {
     ///
     /// # Errors
     /// [`Error::Io`](crate::Error::Io) if a selector fails; the runtime is stopped then.
-    /// # Panics
-    /// With the panic that a source or a strand let out, after the turn it came in. The runtime is stopped then.
+    /// [`Error::WorkerPanicked`](crate::Error::WorkerPanicked) if a source or a strand of the runtime let a panic out, on any
+    /// of its workers: see [`Runtime::run`](crate::Runtime::run).
     pub fn run(mut self) -> Result<()> {
         let (pool, index) = (Arc::clone(&self.pool), self.index);
         let Some(deque) = self.deque.take() else { return Ok(()) };
@@ -88,8 +94,12 @@ impl Worker {
             lane: &lane,
             pool: &pool,
         };
-        let result = running.work();
-        if result.is_err() || task::has_escaped() {
+        let result = catch_unwind(AssertUnwindSafe(|| running.work())).unwrap_or_else(|panic| {
+            // A fault of ours. What it had in its hands is gone; the others go on.
+            pool.panicked(index, panic);
+            Ok(())
+        });
+        if result.is_err() {
             pool.stop();
         }
         orphan_all(&lane);
@@ -97,8 +107,7 @@ impl Worker {
         pool.leave(index);
         orphan_all(&lane);
         drop(entered);
-        task::resume_escaped();
-        result
+        result.and(pool.panic_of_a_worker().map_or(Ok(()), Err))
     }
 }
 
@@ -167,12 +176,16 @@ impl Running<'_> {
     }
 
     fn work(&mut self) -> Result<()> {
-        while !self.pool.is_stopping() && !task::has_escaped() {
+        while !self.pool.is_stopping() {
             self.pool.end_grace(self.now);
             match &self.shared().seat {
                 Seat::Home(_) => self.round_at_home()?,
                 Seat::Own { .. } => self.round_without_base()?,
                 Seat::Top => self.round_at_top()?,
+            }
+            // The round ended with it. All that it had in its hands is in order, and the worker helps to end the rest.
+            if let Some(panic) = task::set_escaped(None) {
+                self.pool.panicked(self.me, panic);
             }
         }
         Ok(())
