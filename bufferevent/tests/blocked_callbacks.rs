@@ -13,6 +13,7 @@ use bufferevent::{
     BLOCKED_AFTER, Base, Blocked, Bufferevent, CallbackKind, Callbacks, Context, Id, PanicPolicy, Pinned,
     Runtime,
     runtime::{Clock, holds_strand},
+    testing::Census,
 };
 use bufferevent_sync::{
     Condvar, Mutex,
@@ -69,6 +70,7 @@ fn echo(cx: &mut Context<'_>) {
 #[test]
 fn a_callback_that_blocks_is_reported_while_it_runs_and_others_go_on() {
     // F24
+    let _census = Census::begin();
     for shared in [false, true] {
         let reports = Reports::default();
         let runtime =
@@ -128,6 +130,7 @@ fn a_callback_that_blocks_is_reported_while_it_runs_and_others_go_on() {
 
 #[test]
 fn on_a_base_driven_by_hand_each_kind_is_reported_after_it_has_returned() {
+    let _census = Census::begin();
     let (clock, hand) = Clock::manual();
     let hand = Arc::new(hand);
     let reports = Reports::default();

@@ -12,7 +12,7 @@ use std::{
 
 use bufferevent::{
     BaseHandle, Bufferevent, Callbacks, Context, Direction, Error, Evbuffer, Event, Handle, Interest,
-    NoHandler, Pipe, Runtime, Trigger, UnlockedHandler, lock_both, runtime,
+    NoHandler, Pipe, Runtime, Trigger, UnlockedHandler, lock_both, runtime, testing::Census,
 };
 
 const PLACES: [&str; 6] = ["thread", "turn", "own", "other", "unlocked", "guard"];
@@ -161,6 +161,7 @@ fn check(calls: impl Fn(&Handle, &Handle) -> Answers + Send + Sync + 'static) {
 
 #[test]
 fn the_calls_of_a_handle_answer_what_the_table_says() {
+    let _census = Census::begin();
     check(|handle, spare| {
         // Before anything that makes it run.
         let tried = match handle.try_lock() {
@@ -203,6 +204,7 @@ fn the_calls_of_a_handle_answer_what_the_table_says() {
 
 #[test]
 fn bases_and_runtimes_answer_what_the_table_says() {
+    let _census = Census::begin();
     let stage = Stage::new();
     let (other, home) = (stage.runtime.clone(), stage.home.clone());
     check(move |_, _| {

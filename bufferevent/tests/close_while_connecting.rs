@@ -6,10 +6,11 @@ use std::{
     time::Duration,
 };
 
-use bufferevent::{Base, Bufferevent, Callbacks, Event, Pinned, Turned};
+use bufferevent::{Base, Bufferevent, Callbacks, Event, Pinned, Turned, testing::Census};
 
 #[test]
 fn output_written_before_the_connection_stood_is_sent_after_a_close() {
+    let _census = Census::begin();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut base = Base::<Pinned>::new().unwrap();
     Bufferevent::connect(listener.local_addr().unwrap())
@@ -38,6 +39,7 @@ fn output_written_before_the_connection_stood_is_sent_after_a_close() {
 
 #[test]
 fn close_with_nothing_written_gives_the_connect_up() {
+    let _census = Census::begin();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (told, heard) = std::sync::mpsc::sync_channel(8);
     let mut base = Base::<Pinned>::new().unwrap();

@@ -14,6 +14,7 @@ use bufferevent::{
     Base, BaseHandle, Bufferevent, Context, Drain, Event, Handler, Interest, NoHandler, PanicPolicy, Pinned,
     Runtime, RuntimeExt, Turned,
     runtime::{self, Clock},
+    testing::Census,
 };
 use socket2::SockRef;
 
@@ -65,6 +66,7 @@ fn client(address: SocketAddr) -> TcpStream {
 #[test]
 fn a_drain_sends_everything_and_reports_clean_ends() {
     // F55
+    let _census = Census::begin();
     for shared in [false, true] {
         let (runtime, address, running) = serve(2, 300_000, shared);
         let clients: Vec<_> = (0..50).map(|_| client(address)).collect();
@@ -98,6 +100,7 @@ impl Handler for Fragile {
 #[test]
 fn when_a_callback_lets_a_panic_out_the_others_are_drained_and_run_names_the_worker() {
     // F59
+    let _census = Census::begin();
     for shared in [false, true] {
         let runtime = Runtime::builder().workers(2).thread_name("drained").build().unwrap();
         let listener = runtime
@@ -153,6 +156,7 @@ impl Handler for Hops {
 #[test]
 fn a_drain_does_not_end_while_one_is_on_its_way_to_another_base() {
     // F55, section 7 and protocol 12: one alone keeps it from ending, wherever that is
+    let _census = Census::begin();
     for (workers, bases) in [(2, 2), (1, 3), (2, 3), (3, 2)] {
         for shared in [false, true] {
             for spread in [Duration::ZERO, Duration::from_millis(20)] {
@@ -184,6 +188,7 @@ fn a_drain_does_not_end_while_one_is_on_its_way_to_another_base() {
 #[test]
 fn what_is_not_taken_within_the_grace_is_reported() {
     // F55: the deadline
+    let _census = Census::begin();
     let (runtime, address, running) = serve(1, 4_000_000, true);
     let stuck = client(address);
     let draining = runtime.drain(Drain { grace: Duration::from_millis(200), ..Drain::default() }).unwrap();
@@ -197,6 +202,7 @@ fn what_is_not_taken_within_the_grace_is_reported() {
 #[test]
 fn a_second_word_ends_it_now() {
     // F55: the second signal
+    let _census = Census::begin();
     let (runtime, address, running) = serve(2, 4_000_000, false);
     let stuck = client(address);
     let draining = runtime.drain(Drain { grace: Duration::from_secs(600), ..Drain::default() }).unwrap();
@@ -209,6 +215,7 @@ fn a_second_word_ends_it_now() {
 
 #[test]
 fn a_second_drain_that_is_at_once_does_not_wait_for_the_spread_of_the_first() {
+    let _census = Census::begin();
     let (clock, _stands_still) = Clock::manual();
     let mut base = Base::<Pinned>::with_clock(clock).unwrap();
     for shared in [false, true] {
@@ -231,6 +238,7 @@ fn a_second_drain_that_is_at_once_does_not_wait_for_the_spread_of_the_first() {
 #[test]
 fn a_spread_lets_them_go_one_after_the_other() {
     // F55: so that not all come back at once
+    let _census = Census::begin();
     let (clock, hand) = Clock::manual();
     let mut base = Base::<Pinned>::with_clock(clock).unwrap();
     let mut peers = Vec::new();

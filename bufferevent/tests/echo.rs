@@ -12,6 +12,7 @@ use std::{
 
 use bufferevent::{
     Base, Bufferevent, Context, Event, Handle, Handler, Pinned, Runtime, Turned, UnlockedHandler,
+    testing::Census,
 };
 
 #[derive(Clone)]
@@ -60,6 +61,7 @@ impl UnlockedHandler for Echo {
 
 #[test]
 fn one_base_driven_by_hand_echoes_and_runs_empty() {
+    let _census = Census::begin();
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     let mut base = Base::<Pinned>::new().unwrap();
     Bufferevent::socket(ours).handler(Echo).start(&mut base).unwrap();
@@ -117,6 +119,7 @@ fn serve(runtime: Runtime, kind: usize) {
 
 #[test]
 fn every_option_set_echoes_on_every_shape_of_runtime() {
+    let _census = Census::begin();
     for (workers, bases) in [(1, 1), (2, 2), (2, 1), (2, 4)] {
         for kind in 0..5 {
             serve(Runtime::builder().workers(workers).bases(bases).build().unwrap(), kind);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bufferevent::{
     Bufferevent, Callbacks, Context, Handler, MAX_SINGLE_READ, Pinned, READS_PER_RUN,
-    testing::{ManualBase, Wire},
+    testing::{Census, ManualBase, Wire},
 };
 use bufferevent_sync::Mutex;
 
@@ -46,6 +46,7 @@ fn take(input: &mut bufferevent::Evbuffer) -> usize {
 #[test]
 fn one_that_always_has_data_holds_up_no_other() {
     // F25
+    let _census = Census::begin();
     for shared in [false, true] {
         let (mut base, log) = (ManualBase::new().unwrap(), Log::default());
         let hot = start(&mut base, 0, shared, &log, None);
@@ -66,6 +67,7 @@ fn one_that_always_has_data_holds_up_no_other() {
 #[test]
 fn all_that_always_have_data_read_alike_at_any_moment() {
     // F25: the fairness index is at least 0.95.
+    let _census = Census::begin();
     for (shared, most) in [(false, None), (true, None), (false, Some(1_000)), (true, Some(1_000))] {
         let (mut base, log) = (ManualBase::new().unwrap(), Log::default());
         let each = 32 * most.map_or(RUN, |most| usize::from(READS_PER_RUN) * most);

@@ -15,7 +15,7 @@ use std::{cell::RefCell, io, rc::Rc, sync::Arc};
 
 use bufferevent::{
     Bufferevent, Callbacks, Cause, Direction, Evbuffer, Event,
-    testing::{ManualBase, ReadStep, Ready, Wire, WriteStep},
+    testing::{Census, ManualBase, ReadStep, Ready, Wire, WriteStep},
 };
 use bufferevent_sync::Mutex;
 
@@ -64,6 +64,7 @@ fn issue_1361_two_whose_callbacks_write_to_each_other_never_wait_for_each_other(
 #[test]
 fn issue_1842_what_a_buffer_took_from_a_bufferevent_outlives_it() {
     // there, a reference to its data used the lock that had gone with it
+    let _census = Census::begin();
     for set in SETS {
         let (mut sim, wire) = (Sim::new(), Wire::new());
         let kept = Arc::new(Mutex::new(Evbuffer::new()));
@@ -87,6 +88,7 @@ fn issue_1842_what_a_buffer_took_from_a_bufferevent_outlives_it() {
 #[test]
 fn issue_1295_the_end_never_comes_before_the_connection() {
     // X-22, and sslsplit's 124: the peer has sent, and ended, by the time that the connect is noticed
+    let _census = Census::begin();
     for set in SETS {
         let (mut sim, wire) = (Sim::new(), Wire::connecting());
         let conn = sim.start(set, &wire, |_, _| {});
@@ -104,6 +106,7 @@ fn issue_1295_the_end_never_comes_before_the_connection() {
 #[test]
 fn issue_229_each_error_comes_with_its_own_cause_and_direction() {
     // there, flags of one callback, and errno of the last
+    let _census = Census::begin();
     for deferred in [false, true] {
         let (mut base, wire) = (ManualBase::new().unwrap(), Wire::new());
         let told = Rc::new(RefCell::new(Vec::new()));
@@ -133,6 +136,7 @@ fn issue_229_each_error_comes_with_its_own_cause_and_direction() {
 #[test]
 fn issue_891_data_left_at_the_high_mark_calls_nobody_again() {
     // since 2.1.9 there, the read callback of a proxy whose other side is slow runs again and again
+    let _census = Census::begin();
     for set in SETS {
         let (mut sim, wire) = (Sim::new(), Wire::new());
         let builder = Bufferevent::scripted(&wire).read_watermark(0, Some(100));

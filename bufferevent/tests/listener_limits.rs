@@ -12,6 +12,7 @@ use std::{
 use bufferevent::{
     Bufferevent, Callbacks, Context, Event, Handle, Runtime,
     runtime::{ConnectionLimit, Listener},
+    testing::Census,
 };
 use bufferevent_sync::Mutex;
 
@@ -26,6 +27,7 @@ fn eventually(what: &str, is_so: impl Fn() -> bool) {
 #[test]
 fn a_bufferevent_that_ends_lets_the_next_connection_in() {
     // F32
+    let _census = Census::begin();
     for shared in [false, true] {
         let runtime = Runtime::builder().workers(2).build().unwrap();
         let limit = ConnectionLimit::new(NonZeroUsize::new(3).unwrap());

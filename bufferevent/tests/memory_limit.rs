@@ -10,7 +10,7 @@ use bufferevent::{
     Base, BaseExt as _, Bufferevent, Callbacks, ConnectionLimit, Context, Direction, Handle, Id, Interest,
     Listener, MemoryLimit, MemoryStage, Movable, NoHandler, READS_PER_RUN, Suspend, Turned,
     runtime::{BLOCK, Clock, Random},
-    testing::{ManualBase, Wire},
+    testing::{Census, ManualBase, Wire},
 };
 use bufferevent_sync::Mutex;
 
@@ -75,6 +75,7 @@ impl Member {
 
 #[test]
 fn who_holds_more_than_its_share_waits_and_goes_on_when_memory_is_free() {
+    let _census = Census::begin();
     for shared in [false, true] {
         let (mut base, limit) = (ManualBase::new().unwrap(), limit(MIB));
         let hog = Member::start(&mut base, &limit, shared);
@@ -108,6 +109,7 @@ fn who_holds_more_than_its_share_waits_and_goes_on_when_memory_is_free() {
 
 #[test]
 fn output_counts_and_is_written_while_reading_waits() {
+    let _census = Census::begin();
     let (mut base, limit) = (ManualBase::new().unwrap(), limit(MIB));
     let member = Member::start(&mut base, &limit, false);
     member.wire.set_room(0);
@@ -123,6 +125,7 @@ fn output_counts_and_is_written_while_reading_waits() {
 
 #[test]
 fn nobody_is_accepted_from_ninety_per_cent_on_and_the_hook_is_told_each_stage() {
+    let _census = Census::begin();
     let mut base = ManualBase::new().unwrap();
     let connections = ConnectionLimit::new(NonZeroUsize::new(100).unwrap());
     let told = Arc::new(Mutex::new(Vec::new()));
@@ -200,6 +203,7 @@ fn two_bases() -> [Base<Movable>; 2] {
 
 #[test]
 fn one_that_moves_while_it_waits_is_let_out_where_it_lives() {
+    let _census = Census::begin();
     for move_back in [false, true] {
         let ([mut here, mut there], limit) = (two_bases(), limit(MIB));
         let hog = Far::start(&mut here, &limit, HELD);
@@ -225,6 +229,7 @@ fn one_that_moves_while_it_waits_is_let_out_where_it_lives() {
 
 #[test]
 fn one_that_is_let_out_too_late_waits_again() {
+    let _census = Census::begin();
     let ([mut here, mut there], limit) = (two_bases(), limit(MIB));
     let hog = Far::start(&mut here, &limit, HELD);
     let second = Far::start(&mut here, &limit, 0);
@@ -247,6 +252,7 @@ fn one_that_is_let_out_too_late_waits_again() {
 
 #[test]
 fn one_whose_base_is_dropped_is_no_member_though_somebody_keeps_its_handle() {
+    let _census = Census::begin();
     let ([mut here, there], limit) = (two_bases(), limit(MIB));
     let far = Far::start(&mut here, &limit, HELD);
     assert_eq!((limit.held(), limit.members()), (HELD, 1));
@@ -257,6 +263,7 @@ fn one_whose_base_is_dropped_is_no_member_though_somebody_keeps_its_handle() {
 
 #[test]
 fn a_base_that_ends_before_it_has_told_the_hook_leaves_that_to_another() {
+    let _census = Census::begin();
     let ([mut here, mut there], told) = (two_bases(), Arc::<Mutex<Vec<MemoryStage>>>::default());
     let stages = Arc::clone(&told);
     let limit = MemoryLimit::builder(NonZeroUsize::new(MIB).unwrap())
@@ -278,6 +285,7 @@ fn a_base_that_ends_before_it_has_told_the_hook_leaves_that_to_another() {
 /// Members read, are drained and closed in any order; in the end each that is left has read all that was sent to it.
 #[test]
 fn nothing_is_lost_and_the_limit_is_kept_whoever_drains_and_closes() {
+    let _census = Census::begin();
     for seed in 0..12 {
         let mut random = Random::new(seed);
         let (mut base, limit) = (ManualBase::new().unwrap(), limit(4 * MIB));

@@ -4,7 +4,8 @@
 use std::{cell::RefCell, io::Write as _, os::unix::net::UnixStream, rc::Rc, sync::Arc, time::Duration};
 
 use bufferevent::{
-    Base, BaseExt as _, Bufferevent, Callbacks, Context, Error, Interest, Pinned, Placement, Runtime, runtime,
+    Base, BaseExt as _, Bufferevent, Callbacks, Context, Error, Interest, Pinned, Placement, Runtime,
+    runtime, testing::Census,
 };
 use bufferevent_sync::Mutex;
 
@@ -29,6 +30,7 @@ fn is_refused<T>(result: Result<T, Error>) -> bool {
 #[test]
 fn the_more_urgent_reads_first_and_a_priority_survives_another_descriptor() {
     // C-36, X-27
+    let _census = Census::begin();
     for deferred in [false, true] {
         let mut base = base(3);
         let log = Rc::new(RefCell::new(Vec::new()));
@@ -75,6 +77,7 @@ fn the_more_urgent_reads_first_and_a_priority_survives_another_descriptor() {
 #[test]
 fn the_default_is_the_middle_one_and_one_that_there_is_not_is_refused() {
     // C-36, D16
+    let _census = Census::begin();
     let mut base = base(3);
     let (ours, _peer) = pair(b"");
     let id = Bufferevent::socket(ours).start(&mut base).unwrap();
@@ -103,6 +106,7 @@ fn the_default_is_the_middle_one_and_one_that_there_is_not_is_refused() {
 #[test]
 fn those_bound_to_a_base_of_a_runtime_run_in_the_order_of_their_priorities() {
     // C-36, D18
+    let _census = Census::begin();
     let runtime = Runtime::builder().workers(2).bases(1).priorities(3).build().unwrap();
     let log = Arc::new(Mutex::new(Vec::new()));
     let mut base = runtime.bases().remove(0);

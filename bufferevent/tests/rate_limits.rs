@@ -9,7 +9,7 @@ use std::{
 
 use bufferevent::{
     BaseExt, Bufferevent, Direction, Error, Id, Interest, NoHandler, RateLimitGroup, Suspend,
-    TokenBucketConfig, testing::ManualBase,
+    TokenBucketConfig, testing::Census, testing::ManualBase,
 };
 
 const TICK: Duration = Duration::from_millis(100);
@@ -39,6 +39,7 @@ fn received(stream: &mut UnixStream) -> usize {
 #[test]
 fn own_limit_lets_one_tick_move_and_then_one_more_each_tick() {
     // D13
+    let _census = Census::begin();
     let mut base = ManualBase::new().expect("a base");
     let (id, mut theirs) = peer(&mut base, |bufferevent| {
         bufferevent.set_rate_limit(Some(&config(100, 400)));
@@ -60,6 +61,7 @@ fn own_limit_lets_one_tick_move_and_then_one_more_each_tick() {
 
 #[test]
 fn reading_is_limited_too_and_the_level_fills_to_the_burst() {
+    let _census = Census::begin();
     let mut base = ManualBase::new().expect("a base");
     let (id, mut theirs) = peer(&mut base, |bufferevent| bufferevent.set_rate_limit(Some(&config(100, 400))));
     base.advance(TICK * 10).expect("settled");
@@ -78,6 +80,7 @@ fn reading_is_limited_too_and_the_level_fills_to_the_burst() {
 
 #[test]
 fn members_share_what_the_group_lets() {
+    let _census = Census::begin();
     let mut base = ManualBase::new().expect("a base");
     let group = RateLimitGroup::with_clock(&config(3_000, 3_000), base.handle().clock().clone());
     let heavy = NonZeroU32::new(2).expect("not zero");
@@ -108,6 +111,7 @@ fn members_share_what_the_group_lets() {
 
 #[test]
 fn a_group_of_another_clock_is_refused() {
+    let _census = Census::begin();
     let mut base = ManualBase::new().expect("a base");
     let group = RateLimitGroup::new(&config(100, 100));
     let (ours, _theirs) = UnixStream::pair().expect("a pair");

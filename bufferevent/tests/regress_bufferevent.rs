@@ -22,6 +22,7 @@ use bufferevent::{
     Trigger, evbuffer,
     evbuffer::{End, Evbuffer},
     runtime::{Clock, SelectorKind},
+    testing::Census,
 };
 use bufferevent_sync::{
     Mutex,
@@ -91,17 +92,20 @@ fn bufferevent_over_a_pair(turns_until_sent: bool) {
 
 #[test]
 fn bufferevent() {
+    let _census = Census::begin();
     bufferevent_over_a_pair(false);
 }
 
 #[test]
 fn bufferevent_flush_normal_flush_finished() {
+    let _census = Census::begin();
     bufferevent_over_a_pair(true);
 }
 
 #[test]
 fn bufferevent_watermarks() {
     // TB-12
+    let _census = Census::begin();
     let mut world = world();
     let (one, other) = UnixStream::pair().unwrap();
     let (tested, theirs) = counter();
@@ -175,6 +179,7 @@ const SENTENCE: &[u8] = b"Now is the time for all good events to signal for the 
 #[test]
 fn bufferevent_connect_and_its_variants() {
     // TB-18: bufferevent_connect, _defer, _lock, _lock_defer, _unlocked_cbs
+    let _census = Census::begin();
     for set in SETS {
         let mut world = world();
         let address = serve_sentence(&mut world, set);
@@ -225,6 +230,7 @@ fn fake_listener() -> (Socket, SocketAddr) {
 #[test]
 fn bufferevent_connect_fail() {
     // TB-19
+    let _census = Census::begin();
     let mut world = world();
     let (fake, address) = fake_listener();
     let actor = Actor::new(&world, |_, _| {});
@@ -240,6 +246,7 @@ fn bufferevent_connect_fail() {
 #[test]
 fn bufferevent_connect_fail_eventcb_and_defer() {
     // TB-20, TB-21
+    let _census = Census::begin();
     for set in [Set::Confined, Set::ConfinedDefer] {
         let mut world = world();
         let (_fake, address) = fake_listener();
@@ -262,6 +269,7 @@ fn bufferevent_connect_fail_eventcb_and_defer() {
 #[test]
 fn bufferevent_trigger_and_defer_and_postpone() {
     // TB-26: bufferevent_trigger, _defer, _postpone, _defer_postpone
+    let _census = Census::begin();
     for (set, postpone) in [
         (Set::Confined, false),
         (Set::ConfinedDefer, false),
@@ -302,6 +310,7 @@ fn bufferevent_trigger_and_defer_and_postpone() {
 #[test]
 fn bufferevent_read_failed() {
     // TB-31: a frozen front is an error here, where libevent answers 0 as for an empty input
+    let _census = Census::begin();
     let mut world = world();
     let (ours, theirs) = UnixStream::pair().unwrap();
     let mut peer = Peer::unix(theirs);
@@ -397,11 +406,13 @@ fn threads() -> World {
 
 #[test]
 fn regress_listener_randport() {
+    let _census = Census::begin();
     randport(world());
 }
 
 #[test]
 fn regress_listener_randport_ts() {
+    let _census = Census::begin();
     randport(threads());
 }
 
@@ -419,6 +430,7 @@ fn fail(socket: &TcpListener) {
 #[test]
 fn regress_listener_error() {
     // TL-03. libevent's test listens on one end of a socket pair, which `from_fd` refuses.
+    let _census = Census::begin();
     let refused = Listener::from_fd(UnixStream::pair().unwrap().0);
     assert!(refused.is_err());
     let mut world = world();
@@ -445,6 +457,7 @@ fn regress_listener_error() {
 #[test]
 fn regress_listener_error_ts() {
     // TL-04: on a base of a runtime; TL-10 (`disable_in_thread_error`): disabled by another thread meanwhile
+    let _census = Census::begin();
     for in_thread in [false, true] {
         let mut world = threads();
         let (listener, socket) = failing_listener();
@@ -485,6 +498,7 @@ fn regress_listener_error_ts() {
 #[test]
 fn regress_listener_close_accepted_fd() {
     // TL-06: the listener is freed in its own callback
+    let _census = Census::begin();
     let mut world = world();
     let (accepted, theirs) = counter();
     let handle: Arc<Mutex<Option<ListenerHandle<Pinned>>>> = Arc::default();
@@ -508,6 +522,7 @@ fn regress_listener_close_accepted_fd() {
 #[test]
 fn regress_listener_immediate_close() {
     // TL-07: two clients wait; the callback disables after the first
+    let _census = Census::begin();
     let mut world = world();
     let (accepted, theirs) = counter();
     let handle: Arc<Mutex<Option<ListenerHandle<Pinned>>>> = Arc::default();
@@ -530,6 +545,7 @@ fn regress_listener_immediate_close() {
 #[test]
 fn regress_listener_disable_in_thread() {
     // TL-09, X-05: libevent waits for the callback there, and used to deadlock
+    let _census = Census::begin();
     let mut world = threads();
     let (accepted, theirs) = counter();
     let handle: Arc<Mutex<Option<ListenerHandle>>> = Arc::default();

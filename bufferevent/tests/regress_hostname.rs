@@ -20,7 +20,9 @@ use std::{
     sync::Arc,
 };
 
-use bufferevent::{Bufferevent, Family, LookupError, Resolver, ResolverExt as _, Runtime, Target};
+use bufferevent::{
+    Bufferevent, Family, LookupError, Resolver, ResolverExt as _, Runtime, Target, testing::Census,
+};
 use bufferevent_sync::{
     Mutex,
     atomic::{AtomicUsize, Ordering},
@@ -130,6 +132,7 @@ fn check_connected((outcomes, questions, accepted): ([Outcome; 5], usize, usize)
 #[test]
 fn regress_bufferevent_connect_hostname() {
     // TD-01
+    let _census = Census::begin();
     let _alone = ONE_BY_ONE.lock();
     each_once(|config| check_connected(connect_hostname(config, |target| target, || None)));
 }
@@ -137,6 +140,7 @@ fn regress_bufferevent_connect_hostname() {
 #[test]
 fn regress_bufferevent_connect_hostname_hints() {
     // TD-03, K-14
+    let _census = Census::begin();
     let _alone = ONE_BY_ONE.lock();
     let hints = |target: Target| {
         let target = target.family(Family::V4);
@@ -155,6 +159,7 @@ fn has_network() -> bool {
 #[test]
 fn regress_bufferevent_connect_hostname_emfile() {
     // TD-02, D-06: the lookups are not at fault
+    let _census = Census::begin();
     let _alone = ONE_BY_ONE.lock();
     each_once(|config| {
         let (outcomes, questions, accepted) =
@@ -215,6 +220,7 @@ fn until_no_resolver_thread() {
 #[test]
 fn connects_that_are_closed_at_any_moment_leave_nothing_behind() {
     // F63, F16, D-05, X-59, F56
+    let _census = Census::begin();
     let _alone = ONE_BY_ONE.lock();
     // In each of 55 configurations.
     const ROUNDS: usize = 50;
@@ -275,6 +281,7 @@ fn connects_that_are_closed_at_any_moment_leave_nothing_behind() {
 
 #[test]
 fn threads_end_when_they_were_idle_for_a_while() {
+    let _census = Census::begin();
     let _alone = ONE_BY_ONE.lock();
     until_no_resolver_thread();
     let resolver = Resolver::builder()

@@ -16,7 +16,7 @@ use std::{
 
 use bufferevent::{
     Bufferevent, Context, Error, Event, Handle, Handler, Interest, Runtime, Trigger, UnlockedHandler,
-    lock_both,
+    lock_both, testing::Census,
 };
 use bufferevent_sync::{
     Mutex,
@@ -275,6 +275,7 @@ impl World {
 
 #[test]
 fn nothing_is_lost_and_nobody_waits_for_ever() {
+    let _census = Census::begin();
     let seconds = std::env::var("BEV_STRESS_SECONDS").ok().and_then(|value| value.parse().ok());
     let runtime = Runtime::builder().workers(2).bases(4).trace(true).build().unwrap();
     let theirs = runtime.clone();

@@ -4,7 +4,7 @@
 
 use std::{fmt::Write as _, io::Write as _, os::unix::net::UnixStream, sync::Arc};
 
-use bufferevent::{Base, Bufferevent, Callbacks, Pinned};
+use bufferevent::{Base, Bufferevent, Callbacks, Pinned, testing::Census};
 use bufferevent_sync::Mutex;
 use tracing::{
     Event, Level, Metadata, Subscriber,
@@ -45,6 +45,7 @@ impl Subscriber for Lines {
 
 #[test]
 fn callbacks_events_ends_and_panics_are_told_and_nothing_of_the_peers_data() {
+    let _census = Census::begin();
     let lines = Lines::default();
     tracing::subscriber::with_default(lines.clone(), || {
         let mut base = Base::<Pinned>::new().unwrap();

@@ -24,6 +24,8 @@ mod base;
 mod builder;
 #[cfg(not(loom))]
 mod callback;
+#[cfg(all(not(loom), feature = "test-util"))]
+mod census;
 #[cfg(not(loom))]
 mod clock;
 #[cfg(not(loom))]
@@ -63,6 +65,8 @@ mod timer;
 #[cfg(not(loom))]
 mod timers;
 
+#[cfg(all(not(loom), feature = "test-util"))]
+pub use self::census::{Census, Live};
 #[cfg(not(loom))]
 pub use self::{
     affinity::{Affinity, IntoSource, Movable, Pinned},

@@ -7,7 +7,7 @@ mod common;
 use std::{sync::Arc, thread, time::Duration};
 
 use bufferevent_runtime::{
-    After, Base, BaseHandle, Clock, INBOX, Key, Left, Movable, Pinned, Placement, Reasons, Runtime,
+    After, Base, BaseHandle, Census, Clock, INBOX, Key, Left, Movable, Pinned, Placement, Reasons, Runtime,
 };
 use common::{Log, Signal, start, strand};
 
@@ -22,6 +22,7 @@ type Run<A> = Box<dyn FnMut(&mut Base<A>, Reasons) -> After + Send>;
 
 #[test]
 fn a_source_and_a_strand_are_woken_by_key_whatever_the_base() {
+    let _census = Census::begin();
     fn check<A: bufferevent_runtime::Affinity>(mut base: Base<A>)
     where
         common::FnSource<Run<A>>: bufferevent_runtime::IntoSource<A>,
@@ -58,6 +59,7 @@ fn a_source_and_a_strand_are_woken_by_key_whatever_the_base() {
 
 #[test]
 fn a_wake_is_not_refused_by_a_full_inbox_and_a_base_that_is_gone_ignores_it() {
+    let _census = Census::begin();
     let mut base = Base::<Pinned>::new().unwrap();
     let log = Log::default();
     let mine = log.clone();
@@ -81,6 +83,7 @@ fn a_wake_is_not_refused_by_a_full_inbox_and_a_base_that_is_gone_ignores_it() {
 
 #[test]
 fn a_runtime_keeps_one_value_for_all_its_bases_and_drops_it_in_the_end() {
+    let _census = Census::begin();
     struct Value(Arc<Signal>);
     impl Drop for Value {
         fn drop(&mut self) {

@@ -6,8 +6,8 @@ mod common;
 use std::{cell::Cell, os::unix::net::UnixStream, rc::Rc, sync::Arc, thread, time::Duration};
 
 use bufferevent_runtime::{
-    After, Base, Clock, DEFERRED_PER_PASS, Error, Left, Movable, Pinned, Placement, Reasons, Registered,
-    Strand, Turned,
+    After, Base, Census, Clock, DEFERRED_PER_PASS, Error, Left, Movable, Pinned, Placement, Reasons,
+    Registered, Strand, Turned,
 };
 use bufferevent_sync::atomic::{AtomicUsize, Ordering};
 use common::{Log, Script, Signal, start};
@@ -21,6 +21,7 @@ fn base() -> Base<Pinned> {
 #[test]
 fn a_base_with_nothing_on_it_is_empty() {
     // E-02
+    let _census = Census::begin();
     let mut base = base();
     assert_eq!(base.turn(None).unwrap(), Turned::Empty);
     assert_eq!(base.run().unwrap(), Turned::Empty);
@@ -29,6 +30,7 @@ fn a_base_with_nothing_on_it_is_empty() {
 
 #[test]
 fn posts_of_one_thread_run_in_order_and_one_that_is_posted_meanwhile_comes_in_the_next_turn() {
+    let _census = Census::begin();
     let mut base = base();
     let log = Log::default();
     for n in 0..3 {
@@ -48,6 +50,7 @@ fn posts_of_one_thread_run_in_order_and_one_that_is_posted_meanwhile_comes_in_th
 
 #[test]
 fn a_full_inbox_refuses_and_a_base_that_is_gone_is_closed() {
+    let _census = Census::begin();
     let base = base();
     let handle = base.handle();
     for _ in 0..bufferevent_runtime::INBOX {
@@ -64,6 +67,7 @@ fn a_full_inbox_refuses_and_a_base_that_is_gone_is_closed() {
 
 #[test]
 fn dropping_a_base_ends_its_strands_wherever_their_tokens_are() {
+    let _census = Census::begin();
     let mut base = base();
     let ran = base.strand(Placement::Any, (), |_| Script::idle());
     base.turn(NOW).unwrap();
@@ -86,6 +90,7 @@ fn dropping_a_base_ends_its_strands_wherever_their_tokens_are() {
 
 #[test]
 fn simpletimeout() {
+    let _census = Census::begin();
     let mut base = base();
     let before = base.now();
     let fired = Rc::new(Cell::new(None));
@@ -98,6 +103,7 @@ fn simpletimeout() {
 #[test]
 fn loopexit() {
     // E-04: the timer of 10 s never comes.
+    let _census = Census::begin();
     let mut base = base();
     base.after(Duration::from_secs(10), |_| unreachable!("the loop has ended"));
     let started = base.now();
@@ -110,6 +116,7 @@ fn loopexit() {
 #[test]
 fn loopexit_multiple() {
     // E-04: the earliest wins.
+    let _census = Census::begin();
     let mut base = base();
     let never = base.exit_after(Duration::from_secs(3_000));
     base.handle().exit_after(Duration::from_millis(20)).unwrap();
@@ -122,6 +129,7 @@ fn loopexit_multiple() {
 #[test]
 fn loopbreak() {
     // The second queued callback does not run; E-04: it stays ready, and runs with the next loop.
+    let _census = Census::begin();
     let mut base = base();
     let log = Log::default();
     for name in ["first", "second"] {
@@ -142,6 +150,7 @@ fn loopbreak() {
 
 #[test]
 fn a_break_holds_posts_and_strands_too() {
+    let _census = Census::begin();
     let mut base = base();
     let log = Log::default();
     let mine = log.clone();
@@ -171,6 +180,7 @@ fn a_break_holds_posts_and_strands_too() {
 
 #[test]
 fn a_break_or_an_exit_between_two_loops_is_not_forgotten() {
+    let _census = Census::begin();
     let mut base = base();
     base.after(Duration::from_secs(100), |_| {});
     base.handle().break_now();
@@ -183,6 +193,7 @@ fn a_break_or_an_exit_between_two_loops_is_not_forgotten() {
 
 #[test]
 fn exit_after_posts_lets_them_run_and_no_more_than_is_ready() {
+    let _census = Census::begin();
     let mut base = base();
     let log = Log::default();
     let runs = Rc::new(Cell::new(0));
@@ -202,6 +213,7 @@ fn exit_after_posts_lets_them_run_and_no_more_than_is_ready() {
 #[test]
 fn bad_reentrant() {
     // E-01: the inner loop fails, the outer one goes on.
+    let _census = Census::begin();
     let mut base = base();
     let refused = Rc::new(Cell::new(0));
     let mine = Rc::clone(&refused);
@@ -220,6 +232,7 @@ fn bad_reentrant() {
 
 #[test]
 fn a_base_may_be_turned_in_a_callback_of_another() {
+    let _census = Census::begin();
     let mut outer = base();
     let mut inner = base();
     let log = Log::default();
@@ -246,6 +259,7 @@ fn a_base_may_be_turned_in_a_callback_of_another() {
 #[test]
 fn active_later() {
     // Sources that wake each other for ever starve neither I/O, timers, bound strands, deferred work nor posts.
+    let _census = Census::begin();
     let mut base = base();
     let log = Log::default();
     let keys = Rc::new(Cell::new(None));
@@ -308,6 +322,7 @@ fn active_later() {
 #[test]
 fn deferred_work_is_bounded_in_each_turn() {
     // C-21; the time stands still, or it would end the turn.
+    let _census = Census::begin();
     let mut base = Base::<Pinned>::with_clock(Clock::manual().0).unwrap();
     let ran = Rc::new(Cell::new(0));
     for _ in 0..DEFERRED_PER_PASS + 5 {
@@ -327,6 +342,7 @@ fn deferred_work_is_bounded_in_each_turn() {
 #[test]
 fn event_once() {
     // E-06: what has run is gone.
+    let _census = Census::begin();
     let mut base = base();
     let sum = Rc::new(Cell::new(0));
     for value in [1, 100, 2_000] {
@@ -340,6 +356,7 @@ fn event_once() {
 #[test]
 fn no_events() {
     // TT-04: the loop stays though nothing lives on the base, and serves another thread's posts and timers.
+    let _census = Census::begin();
     let mut base = base();
     let log = Log::default();
     let (handle, mine) = (base.handle(), log.clone());
@@ -372,6 +389,7 @@ fn no_events() {
 #[test]
 fn del_timeout_notify() {
     // TT-07, TT-08: another thread removes the only timer, and the loop ends.
+    let _census = Census::begin();
     let mut base = base();
     let timer = base.after(Duration::from_secs(10_000), |_| unreachable!());
     let handle = base.handle();
@@ -385,6 +403,7 @@ fn del_timeout_notify() {
 #[test]
 fn basic() {
     // TT-01: threads set timers on one base and wait for each, many times.
+    let _census = Census::begin();
     const THREADS: usize = 20;
     const ROUNDS: usize = 20;
     let mut base = base();
@@ -418,6 +437,7 @@ fn basic() {
 #[test]
 fn repoll_finds_what_happened_during_a_callback() {
     // loopcontinue, E-04
+    let _census = Census::begin();
     let (clock, hand) = Clock::manual();
     let mut base = Base::<Pinned>::with_clock(clock).unwrap();
     let log = Log::default();
@@ -436,6 +456,7 @@ fn repoll_finds_what_happened_during_a_callback() {
 
 #[test]
 fn sources_may_remove_themselves_and_others() {
+    let _census = Census::begin();
     let mut base = base();
     let log = Log::default();
     let victim = start(&mut base, |_, _| unreachable!("it is removed before its turn"));
@@ -457,6 +478,7 @@ fn sources_may_remove_themselves_and_others() {
 
 #[test]
 fn close_all_asks_everybody_who_is_there_or_comes_later() {
+    let _census = Census::begin();
     let mut base = base();
     let log = Log::default();
     let watch = |log: &Log, name: &'static str| {
@@ -493,6 +515,7 @@ fn close_all_asks_everybody_who_is_there_or_comes_later() {
 
 #[test]
 fn keys_are_given_back_and_foreign_ones_do_no_harm() {
+    let _census = Census::begin();
     let mut base = base();
     let unused = base.reserve();
     base.unreserve(unused);
@@ -510,6 +533,7 @@ fn keys_are_given_back_and_foreign_ones_do_no_harm() {
 #[test]
 fn the_thread_that_runs_a_strand_is_known_in_turns_inside_turns_and_between_them() {
     // Who waits for a strand there would wait for itself.
+    let _census = Census::begin();
     let mut outer = Base::<Pinned>::new().unwrap();
     let strand = outer.strand(Placement::Any, (), |_| Script::idle());
     let seen = Arc::new(AtomicUsize::new(0));
@@ -533,6 +557,7 @@ fn the_thread_that_runs_a_strand_is_known_in_turns_inside_turns_and_between_them
 
 #[test]
 fn a_thread_that_ends_may_post_from_the_drop_of_a_thread_local() {
+    let _census = Census::begin();
     struct Posts(Arc<Strand<Script>>);
     impl Drop for Posts {
         fn drop(&mut self) {
@@ -567,6 +592,7 @@ fn a_thread_that_ends_may_post_from_the_drop_of_a_thread_local() {
 
 #[test]
 fn a_timer_that_is_set_again_and_again_is_one_message() {
+    let _census = Census::begin();
     let mut base = Base::<Movable>::with_clock(Clock::monotonic()).unwrap();
     let fired = Signal::new();
     let mine = Arc::clone(&fired);

@@ -12,8 +12,8 @@ use std::{
 };
 
 use bufferevent_runtime::{
-    After, AnySelector, Base, Clock, Events, Left, Pinned, Placement, Reasons, Registered, Selector as _,
-    SelectorKind, Token, Turned,
+    After, AnySelector, Base, Census, Clock, Events, Left, Pinned, Placement, Reasons, Registered,
+    Selector as _, SelectorKind, Token, Turned,
 };
 use common::{Log, PATIENCE, Script, start};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -38,6 +38,7 @@ fn nested() -> Base<Pinned> {
 
 #[test]
 fn an_event_makes_it_readable_and_a_turn_makes_it_quiet() {
+    let _census = Census::begin();
     let mut base = nested();
     let log = Log::default();
     let mine = log.clone();
@@ -61,6 +62,7 @@ fn an_event_makes_it_readable_and_a_turn_makes_it_quiet() {
 
 #[test]
 fn posts_exits_and_strands_of_other_threads_make_it_readable() {
+    let _census = Census::begin();
     let mut base = nested();
     base.after(Duration::from_secs(1_000), |_| {});
     let log = Log::default();
@@ -95,6 +97,7 @@ fn posts_exits_and_strands_of_other_threads_make_it_readable() {
 
 #[test]
 fn a_timer_makes_it_readable_whenever_it_was_set() {
+    let _census = Census::begin();
     let mut base = nested();
     let log = Log::default();
     // Between two turns, for later and for times that have passed; then from a callback for now.
@@ -124,6 +127,7 @@ fn a_timer_makes_it_readable_whenever_it_was_set() {
 
 #[test]
 fn work_that_is_left_or_queued_between_turns_keeps_it_readable() {
+    let _census = Census::begin();
     let mut base = nested();
     let log = Log::default();
     let mine = log.clone();
@@ -163,6 +167,7 @@ fn work_that_is_left_or_queued_between_turns_keeps_it_readable() {
 
 #[test]
 fn an_edge_triggered_loop_hears_of_everything_on_every_selector() {
+    let _census = Census::begin();
     for kind in [SelectorKind::Best, SelectorKind::Portable, SelectorKind::PortableWithoutEdges] {
         let mut base = Base::<Pinned>::with_selector(kind.make().unwrap(), Clock::monotonic()).unwrap();
         base.nest().unwrap();

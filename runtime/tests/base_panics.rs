@@ -12,7 +12,7 @@ use std::{
 };
 
 use bufferevent_runtime::{
-    After, Base, Clock, Error, Left, Movable, Pinned, Placement, Reasons, Runtime, Turned,
+    After, Base, Census, Clock, Error, Left, Movable, Pinned, Placement, Reasons, Runtime, Turned,
 };
 use common::{Log, Running, Script, Signal, eventually, start, strand};
 
@@ -30,6 +30,7 @@ impl Drop for PanicsOnDrop {
 
 #[test]
 fn a_post_or_timer_that_panics_is_counted_and_ends_alone() {
+    let _census = Census::begin();
     let mut base = Base::<Pinned>::new().unwrap();
     base.handle().post(|_| panic!("post")).unwrap();
     base.after(Duration::ZERO, |_| panic!("timer"));
@@ -40,6 +41,7 @@ fn a_post_or_timer_that_panics_is_counted_and_ends_alone() {
 
 #[test]
 fn a_source_that_panics_is_dropped_and_the_panic_comes_out_of_the_turn() {
+    let _census = Census::begin();
     let mut base = Base::<Pinned>::new().unwrap();
     let log = Log::default();
     let mine = log.clone();
@@ -59,6 +61,7 @@ fn a_source_that_panics_is_dropped_and_the_panic_comes_out_of_the_turn() {
 
 #[test]
 fn a_strand_that_panics_is_abandoned_and_its_word_is_free() {
+    let _census = Census::begin();
     for placement in [Placement::Any, Placement::Base] {
         let mut base = Base::<Movable>::with_clock(bufferevent_runtime::Clock::monotonic()).unwrap();
         let strand = base.strand(placement, (), |_| Script::new(|_, _, _| panic!("strand")));
@@ -71,6 +74,7 @@ fn a_strand_that_panics_is_abandoned_and_its_word_is_free() {
 
 #[test]
 fn a_strand_that_panics_outside_its_lock_while_a_guard_holds_it_is_asked_to_close() {
+    let _census = Census::begin();
     let running = Running::start(Runtime::builder().workers(1).build().unwrap());
     let (inside, locked, closed) = (Signal::new(), Signal::new(), Signal::new());
     let (in_run, lock_taken, close) = (Arc::clone(&inside), Arc::clone(&locked), Arc::clone(&closed));
@@ -99,6 +103,7 @@ fn a_strand_that_panics_outside_its_lock_while_a_guard_holds_it_is_asked_to_clos
 #[test]
 fn a_panic_ends_the_runtime_and_run_names_the_worker() {
     // F59
+    let _census = Census::begin();
     for (workers, bases) in [(1, 1), (2, 2), (2, 4), (3, 1)] {
         for on_strand in [false, true] {
             let running = Running::start(Runtime::builder().workers(workers).bases(bases).build().unwrap());
@@ -125,6 +130,7 @@ fn a_panic_ends_the_runtime_and_run_names_the_worker() {
 #[test]
 fn a_panic_leaves_the_others_time_to_end_and_is_told_to_all_who_run_a_worker() {
     // F59: what lives on its base, and on the others, is asked to close and has its say
+    let _census = Census::begin();
     for (workers, bases) in [(1, 1), (2, 2), (2, 4), (3, 1)] {
         let runtime = Runtime::builder().workers(workers).bases(bases).build().unwrap();
         let threads: Vec<_> = (0..workers)
@@ -162,6 +168,7 @@ fn a_panic_leaves_the_others_time_to_end_and_is_told_to_all_who_run_a_worker() {
 #[test]
 fn a_stop_cuts_the_grace_after_a_panic_short_and_so_does_a_shutdown_under_way() {
     // F59: neither begins anew
+    let _census = Census::begin();
     for shuts_down in [false, true] {
         let (clock, hand) = Clock::manual();
         let runtime = Runtime::builder().workers(2).clock(clock).build().unwrap();
@@ -195,6 +202,7 @@ fn a_stop_cuts_the_grace_after_a_panic_short_and_so_does_a_shutdown_under_way() 
 
 #[test]
 fn a_spawned_task_that_panics_ends_alone() {
+    let _census = Census::begin();
     let running = Running::start(Runtime::builder().workers(2).build().unwrap());
     let done = Signal::new();
     for _ in 0..20 {
@@ -207,6 +215,7 @@ fn a_spawned_task_that_panics_ends_alone() {
 
 #[test]
 fn a_panic_in_a_drop_is_counted_and_goes_no_further() {
+    let _census = Census::begin();
     let mut base = Base::<Pinned>::new().unwrap();
     let handle = base.handle();
     for _ in 0..2 {
@@ -238,6 +247,7 @@ fn a_panic_in_a_drop_is_counted_and_goes_no_further() {
 
 #[test]
 fn a_panic_in_a_turn_inside_a_callback_is_not_mistaken_for_one_outside() {
+    let _census = Census::begin();
     let mut outer = Base::<Pinned>::new().unwrap();
     let log = Log::default();
     let mine = log.clone();
@@ -254,6 +264,7 @@ fn a_panic_in_a_turn_inside_a_callback_is_not_mistaken_for_one_outside() {
 
 #[test]
 fn a_turn_inside_a_callback_leaves_the_panic_of_the_turn_outside_alone() {
+    let _census = Census::begin();
     let runtime = Runtime::builder().workers(1).build().unwrap();
     let gone_on = Signal::new();
     let mine = Arc::clone(&gone_on);

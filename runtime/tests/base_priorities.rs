@@ -13,7 +13,8 @@ use std::{
 };
 
 use bufferevent_runtime::{
-    After, Base, Clock, Error, EventId, Left, PRIORITIES, Pinned, Placement, Reasons, Runtime, Turned, What,
+    After, Base, Census, Clock, Error, EventId, Left, PRIORITIES, Pinned, Placement, Reasons, Runtime,
+    Turned, What,
 };
 use common::{FnSource, Log, Running, Script, Signal};
 
@@ -52,6 +53,7 @@ fn priorities(count: usize) -> (u32, u32) {
 fn priorities_are_strict_and_one_level_runs_in_a_pass() {
     // E-03, E-05, libevent's `priorities`: the timer that ends the loop has the middle priority, as all that is not told
     // otherwise.
+    let _census = Census::begin();
     assert_eq!(priorities(1), (3, 3));
     assert_eq!(priorities(2), (3, 1));
     assert_eq!(priorities(3), (3, 0));
@@ -60,6 +62,7 @@ fn priorities_are_strict_and_one_level_runs_in_a_pass() {
 #[test]
 fn priority_active_inversion() {
     // What a callback makes ready at a more urgent priority comes before the others of its own.
+    let _census = Census::begin();
     let mut base = base(8);
     let log = Log::default();
     let ids = Rc::new(RefCell::new(Vec::<EventId>::new()));
@@ -85,6 +88,7 @@ fn priority_active_inversion() {
 #[test]
 fn what_the_selector_finds_comes_before_what_waits_at_a_less_urgent_priority() {
     // E-03: between two levels the selector is asked.
+    let _census = Census::begin();
     let mut base = base(2);
     let log = Log::default();
     let (ours, mut theirs) = UnixStream::pair().unwrap();
@@ -123,6 +127,7 @@ fn what_the_selector_finds_comes_before_what_waits_at_a_less_urgent_priority() {
 #[test]
 fn deferred_callbacks_and_strands_bound_to_the_base_have_a_priority_too() {
     // C-36
+    let _census = Census::begin();
     let mut base = base(4);
     let log = Log::default();
     let mine = log.clone();
@@ -159,6 +164,7 @@ fn deferred_callbacks_and_strands_bound_to_the_base_have_a_priority_too() {
 #[test]
 fn an_exit_lets_the_level_that_runs_finish_and_no_other() {
     // E-04
+    let _census = Census::begin();
     let mut base = base(3);
     let log = Log::default();
     for (name, priority) in [("exits", 0), ("of its level", 0), ("below", 2)] {
@@ -180,6 +186,7 @@ fn an_exit_lets_the_level_that_runs_finish_and_no_other() {
 #[test]
 fn impossible_priorities_are_error_values() {
     // E-05, D16
+    let _census = Census::begin();
     let mut base = Base::<Pinned>::new().unwrap();
     assert_eq!(base.priorities(), 1);
     for count in [0, PRIORITIES + 1] {
@@ -199,6 +206,7 @@ fn impossible_priorities_are_error_values() {
 
 #[test]
 fn the_bases_of_a_runtime_have_as_many_as_were_asked_for() {
+    let _census = Census::begin();
     for (workers, bases) in [(1, 1), (2, 2), (1, 3)] {
         let runtime = Runtime::builder().workers(workers).bases(bases).priorities(3).build().unwrap();
         let running = Running::start(runtime);

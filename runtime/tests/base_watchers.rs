@@ -5,7 +5,7 @@ mod common;
 
 use std::{cell::Cell, rc::Rc, sync::Arc, thread, time::Duration};
 
-use bufferevent_runtime::{Base, Clock, Left, Listener, Pinned, Placement, Runtime, Turned, What};
+use bufferevent_runtime::{Base, Census, Clock, Left, Listener, Pinned, Placement, Runtime, Turned, What};
 use common::{Log, Running, Script, Signal, eventually};
 
 const NOW: Option<Duration> = Some(Duration::ZERO);
@@ -17,6 +17,7 @@ fn millis(millis: u64) -> Duration {
 #[test]
 fn callback_ordering() {
     // E-15: prepare, poll, check, then what is ready; in each turn.
+    let _census = Census::begin();
     let mut base = Base::<Pinned>::new().unwrap();
     let log = Log::default();
     let (first, second, third) = (log.clone(), log.clone(), log.clone());
@@ -42,6 +43,7 @@ fn callback_ordering() {
 #[test]
 fn timeout_availability() {
     // E-15: a prepare watcher gets the time that the poll waits at most.
+    let _census = Census::begin();
     let (clock, hand) = Clock::manual();
     let mut base = Base::<Pinned>::with_clock(clock).unwrap();
     let log = Log::default();
@@ -61,6 +63,7 @@ fn timeout_availability() {
 
 #[test]
 fn what_a_prepare_watcher_queues_is_not_slept_over() {
+    let _census = Census::begin();
     let mut base = Base::<Pinned>::new().unwrap();
     let done = Rc::new(Cell::new(0));
     // Nothing else would end these waits.
@@ -100,6 +103,7 @@ fn what_a_prepare_watcher_queues_is_not_slept_over() {
 
 #[test]
 fn watchers_come_and_go_in_their_own_callbacks() {
+    let _census = Census::begin();
     let mut base = Base::<Pinned>::new().unwrap();
     let log = Log::default();
     let mine = log.clone();
@@ -119,6 +123,7 @@ fn watchers_come_and_go_in_their_own_callbacks() {
 
 #[test]
 fn watchers_of_a_runtime_run_with_its_bases() {
+    let _census = Census::begin();
     let running = Running::start(Runtime::builder().workers(1).bases(2).build().unwrap());
     let seen = Signal::new();
     for base in running.runtime.bases() {
@@ -140,6 +145,7 @@ fn watchers_of_a_runtime_run_with_its_bases() {
 #[test]
 fn event_foreach() {
     // E-16: what lives on a base can be told, and how much there is and was.
+    let _census = Census::begin();
     let (clock, _hand) = Clock::manual();
     let mut base = Base::<Pinned>::with_clock(clock).unwrap();
     base.set_priorities(3).unwrap();
@@ -172,6 +178,7 @@ fn event_foreach() {
 #[test]
 fn many_threads_make_and_free_bases_with_events() {
     // TT-05, `debug_mode_too_late_race`
+    let _census = Census::begin();
     let threads: Vec<_> = (0..20)
         .map(|_| {
             thread::spawn(|| {

@@ -12,7 +12,9 @@ use std::{
     time::Duration,
 };
 
-use bufferevent_runtime::{AnySelector, Base, Clock, Error, ManualClock, Pinned, Runtime, Turned, What};
+use bufferevent_runtime::{
+    AnySelector, Base, Census, Clock, Error, ManualClock, Pinned, Runtime, Turned, What,
+};
 use common::{Log, Running, Signal, eventually};
 
 const NOW: Option<Duration> = Some(Duration::ZERO);
@@ -48,6 +50,7 @@ fn settle(base: &mut Base<Pinned>) {
 
 #[test]
 fn simpleread() {
+    let _census = Census::begin();
     for (mut base, _) in bases() {
         let (ours, mut theirs) = pair();
         theirs.write_all(b"what is it").unwrap();
@@ -63,6 +66,7 @@ fn simpleread() {
 
 #[test]
 fn simplewrite() {
+    let _census = Census::begin();
     for (mut base, _) in bases() {
         let (ours, mut theirs) = pair();
         base.event(ours, What::WRITE.once(), |event, _| {
@@ -77,6 +81,7 @@ fn simplewrite() {
 
 #[test]
 fn a_level_event_is_told_in_each_turn_while_something_is_there_and_never_of_what_was_done() {
+    let _census = Census::begin();
     for (mut base, _) in bases() {
         let (ours, mut theirs) = pair();
         let (log, mine) = (Log::default(), Log::default());
@@ -107,6 +112,7 @@ fn a_level_event_is_told_in_each_turn_while_something_is_there_and_never_of_what
 
 #[test]
 fn a_level_event_runs_once_in_a_turn() {
+    let _census = Census::begin();
     for (mut base, _) in bases() {
         let (ours, mut theirs) = pair();
         theirs.write_all(&[0; 100]).unwrap();
@@ -126,6 +132,7 @@ fn a_level_event_runs_once_in_a_turn() {
 #[test]
 fn an_edge_triggered_event_is_told_once_for_what_came() {
     // E-17
+    let _census = Census::begin();
     let mut base = Base::<Pinned>::new().unwrap();
     let (ours, mut theirs) = pair();
     let count = Rc::new(Cell::new(0));
@@ -148,6 +155,7 @@ fn an_edge_triggered_event_is_told_once_for_what_came() {
 #[test]
 fn simpleclose() {
     // EV_CLOSED: told beside what is unread, without reading; persistent or once.
+    let _census = Census::begin();
     let mut base = Base::<Pinned>::new().unwrap();
     let (ours, mut theirs) = pair();
     theirs.write_all(b"unread").unwrap();
@@ -168,6 +176,7 @@ fn simpleclose() {
 #[test]
 fn a_hang_up_that_nobody_waits_for_does_not_spin() {
     // F13
+    let _census = Census::begin();
     for (mut base, _) in bases() {
         let (ours, theirs) = pair();
         let event = base
@@ -186,6 +195,7 @@ fn a_hang_up_that_nobody_waits_for_does_not_spin() {
 
 #[test]
 fn multiple_events_for_same_fd() {
+    let _census = Census::begin();
     for (mut base, _) in bases() {
         let (ours, mut theirs) = pair();
         let log = Log::default();
@@ -205,6 +215,7 @@ fn multiple_events_for_same_fd() {
 #[test]
 fn combined() {
     // One event for both directions that reads and writes.
+    let _census = Census::begin();
     for (mut base, _) in bases() {
         let (ours, mut theirs) = pair();
         let got = Rc::new(Cell::new(0));
@@ -231,6 +242,7 @@ fn combined() {
 
 #[test]
 fn nonpersist_readd() {
+    let _census = Census::begin();
     for (mut base, _) in bases() {
         let (ours, mut theirs) = pair();
         let rounds = Rc::new(Cell::new(0));
@@ -250,6 +262,7 @@ fn nonpersist_readd() {
 
 #[test]
 fn an_event_is_set_from_outside_and_rests_while_it_waits_for_nothing() {
+    let _census = Census::begin();
     for (mut base, _) in bases() {
         let (ours, mut theirs) = pair();
         let log = Log::default();
@@ -276,6 +289,7 @@ fn an_event_is_set_from_outside_and_rests_while_it_waits_for_nothing() {
 #[test]
 fn persistent_active_timeout() {
     // E-09: what happens meanwhile begins the timeout anew: activated at 100, due at 300 and 500.
+    let _census = Census::begin();
     let (clock, hand) = Clock::manual();
     let mut base = Base::<Pinned>::with_clock(clock).unwrap();
     let log = Log::default();
@@ -295,6 +309,7 @@ fn persistent_active_timeout() {
 #[test]
 fn a_timeout_on_a_descriptor_is_reset_by_what_happens_there() {
     // E-09
+    let _census = Census::begin();
     for (mut base, hand) in bases() {
         let (ours, mut theirs) = pair();
         let log = Log::default();
@@ -321,6 +336,7 @@ fn a_timeout_on_a_descriptor_is_reset_by_what_happens_there() {
 #[test]
 fn event_remove_timeout() {
     // The event goes on without it.
+    let _census = Census::begin();
     let (clock, hand) = Clock::manual();
     let mut base = Base::<Pinned>::with_clock(clock).unwrap();
     let (ours, mut theirs) = pair();
@@ -341,6 +357,7 @@ fn event_remove_timeout() {
 #[test]
 fn activations_join_and_reach_an_event_that_is_running() {
     // E-07
+    let _census = Census::begin();
     let (clock, _hand) = Clock::manual();
     let mut base = Base::<Pinned>::with_clock(clock).unwrap();
     let log = Log::default();
@@ -363,6 +380,7 @@ fn activations_join_and_reach_an_event_that_is_running() {
 
 #[test]
 fn a_timer_that_is_activated_by_mistake_keeps_its_time() {
+    let _census = Census::begin();
     let (clock, hand) = Clock::manual();
     let mut base = Base::<Pinned>::with_clock(clock).unwrap();
     let count = Rc::new(Cell::new(0));
@@ -380,6 +398,7 @@ fn a_timer_that_is_activated_by_mistake_keeps_its_time() {
 #[test]
 fn a_callback_that_panics_is_the_last_and_takes_nothing_with_it() {
     // F18
+    let _census = Census::begin();
     let mut base = Base::<Pinned>::new().unwrap();
     let kept = Rc::new(());
     let (ours, mut theirs) = pair();
@@ -401,6 +420,7 @@ fn a_callback_that_panics_is_the_last_and_takes_nothing_with_it() {
 #[test]
 fn a_descriptor_belongs_to_its_event_and_a_clone_of_it_to_another() {
     // nobody can close, or use again, the number of a descriptor that is waited for.
+    let _census = Census::begin();
     for (mut base, _) in bases() {
         let (ours, mut theirs) = pair();
         let clone = ours.try_clone().unwrap();
@@ -421,6 +441,7 @@ fn a_descriptor_belongs_to_its_event_and_a_clone_of_it_to_another() {
 
 #[test]
 fn a_file_that_cannot_be_waited_for_is_refused() {
+    let _census = Census::begin();
     for (mut base, _) in bases() {
         let mut path = std::env::temp_dir();
         path.push(format!("bufferevent-event-{}", std::process::id()));
@@ -437,6 +458,7 @@ fn a_file_that_cannot_be_waited_for_is_refused() {
 #[test]
 fn the_callback_of_one_event_frees_the_other_of_the_same_batch() {
     // F17: both descriptors are ready in one batch; whichever comes first removes the other.
+    let _census = Census::begin();
     for (mut base, _) in bases() {
         let log = Log::default();
         let ids = Rc::new(RefCell::new(Vec::new()));
@@ -462,6 +484,7 @@ fn the_callback_of_one_event_frees_the_other_of_the_same_batch() {
 
 #[test]
 fn events_come_from_any_thread_by_a_handle() {
+    let _census = Census::begin();
     for (workers, bases) in [(1, 1), (3, 1), (2, 4)] {
         let running = Running::start(Runtime::builder().workers(workers).bases(bases).build().unwrap());
         let base = running.base(bases - 1);
@@ -490,6 +513,7 @@ fn events_come_from_any_thread_by_a_handle() {
 #[test]
 fn a_level_event_that_is_never_served_does_not_keep_others_from_running() {
     // active_later: what is always ready must not starve the rest, on a base of a runtime either.
+    let _census = Census::begin();
     for (workers, bases) in [(1, 1), (1, 3)] {
         let running = Running::start(Runtime::builder().workers(workers).bases(bases).build().unwrap());
         let base = running.base(0);

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use bufferevent_runtime::{AnySelector, Base, Clock, Error, Pinned, Runtime, Turned};
+use bufferevent_runtime::{AnySelector, Base, Census, Clock, Error, Pinned, Runtime, Turned};
 use common::{PATIENCE, Running, Signal};
 use signal_hook::{
     consts::{SIGALRM, SIGCHLD, SIGHUP, SIGKILL, SIGSEGV, SIGSTOP, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH},
@@ -31,6 +31,7 @@ fn turn_until(base: &mut Base<Pinned>, done: impl Fn() -> bool) {
 #[test]
 fn simplesignal() {
     // E-08, on every selector; several of one signal come as one call that tells how many.
+    let _census = Census::begin();
     for selector in [AnySelector::new(), AnySelector::polling(), AnySelector::polling_without_edges()] {
         let mut base = Base::<Pinned>::with_selector(selector.unwrap(), Clock::monotonic()).unwrap();
         let counts = Rc::new(RefCell::new(Vec::new()));
@@ -54,6 +55,7 @@ fn simplesignal() {
 #[test]
 fn multiplesignal() {
     // Two signals on one base, and one of them on two events.
+    let _census = Census::begin();
     let mut base = Base::<Pinned>::new().unwrap();
     let sum = Rc::new(Cell::new(0));
     for (signal, worth) in [(SIGUSR2, 1), (SIGALRM, 10), (SIGALRM, 100)] {
@@ -69,6 +71,7 @@ fn multiplesignal() {
 #[test]
 fn signal_switchbase() {
     // libevent has one base for signals; here each hears of them for itself, and the end of one is nothing to the others.
+    let _census = Census::begin();
     let mut bases: Vec<_> = (0..3).map(|_| Base::<Pinned>::new().unwrap()).collect();
     let counts: Vec<_> = bases
         .iter_mut()
@@ -96,6 +99,7 @@ fn signal_switchbase() {
 #[test]
 fn signal_dealloc() {
     // What a base that ends had opened for its signals is closed, and its closures are dropped.
+    let _census = Census::begin();
     let kept = Rc::new(());
     let before = descriptors();
     for _ in 0..50 {
@@ -117,6 +121,7 @@ fn descriptors() -> usize {
 #[test]
 fn signal_while_processing_and_freed_in_its_callback() {
     // A signal that comes while its callback runs is told in the next; then the callback cancels itself.
+    let _census = Census::begin();
     let mut base = Base::<Pinned>::new().unwrap();
     let (id, count) = (Rc::new(Cell::new(None)), Rc::new(Cell::new(0)));
     let (own, mine) = (Rc::clone(&id), Rc::clone(&count));
@@ -138,6 +143,7 @@ fn signal_while_processing_and_freed_in_its_callback() {
 #[test]
 fn a_storm_of_signals_is_bounded_and_blocks_nobody() {
     // What does not fit into the socket is counted no more; something is always told.
+    let _census = Census::begin();
     let mut base = Base::<Pinned>::new().unwrap();
     let signal = signal_hook::consts::SIGURG;
     let count = Rc::new(Cell::new(0));
@@ -157,6 +163,7 @@ fn a_storm_of_signals_is_bounded_and_blocks_nobody() {
 
 #[test]
 fn signals_that_cannot_be_waited_for_are_refused() {
+    let _census = Census::begin();
     let mut base = Base::<Pinned>::new().unwrap();
     for signal in [SIGKILL, SIGSTOP, SIGSEGV] {
         let refused = base.signal(signal, |_, _| {});
@@ -170,6 +177,7 @@ fn signals_that_cannot_be_waited_for_are_refused() {
 
 #[test]
 fn signals_reach_the_bases_of_a_runtime_by_handles() {
+    let _census = Census::begin();
     let running = Running::start(Runtime::builder().workers(2).bases(3).build().unwrap());
     let told = Signal::new();
     let ids: Vec<_> = running
@@ -194,6 +202,7 @@ fn signals_reach_the_bases_of_a_runtime_by_handles() {
 #[test]
 fn a_wait_that_signals_interrupt_ends_neither_early_nor_never() {
     // F12
+    let _census = Census::begin();
     use bufferevent_sync::atomic::{AtomicBool, Ordering};
     let mut base = Base::<Pinned>::new().unwrap();
     let signal = signal_hook::consts::SIGIO;

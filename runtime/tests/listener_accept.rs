@@ -13,8 +13,8 @@ use std::{
 };
 
 use bufferevent_runtime::{
-    ACCEPTS_PER_RUN, Accepted, Base, BoxError, Clock, Error, Listener, ListenerHandle, Pinned, Runtime,
-    SelectorKind, Turned,
+    ACCEPTS_PER_RUN, Accepted, Base, BoxError, Census, Clock, Error, Listener, ListenerHandle, Pinned,
+    Runtime, SelectorKind, Turned,
 };
 use bufferevent_sync::Mutex;
 use common::{Log, PATIENCE, Running, Signal, eventually};
@@ -32,6 +32,7 @@ fn connect(handle: &ListenerHandle<impl bufferevent_runtime::Affinity>) -> TcpSt
 #[test]
 fn randport() {
     // TL-01
+    let _census = Census::begin();
     let mut base = base();
     let log = Log::default();
     let start = |base: &mut Base<Pinned>, name: &'static str, count: usize| {
@@ -64,6 +65,7 @@ fn randport() {
 #[test]
 fn close_accepted_fd() {
     // TL-06: the listener is closed within its own callback; the others in the queue are refused.
+    let _census = Census::begin();
     let mut base = base();
     let handle = Arc::new(Mutex::new(None::<ListenerHandle<Pinned>>));
     let (own, log) = (Arc::clone(&handle), Log::default());
@@ -86,6 +88,7 @@ fn close_accepted_fd() {
 #[test]
 fn immediate_close() {
     // TL-07, L-04: disabled after the first, the second waits in the queue until it is enabled, on every selector.
+    let _census = Census::begin();
     for kind in [SelectorKind::Best, SelectorKind::Portable, SelectorKind::PortableWithoutEdges] {
         let mut base = Base::<Pinned>::with_selector(kind.make().unwrap(), Clock::monotonic()).unwrap();
         let handle = Arc::new(Mutex::new(None::<ListenerHandle<Pinned>>));
@@ -118,6 +121,7 @@ fn immediate_close() {
 #[test]
 fn disable_in_thread() {
     // TL-09, TL-10, L-05: nobody waits for the callback that runs.
+    let _census = Census::begin();
     let running = Running::start(Runtime::builder().workers(2).build().unwrap());
     let (inside, leave, accepted) = (Signal::new(), Signal::new(), Signal::new());
     let signals = [&inside, &leave, &accepted].map(Arc::clone);
@@ -147,6 +151,7 @@ fn disable_in_thread() {
 #[test]
 fn a_listener_starts_disabled_if_asked() {
     // LEV_OPT_DISABLED
+    let _census = Census::begin();
     let mut base = base();
     let accepted = Signal::new();
     let mine = Arc::clone(&accepted);
@@ -173,6 +178,7 @@ fn a_listener_starts_disabled_if_asked() {
 #[test]
 fn a_crowd_is_accepted_in_portions() {
     // L-04: libevent has no cap.
+    let _census = Census::begin();
     let mut base = base();
     let accepted = Signal::new();
     let mine = Arc::clone(&accepted);
@@ -200,6 +206,7 @@ fn a_crowd_is_accepted_in_portions() {
 #[test]
 fn errors_and_panics_of_callbacks_close_the_connection_and_are_told() {
     // L-06
+    let _census = Census::begin();
     let mut base = base();
     let log = Log::default();
     let (mine, mut count) = (log.clone(), 0);
@@ -231,6 +238,7 @@ fn errors_and_panics_of_callbacks_close_the_connection_and_are_told() {
 #[test]
 fn error() {
     // TL-03, L-06: accepting fails for good; it is told, at intervals, until somebody closes the listener.
+    let _census = Census::begin();
     let mut base = base();
     let socket = TcpListener::bind("127.0.0.1:0").unwrap();
     let other = socket2::Socket::from(OwnedFd::from(socket.try_clone().unwrap()));
@@ -256,6 +264,7 @@ fn error() {
 #[test]
 fn only_listening_sockets_are_taken_and_unusable_addresses_refused() {
     // L-01, L-02
+    let _census = Census::begin();
     let invalid = |result: Result<Listener, Error>| match result {
         Err(Error::Io(error)) => error.kind(),
         other => panic!("{other:?}"),
@@ -275,6 +284,7 @@ fn only_listening_sockets_are_taken_and_unusable_addresses_refused() {
 #[test]
 fn unix_listeners_are_taken_too() {
     // TL-11
+    let _census = Census::begin();
     let path = std::env::temp_dir().join(format!("bufferevent-listener-{}", std::process::id()));
     let listener = UnixListener::bind(&path).unwrap();
     let mut base = base();
@@ -307,6 +317,7 @@ fn spread(running: &Running, address: SocketAddr, seen: &Mutex<Vec<usize>>) -> (
 #[test]
 fn connections_are_spread_over_the_bases() {
     // L-07: by load here, by the kernel there; in every shape.
+    let _census = Census::begin();
     for (workers, bases) in [(2, 2), (2, 4), (4, 2)] {
         let running = Running::start(Runtime::builder().workers(workers).bases(bases).build().unwrap());
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -331,6 +342,7 @@ fn connections_are_spread_over_the_bases() {
 
 #[test]
 fn an_address_without_reuse_is_not_shared() {
+    let _census = Census::begin();
     let running = Running::start(Runtime::builder().workers(2).build().unwrap());
     let alone = running.runtime.listen("127.0.0.1:0", |_, _| Ok(())).unwrap();
     let answer = running.runtime.listen_per_base(alone.local_addr().unwrap(), |_, _| Ok(()));

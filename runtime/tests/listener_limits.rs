@@ -17,7 +17,7 @@ use std::{
 };
 
 use bufferevent_runtime::{
-    Accepted, Base, BoxError, ConnectionLimit, Error, Listener, ListenerHandle, Pinned, Runtime,
+    Accepted, Base, BoxError, Census, ConnectionLimit, Error, Listener, ListenerHandle, Pinned, Runtime,
 };
 use bufferevent_sync::Mutex;
 use common::{Log, Running, eventually};
@@ -60,6 +60,7 @@ fn connect(handle: &ListenerHandle<Pinned>) -> TcpStream {
 #[test]
 fn a_listener_pauses_at_its_limit_and_goes_on_when_a_connection_is_over() {
     // F32
+    let _census = Census::begin();
     let mut base = Base::<Pinned>::new().unwrap();
     let listener = Listener::bind("127.0.0.1:0").unwrap().max_connections(most(2));
     let (handle, kept, log) = start(&mut base, listener);
@@ -96,6 +97,7 @@ fn a_listener_pauses_at_its_limit_and_goes_on_when_a_connection_is_over() {
 #[test]
 fn one_limit_holds_for_all_listeners_that_share_it() {
     // F32: for the process
+    let _census = Census::begin();
     let mut base = Base::<Pinned>::new().unwrap();
     let limit = ConnectionLimit::new(most(3));
     let listeners: Vec<_> = (0..2)
@@ -135,6 +137,7 @@ fn one_limit_holds_for_all_listeners_that_share_it() {
 #[test]
 fn a_paused_listener_goes_on_wherever_the_connection_ends() {
     // F32: on a runtime connections are spread, and end on any thread.
+    let _census = Census::begin();
     let running = Running::start(Runtime::builder().workers(2).bases(3).build().unwrap());
     let limit = ConnectionLimit::new(most(4));
     let open = Arc::new(Mutex::new(Vec::new()));
@@ -160,6 +163,7 @@ fn a_paused_listener_goes_on_wherever_the_connection_ends() {
 #[test]
 fn connections_are_spread_evenly_by_load() {
     // F4: the fullest base has at most half as much again as the emptiest.
+    let _census = Census::begin();
     let running = Running::start(Runtime::builder().workers(2).bases(4).build().unwrap());
     let counts = Arc::new(Mutex::new([0usize; 4]));
     let mine = Arc::clone(&counts);
@@ -197,6 +201,7 @@ impl Drop for Place {
 #[test]
 fn reuseport_on_unix_socket() {
     // TL-11: what cannot be asked of a Unix socket is not on offer; a plain one works, a path too long is refused.
+    let _census = Census::begin();
     let place = Place::new("unix");
     let mut base = Base::<Pinned>::new().unwrap();
     let (handle, kept, _) = start(&mut base, Listener::bind_unix(&place.0).unwrap());
@@ -213,6 +218,7 @@ fn reuseport_on_unix_socket() {
 #[test]
 fn a_stale_unix_path_is_removed_only_if_nobody_listens() {
     // F64
+    let _census = Census::begin();
     let place = Place::new("stale");
     let first = Listener::bind_unix(&place.0).unwrap();
     let in_use = |answer: Result<Listener, Error>| matches!(answer, Err(Error::Io(error)) if error.kind() == std::io::ErrorKind::AddrInUse);
@@ -240,6 +246,7 @@ fn a_stale_unix_path_is_removed_only_if_nobody_listens() {
 #[test]
 fn an_ipv6_listener_takes_one_family_or_both() {
     // L-03
+    let _census = Census::begin();
     for only in [true, false] {
         let listener = match Listener::options().only_v6(only).bind("[::]:0") {
             Ok(listener) => listener,

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use bufferevent_runtime::{ACCEPT_BACK_OFF, Base, BoxError, Clock, Listener, Pinned, SelectorKind};
+use bufferevent_runtime::{ACCEPT_BACK_OFF, Base, BoxError, Census, Clock, Listener, Pinned, SelectorKind};
 use common::{Signal, eventually};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -20,6 +20,7 @@ const PEERS: u64 = 200;
 #[test]
 fn a_shortage_of_descriptors_is_told_waited_out_and_recovered_from() {
     // F1, L-06, TL-05, X-84: libevent spins. The sockets are real, the time is turned by hand.
+    let _census = Census::begin();
     let (clock, time) = Clock::manual();
     let mut base = Base::<Pinned>::with_selector(SelectorKind::Best.make().unwrap(), clock).unwrap();
     let (accepted, errors) = (Signal::new(), Signal::new());

@@ -8,7 +8,7 @@ use std::{
     cell::RefCell, collections::BTreeSet, net::TcpStream, os::unix::net::UnixStream, rc::Rc, time::Duration,
 };
 
-use bufferevent_runtime::{Accepted, Base, Clock, Listener, Pinned, Runtime, SelectorKind, What};
+use bufferevent_runtime::{Accepted, Base, Census, Clock, Listener, Pinned, Runtime, SelectorKind, What};
 
 const CLOSE_ON_EXEC: u32 = 0o2_000_000;
 
@@ -27,6 +27,7 @@ fn closes(number: &str) -> Option<bool> {
 #[test]
 fn no_descriptor_of_the_library_is_left_to_a_program_that_is_started() {
     // F62, E-18: what `fork` alone does is not supported; what follows it usually, another program, gets nothing of ours.
+    let _census = Census::begin();
     let before = descriptors();
     let kept = Rc::new(RefCell::new(Vec::<Accepted>::new()));
     let mut bases = Vec::new();

@@ -15,7 +15,7 @@ use std::{
 };
 
 use bufferevent_runtime::{
-    After, Base, Clock, EventId, ManualClock, Pinned, Reasons, TIMERS_PER_PASS, TimerId, Turned, What,
+    After, Base, Census, Clock, EventId, ManualClock, Pinned, Reasons, TIMERS_PER_PASS, TimerId, Turned, What,
 };
 use bufferevent_sync::{Condvar, Mutex};
 use common::{FnSource, Log, Signal};
@@ -53,6 +53,7 @@ fn run_out(base: &mut Base<Pinned>, hand: &ManualClock) {
 #[test]
 fn multiple() {
     // Both ends write all they have and read all there is, by two events each, which set themselves again.
+    let _census = Census::begin();
     const ALL: usize = 1 << 18;
     let mut base = Base::<Pinned>::new().unwrap();
     let (one, two) = pair();
@@ -84,6 +85,7 @@ fn multiple() {
 #[test]
 fn common_timeout() {
     // E-10: no special queues: a hundred timers of two lengths, one of which changes its length in its callback.
+    let _census = Census::begin();
     let (mut base, hand) = manual();
     let times = Rc::new(RefCell::new(Vec::new()));
     for index in 0..100 {
@@ -109,6 +111,7 @@ fn common_timeout() {
 #[test]
 fn event_timeout_lost() {
     // The data and the timeout are there at once: one call, for the data; nothing is lost.
+    let _census = Census::begin();
     let (mut base, hand) = manual();
     let (ours, mut theirs) = pair();
     let log = Log::default();
@@ -132,6 +135,7 @@ fn event_timeout_lost() {
 #[test]
 fn want_only_once() {
     // A one-shot event whose callback does not read is told once.
+    let _census = Census::begin();
     let mut base = Base::<Pinned>::new().unwrap();
     let (ours, mut theirs) = pair();
     let count = Rc::new(Cell::new(0));
@@ -146,6 +150,7 @@ fn want_only_once() {
 #[test]
 fn event_once_never() {
     // What never happens is freed with the base, and so is what its closure owns.
+    let _census = Census::begin();
     let kept = Rc::new(());
     let mut base = Base::<Pinned>::new().unwrap();
     let (ours, mut theirs) = pair();
@@ -162,6 +167,7 @@ fn event_once_never() {
 #[test]
 fn event_pending() {
     // What an event waits for is asked of its base.
+    let _census = Census::begin();
     let (mut base, hand) = manual();
     let (ours, _theirs) = pair();
     let event = base.event(ours, What::READ, |_, _| {}).unwrap();
@@ -184,6 +190,7 @@ fn event_pending() {
 #[test]
 fn dup_fd() {
     // Of two events on one socket, each with a descriptor of its own, either hears of the data; one ends, the other not.
+    let _census = Census::begin();
     let mut base = Base::<Pinned>::new().unwrap();
     let (ours, mut theirs) = pair();
     let log = Log::default();
@@ -209,6 +216,7 @@ fn dup_fd() {
 #[test]
 fn many_events() {
     // Far more are ready at once than one batch of the selector holds.
+    let _census = Census::begin();
     const MANY: usize = 1_500;
     let mut base = Base::<Pinned>::new().unwrap();
     let count = Rc::new(Cell::new(0));
@@ -232,6 +240,7 @@ fn many_events() {
 #[test]
 fn free_active_base() {
     // A base that is dropped with events due drops them, uncalled.
+    let _census = Census::begin();
     let mut base = Base::<Pinned>::new().unwrap();
     let (ours, mut theirs) = pair();
     base.event(ours, What::READ, |_, _| panic!("the base is gone")).unwrap();
@@ -246,6 +255,7 @@ fn free_active_base() {
 fn cb_invoked() {
     // TF-01: the closure is dropped once, where libevent runs a finalizer: of an idle event at once, of one that was
     // activated without a call, of one with a timer at once too; afterwards nothing can be done to it.
+    let _census = Census::begin();
     let (mut base, hand) = manual();
     let log = Log::default();
     struct Finalizer(Log);
@@ -284,6 +294,7 @@ fn cb_invoked() {
 fn within_cb() {
     // TF-03: of two active events the first to run cancels both: the second is never called, each is dropped once; for
     // deferred work too. TF-04: what was cancelled can be made anew in the callback.
+    let _census = Census::begin();
     for persistent in [false, true] {
         let (mut base, _hand) = manual();
         let (kept, log) = (Rc::new(()), Log::default());
@@ -315,6 +326,7 @@ fn within_cb() {
 #[test]
 fn conditions_simple() {
     // TT-02: ten wait on their conditions with a bound; one is signalled, two are not in time, the rest by all together.
+    let _census = Census::begin();
     struct Gate {
         open: Mutex<(bool, bool)>,
         changed: Condvar,
@@ -361,6 +373,7 @@ fn conditions_simple() {
 #[test]
 fn deferred_cb_skew() {
     // TT-03: a crowd of slow deferred callbacks holds a timer up by one look at the clock at most: 16 callbacks.
+    let _census = Census::begin();
     let (mut base, hand) = manual();
     let ran = Rc::new(Cell::new(0));
     for _ in 0..8 * 128 {
@@ -385,6 +398,7 @@ fn deferred_cb_skew() {
 #[test]
 fn del_notify() {
     // TT-07: cancelling the only event from another thread ends the loop.
+    let _census = Census::begin();
     let mut base = Base::<Pinned>::new().unwrap();
     let (ours, _theirs) = pair();
     let event = base.event(ours, What::READ, |_, _| {}).unwrap();
@@ -397,6 +411,7 @@ fn del_notify() {
 #[test]
 fn timers_due_at_once_are_bounded_in_each_pass() {
     // F28: a hundred thousand at once; what else is ready does not wait for them all.
+    let _census = Census::begin();
     const MANY: usize = 100_000;
     let (mut base, hand) = manual();
     let fired = Rc::new(Cell::new(0));
@@ -423,6 +438,7 @@ fn timers_due_at_once_are_bounded_in_each_pass() {
 #[test]
 fn a_timer_is_made_moved_and_cancelled_in_timers() {
     // F29: in its own callback, and in that of another of the same tick.
+    let _census = Census::begin();
     let (mut base, hand) = manual();
     let log = Log::default();
     let (mine, victim) = (log.clone(), Rc::new(Cell::new(None::<TimerId>)));
@@ -447,6 +463,7 @@ fn a_timer_is_made_moved_and_cancelled_in_timers() {
 #[test]
 fn a_jump_of_the_clock_fires_each_timer_once() {
     // F27: hours forward, as after a suspend. The clock never goes back.
+    let _census = Census::begin();
     let (mut base, hand) = manual();
     let log = Log::default();
     let (once, every, event) = (log.clone(), log.clone(), log.clone());

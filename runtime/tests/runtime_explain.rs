@@ -4,10 +4,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bufferevent_runtime::{Runtime, Waiter};
+use bufferevent_runtime::{Census, Runtime, Waiter};
 
 #[test]
 fn a_snapshot_counts_what_lives_waits_and_ran() {
+    let _census = Census::begin();
     let runtime = Runtime::builder().workers(1).bases(2).build().unwrap();
     let snapshot = runtime.explain();
     assert_eq!((snapshot.bases.len(), snapshot.workers.len()), (2, 1));

@@ -5,7 +5,7 @@ mod common;
 
 use std::{sync::Arc, thread, time::Duration};
 
-use bufferevent_runtime::{After, Error, Left, Listener, Placement, Reasons, Runtime, Strand};
+use bufferevent_runtime::{After, Census, Error, Left, Listener, Placement, Reasons, Runtime, Strand};
 use bufferevent_sync::atomic::{AtomicBool, Ordering};
 use common::{Running, Script, Signal, eventually, start, strand};
 
@@ -21,6 +21,7 @@ fn running(shape: (usize, usize)) -> Running {
 
 #[test]
 fn stop_wakes_all_sleepers_wherever_they_sleep() {
+    let _census = Census::begin();
     for shape in SHAPES {
         for _ in 0..20 {
             let running = running(shape);
@@ -34,6 +35,7 @@ fn stop_wakes_all_sleepers_wherever_they_sleep() {
 
 #[test]
 fn stop_before_the_start_and_in_callbacks() {
+    let _census = Census::begin();
     for shape in SHAPES {
         let early = runtime(shape);
         early.stop();
@@ -56,6 +58,7 @@ fn stop_before_the_start_and_in_callbacks() {
 
 #[test]
 fn shutdown_ends_when_everything_has_closed() {
+    let _census = Census::begin();
     for shape in SHAPES {
         let running = running(shape);
         let listener = running.runtime.listen("127.0.0.1:0", |_, _| Ok(())).unwrap();
@@ -89,6 +92,7 @@ fn shutdown_ends_when_everything_has_closed() {
 
 #[test]
 fn shutdown_does_not_forget_what_a_post_or_a_task_under_way_makes() {
+    let _census = Census::begin();
     for shape in SHAPES {
         let running = running(shape);
         let (inside, leave, closed) = (Signal::new(), Signal::new(), Signal::new());
@@ -118,6 +122,7 @@ fn shutdown_does_not_forget_what_a_post_or_a_task_under_way_makes() {
 
 #[test]
 fn grace_ends_what_does_not_close_however_busy_it_is() {
+    let _census = Census::begin();
     for shape in SHAPES {
         let running = running(shape);
         let abandoned: Vec<_> = running
@@ -142,6 +147,7 @@ fn grace_ends_what_does_not_close_however_busy_it_is() {
 
 #[test]
 fn lent_threads_work_until_the_stop() {
+    let _census = Census::begin();
     let runtime = runtime((3, 2));
     let done = Signal::new();
     thread::scope(|scope| {
@@ -161,6 +167,7 @@ fn lent_threads_work_until_the_stop() {
 
 #[test]
 fn some_workers_may_be_lent_and_the_rest_run() {
+    let _census = Census::begin();
     let runtime = runtime((2, 2));
     let lent = runtime.worker().unwrap();
     let thread = thread::spawn(move || lent.run());
@@ -177,6 +184,7 @@ fn some_workers_may_be_lent_and_the_rest_run() {
 
 #[test]
 fn what_lives_on_the_bases_is_dropped_with_the_last_worker() {
+    let _census = Census::begin();
     struct Dropped(Arc<Signal>);
     impl Drop for Dropped {
         fn drop(&mut self) {
@@ -218,6 +226,7 @@ fn what_lives_on_the_bases_is_dropped_with_the_last_worker() {
 
 #[test]
 fn a_stop_ends_what_lives_on_a_runtime_that_nobody_runs() {
+    let _census = Census::begin();
     for shape in SHAPES {
         let runtime = runtime(shape);
         let worker = runtime.worker().unwrap();
@@ -240,6 +249,7 @@ fn a_stop_ends_what_lives_on_a_runtime_that_nobody_runs() {
 
 #[test]
 fn a_stop_that_meets_the_first_worker_leaves_nothing_behind() {
+    let _census = Census::begin();
     for shape in SHAPES {
         for _ in 0..20 {
             let runtime = runtime(shape);
@@ -258,6 +268,7 @@ fn a_stop_that_meets_the_first_worker_leaves_nothing_behind() {
 #[test]
 fn what_is_dropped_with_the_last_worker_knows_that_it_is_on_a_worker() {
     // Who waits there for a strand of another base waits for itself.
+    let _census = Census::begin();
     struct Asks(Arc<Strand<Script>>, Arc<Signal>);
     impl Drop for Asks {
         fn drop(&mut self) {
@@ -286,6 +297,7 @@ fn what_is_dropped_with_the_last_worker_knows_that_it_is_on_a_worker() {
 
 #[test]
 fn a_worker_that_is_dropped_goes_back_to_its_runtime() {
+    let _census = Census::begin();
     let runtime = runtime((2, 2));
     let (first, second) = (runtime.worker().unwrap(), runtime.worker().unwrap());
     let indices = [first.index(), second.index()];
@@ -309,6 +321,7 @@ fn a_worker_that_is_dropped_goes_back_to_its_runtime() {
 
 #[test]
 fn a_listener_on_a_runtime_that_is_gone_is_refused() {
+    let _census = Census::begin();
     let gone = runtime((1, 1));
     let base = gone.bases().swap_remove(0);
     drop(gone);

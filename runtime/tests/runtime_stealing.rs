@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use bufferevent_runtime::{Builder, Left, Placement, Reasons, Runtime, Strand};
+use bufferevent_runtime::{Builder, Census, Left, Placement, Reasons, Runtime, Strand};
 use bufferevent_sync::Mutex;
 use common::{Running, Script, Signal, eventually, strand};
 
@@ -42,6 +42,7 @@ fn blocker(running: &Running, base: usize) -> (Arc<Strand<Script>>, Arc<Signal>,
 #[test]
 fn a_base_whose_worker_is_stuck_is_served_by_an_idle_one() {
     // DESIGN 3; also the very first long callback, in a runtime where all have slept for long.
+    let _census = Census::begin();
     for (workers, bases) in [(2, 2), (3, 3), (2, 1), (2, 4)] {
         let running = running(workers, bases);
         let (stuck, inside, leave) = blocker(&running, 0);
@@ -85,6 +86,7 @@ fn a_base_whose_worker_is_stuck_is_served_by_an_idle_one() {
 
 #[test]
 fn a_worker_that_gets_stuck_in_the_midst_of_work_is_noticed() {
+    let _census = Census::begin();
     let running = running(2, 2);
     let (stuck, inside, leave) = blocker(&running, 0);
     let served = Signal::new();
@@ -118,6 +120,7 @@ fn a_worker_that_gets_stuck_in_the_midst_of_work_is_noticed() {
 
 #[test]
 fn two_stuck_workers_are_served_by_the_third() {
+    let _census = Census::begin();
     let running = running(3, 3);
     let stuck: Vec<_> = (0..2).map(|base| blocker(&running, base)).collect();
     for (strand, inside, _) in &stuck {
@@ -140,6 +143,7 @@ fn two_stuck_workers_are_served_by_the_third() {
 
 #[test]
 fn a_skewed_load_is_shared() {
+    let _census = Census::begin();
     let running = running(2, 2);
     let threads = Arc::new(Mutex::new(Vec::<ThreadId>::new()));
     let ran = Signal::new();
@@ -167,6 +171,7 @@ fn a_skewed_load_is_shared() {
 
 #[test]
 fn a_pinned_runtime_never_steals() {
+    let _census = Census::begin();
     let running = Running::start(builder(2, 2).pinned(true).build().unwrap());
     let threads = Arc::new(Mutex::new(Vec::<ThreadId>::new()));
     let ran = Signal::new();
@@ -194,6 +199,7 @@ fn a_pinned_runtime_never_steals() {
 
 #[test]
 fn a_call_for_help_wakes_a_sleeper_once_the_costs_are_known() {
+    let _census = Census::begin();
     let running = running(2, 2);
     let ran = Signal::new();
     let strands: Vec<_> = (0..8)
@@ -220,6 +226,7 @@ fn a_call_for_help_wakes_a_sleeper_once_the_costs_are_known() {
 
 #[test]
 fn a_quiet_runtime_goes_to_sleep_for_good() {
+    let _census = Census::begin();
     let running = running(2, 2);
     for base in running.runtime.bases() {
         let ran = Signal::new();

@@ -6,7 +6,7 @@ mod common;
 
 use std::{sync::Arc, thread, time::Duration};
 
-use bufferevent_runtime::{After, BaseHandle, Left, Placement, Reasons, Runtime, Strand};
+use bufferevent_runtime::{After, BaseHandle, Census, Left, Placement, Reasons, Runtime, Strand};
 use bufferevent_sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use common::{Running, Script, Signal, eventually, start, strand};
 
@@ -42,6 +42,7 @@ fn stuck(base: &BaseHandle, done: &Arc<Signal>, times: u64) -> (Arc<Strand<Scrip
 
 #[test]
 fn a_base_that_was_taken_and_not_turned_yet_is_looked_after() {
+    let _census = Census::begin();
     for _ in 0..10 {
         let running = running(2, 3);
         let done = Signal::new();
@@ -85,6 +86,7 @@ fn a_base_that_was_taken_and_not_turned_yet_is_looked_after() {
 
 #[test]
 fn a_worker_whose_base_is_in_other_hands_helps_meanwhile() {
+    let _census = Census::begin();
     for bases in [2, 3] {
         let running = running(2, bases);
         let done = Signal::new();
@@ -110,6 +112,7 @@ fn a_worker_whose_base_is_in_other_hands_helps_meanwhile() {
 
 #[test]
 fn a_call_reaches_a_sleeper_whoever_looks_into_the_top_epoll() {
+    let _census = Census::begin();
     for _ in 0..30 {
         let running = running(3, 4);
         let done = Signal::new();
@@ -140,6 +143,7 @@ fn a_call_reaches_a_sleeper_whoever_looks_into_the_top_epoll() {
 
 #[test]
 fn a_watcher_that_gets_stuck_is_watched() {
+    let _census = Census::begin();
     for bases in [3, 4] {
         let running = running(3, bases);
         let done = Signal::new();
@@ -166,6 +170,7 @@ fn a_watcher_that_gets_stuck_is_watched() {
 
 #[test]
 fn a_watcher_heeds_the_exit_of_a_base() {
+    let _census = Census::begin();
     for bases in [2, 3] {
         let running = running(2, bases);
         let done = Signal::new();

@@ -12,7 +12,7 @@ use std::{
 };
 
 use bufferevent_runtime::{
-    After, Builder, Error, Left, MOST, Placement, Reasons, Registered, Runtime, SelectorKind,
+    After, Builder, Census, Error, Left, MOST, Placement, Reasons, Registered, Runtime, SelectorKind,
 };
 use bufferevent_sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use common::{Log, Running, Signal, eventually, start, strand};
@@ -36,6 +36,7 @@ fn shapes() -> impl Iterator<Item = Running> {
 
 #[test]
 fn impossible_numbers_are_error_values() {
+    let _census = Census::begin();
     assert!(matches!(builder(0, 1).build(), Err(Error::InvalidWorkers { workers: 0, limit: MOST })));
     assert!(matches!(builder(MOST + 1, 1).build(), Err(Error::InvalidWorkers { .. })));
     assert!(matches!(builder(1, 0).build(), Err(Error::InvalidBases { bases: 0, limit: MOST })));
@@ -51,6 +52,7 @@ fn impossible_numbers_are_error_values() {
 
 #[test]
 fn a_runtime_is_run_once() {
+    let _census = Census::begin();
     for running in shapes() {
         let fence = Signal::new();
         let raised = Arc::clone(&fence);
@@ -66,6 +68,7 @@ fn a_runtime_is_run_once() {
 
 #[test]
 fn posts_timers_strands_and_tasks_run_in_every_shape() {
+    let _census = Census::begin();
     for running in shapes() {
         let done = Signal::new();
         let mut expected = 0;
@@ -106,6 +109,7 @@ fn posts_timers_strands_and_tasks_run_in_every_shape() {
 
 #[test]
 fn sockets_are_served_in_every_shape() {
+    let _census = Census::begin();
     for running in shapes() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -150,6 +154,7 @@ fn sockets_are_served_in_every_shape() {
 #[test]
 fn a_busy_base_does_not_keep_the_others_from_their_worker() {
     // Four bases on two workers, two of them never at rest: a source that always asks to run again.
+    let _census = Census::begin();
     let running = running(2, 4);
     let (stop, ended) = (Arc::new(AtomicBool::new(false)), Signal::new());
     for index in [0, 1] {
@@ -186,6 +191,7 @@ fn a_busy_base_does_not_keep_the_others_from_their_worker() {
 
 #[test]
 fn a_busy_strand_does_not_keep_the_others_from_their_worker() {
+    let _census = Census::begin();
     for (workers, bases) in [(1, 1), (1, 3), (2, 2)] {
         let running = running(workers, bases);
         let _busy: Vec<_> = (0..workers)
@@ -207,6 +213,7 @@ fn a_busy_strand_does_not_keep_the_others_from_their_worker() {
 
 #[test]
 fn a_storm_of_tasks_is_done_and_spawned_ones_may_spawn() {
+    let _census = Census::begin();
     for running in [running(2, 2), running(2, 4), running(3, 1)] {
         let done = Signal::new();
         for _ in 0..200 {
@@ -226,6 +233,7 @@ fn a_storm_of_tasks_is_done_and_spawned_ones_may_spawn() {
 #[test]
 fn strands_of_placement_base_never_run_beside_their_base() {
     // D18
+    let _census = Census::begin();
     for running in [running(2, 2), running(3, 1), running(2, 4)] {
         let inside = Arc::new(AtomicUsize::new(0));
         let alone = move |inside: &AtomicUsize| {
@@ -274,6 +282,7 @@ fn strands_of_placement_base_never_run_beside_their_base() {
 #[test]
 fn strands_of_one_base_may_run_at_the_same_time() {
     // D18: each waits for the other.
+    let _census = Census::begin();
     for running in [running(2, 2), running(2, 1), running(2, 3)] {
         let (here, there) = (Signal::new(), Signal::new());
         let met = Signal::new();
@@ -292,6 +301,7 @@ fn strands_of_one_base_may_run_at_the_same_time() {
 
 #[test]
 fn a_base_of_a_runtime_rests_after_a_break_until_it_is_resumed() {
+    let _census = Census::begin();
     for running in shapes() {
         let base = running.base(0);
         let log = Log::default();
@@ -346,6 +356,7 @@ fn a_base_of_a_runtime_rests_after_a_break_until_it_is_resumed() {
 
 #[test]
 fn a_break_that_races_with_its_resume_loses_no_token() {
+    let _census = Census::begin();
     let running = running(2, 2);
     let base = running.base(0);
     let ran = Signal::new();
@@ -376,6 +387,7 @@ fn a_break_that_races_with_its_resume_loses_no_token() {
 
 #[test]
 fn turning_a_base_of_a_runtime_is_refused() {
+    let _census = Census::begin();
     let running = running(1, 1);
     let answered = Signal::new();
     let mine = Arc::clone(&answered);
@@ -392,6 +404,7 @@ fn turning_a_base_of_a_runtime_is_refused() {
 
 #[test]
 fn a_dump_names_what_waits() {
+    let _census = Census::begin();
     let running = running(1, 1);
     let (inside, leave) = (Signal::new(), Signal::new());
     let (mine, end) = (Arc::clone(&inside), Arc::clone(&leave));

@@ -6,7 +6,7 @@ mod common;
 use std::{sync::Arc, thread};
 
 use bufferevent_runtime::{
-    Error, Left, Movable, Placement, Reasons, Runtime, Strand, StrandGuard, holds_strand, lock_both,
+    Census, Error, Left, Movable, Placement, Reasons, Runtime, Strand, StrandGuard, holds_strand, lock_both,
 };
 use common::{Log, Running, Script, Signal, eventually, strand};
 
@@ -34,6 +34,7 @@ fn counting(running: &Running, placement: Placement) -> (Arc<Strand<Script>>, Ar
 #[test]
 fn what_a_guard_held_up_runs_once_when_it_drops() {
     // H hazard 3: no further event comes.
+    let _census = Census::begin();
     let running = running(2);
     for placement in [Placement::Any, Placement::Base] {
         let (strand, _, log) = counting(&running, placement);
@@ -62,6 +63,7 @@ fn what_a_guard_held_up_runs_once_when_it_drops() {
 
 #[test]
 fn reasons_posted_on_drop_arrive() {
+    let _census = Census::begin();
     let running = running(1);
     let (strand, runs, log) = counting(&running, Placement::Any);
     let mut guard = strand.lock().unwrap();
@@ -76,6 +78,7 @@ fn reasons_posted_on_drop_arrive() {
 
 #[test]
 fn a_thread_that_holds_a_strand_is_refused_another() {
+    let _census = Census::begin();
     let running = running(1);
     let (one, ..) = counting(&running, Placement::Any);
     let (other, ..) = counting(&running, Placement::Any);
@@ -96,6 +99,7 @@ fn a_thread_that_holds_a_strand_is_refused_another() {
 
 #[test]
 fn a_callback_is_refused_a_lock_and_may_try_one() {
+    let _census = Census::begin();
     let running = running(2);
     let (other, ..) = counting(&running, Placement::Any);
     let answer = Signal::new();
@@ -118,6 +122,7 @@ fn a_callback_is_refused_a_lock_and_may_try_one() {
 
 #[test]
 fn locking_both_in_either_order_from_many_threads_ends() {
+    let _census = Census::begin();
     let running = running(2);
     let (one, ..) = counting(&running, Placement::Any);
     let (other, ..) = counting(&running, Placement::Any);
@@ -139,6 +144,7 @@ fn locking_both_in_either_order_from_many_threads_ends() {
 
 #[test]
 fn a_run_whose_lock_is_taken_while_it_is_unlocked_goes_on_when_the_guard_drops() {
+    let _census = Census::begin();
     let running = running(1);
     let (inside, locked, contended, again) = (Signal::new(), Signal::new(), Signal::new(), Signal::new());
     let signals = [&inside, &locked, &contended, &again].map(Arc::clone);
@@ -172,6 +178,7 @@ fn a_run_whose_lock_is_taken_while_it_is_unlocked_goes_on_when_the_guard_drops()
 
 #[test]
 fn a_guard_outlives_the_runtime() {
+    let _census = Census::begin();
     let running = running(2);
     let (strand, ..) = counting(&running, Placement::Any);
     let mut guard = strand.lock().unwrap();
@@ -189,6 +196,7 @@ fn a_guard_outlives_the_runtime() {
 
 #[test]
 fn auto_traits() {
+    let _census = Census::begin();
     trait Sends {
         const SEND: bool = false;
     }

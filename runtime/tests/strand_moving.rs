@@ -7,7 +7,8 @@ mod common;
 use std::{sync::Arc, thread, time::Duration};
 
 use bufferevent_runtime::{
-    After, Base, BaseHandle, Clock, Error, Left, ManualClock, Movable, Placement, Reasons, Runtime, Strand,
+    After, Base, BaseHandle, Census, Clock, Error, Left, ManualClock, Movable, Placement, Reasons, Runtime,
+    Strand,
 };
 use bufferevent_sync::{
     Mutex,
@@ -48,6 +49,7 @@ fn turn_both(one: &mut Base<Movable>, other: &mut Base<Movable>) {
 
 #[test]
 fn it_runs_on_the_new_base_and_counts_there() {
+    let _census = Census::begin();
     for placement in PLACEMENTS {
         let (mut one, mut other, _) = two_by_hand();
         let log = Log::default();
@@ -68,6 +70,7 @@ fn it_runs_on_the_new_base_and_counts_there() {
 
 #[test]
 fn a_token_that_was_queued_before_the_move_goes_after_the_strand() {
+    let _census = Census::begin();
     for placement in PLACEMENTS {
         let (mut one, mut other, _) = two_by_hand();
         let log = Log::default();
@@ -91,6 +94,7 @@ fn a_token_that_was_queued_before_the_move_goes_after_the_strand() {
 
 #[test]
 fn one_that_moves_in_its_run_goes_on_at_the_new_base() {
+    let _census = Census::begin();
     for placement in PLACEMENTS {
         let (mut one, mut other, _) = two_by_hand();
         let (log, target) = (Log::default(), other.handle());
@@ -118,6 +122,7 @@ fn one_that_moves_in_its_run_goes_on_at_the_new_base() {
 #[test]
 fn its_timer_goes_along_and_fires_once() {
     // C-37: libevent leaves the timers behind.
+    let _census = Census::begin();
     let second = Duration::from_secs(1);
     let (mut one, mut other, hand) = two_by_hand();
     let log = Log::default();
@@ -162,6 +167,7 @@ fn its_timer_goes_along_and_fires_once() {
 #[test]
 fn a_move_that_fails_changes_nothing() {
     //
+    let _census = Census::begin();
     let (mut one, other, _) = two_by_hand();
     let log = Log::default();
     let moving = one.strand(Placement::Any, (), |_| logging(&log));
@@ -200,6 +206,7 @@ fn a_move_that_fails_changes_nothing() {
 
 #[test]
 fn one_that_is_dead_does_not_move() {
+    let _census = Census::begin();
     let (mut one, other, _) = two_by_hand();
     let dead = one.strand(Placement::Any, (), |_| Script::new(|_, _, _| Left::Dead));
     one.turn(NOW).unwrap();
@@ -210,6 +217,7 @@ fn one_that_is_dead_does_not_move() {
 
 #[test]
 fn a_base_that_is_dropped_ends_what_lives_there_and_not_what_has_moved_away() {
+    let _census = Census::begin();
     for placement in PLACEMENTS {
         for turns in [0, 1] {
             let (mut one, mut other, _) = two_by_hand();
@@ -235,6 +243,7 @@ fn a_base_that_is_dropped_ends_what_lives_there_and_not_what_has_moved_away() {
 
 #[test]
 fn one_that_a_guard_holds_while_its_base_is_dropped_lives_on_if_it_moves_in_time() {
+    let _census = Census::begin();
     let (mut one, mut other, _) = two_by_hand();
     let log = Log::default();
     let (stays, moves) = (
@@ -262,6 +271,7 @@ fn one_that_a_guard_holds_while_its_base_is_dropped_lives_on_if_it_moves_in_time
 
 #[test]
 fn it_waits_where_a_base_rests_and_goes_on_where_it_has_moved_to() {
+    let _census = Census::begin();
     let (mut one, mut other, _) = two_by_hand();
     let log = Log::default();
     let moving = one.strand(Placement::Any, (), |_| logging(&log));
@@ -307,6 +317,7 @@ fn it_waits_where_a_base_rests_and_goes_on_where_it_has_moved_to() {
 
 #[test]
 fn it_runs_on_without_the_base_it_has_left_wherever_its_token_lies() {
+    let _census = Census::begin();
     for placement in PLACEMENTS {
         for turned in [false, true] {
             let (mut one, mut other, _) = two_by_hand();
@@ -340,6 +351,7 @@ fn it_runs_on_without_the_base_it_has_left_wherever_its_token_lies() {
 
 #[test]
 fn it_leaves_a_base_of_a_runtime_that_rests_or_is_in_a_long_callback() {
+    let _census = Census::begin();
     for pinned in [false, true] {
         for placement in PLACEMENTS {
             for rests in [true, false] {
@@ -383,6 +395,7 @@ fn it_leaves_a_base_of_a_runtime_that_rests_or_is_in_a_long_callback() {
 
 #[test]
 fn a_base_that_closes_closes_what_comes_and_not_what_has_left() {
+    let _census = Census::begin();
     let (mut one, mut other, _) = two_by_hand();
     let log = Log::default();
     let leaves = one.strand(Placement::Any, (), |_| logging(&log));
@@ -405,6 +418,7 @@ fn a_base_that_closes_closes_what_comes_and_not_what_has_left() {
 
 #[test]
 fn a_source_moves_with_its_timer_and_what_is_due() {
+    let _census = Census::begin();
     let second = Duration::from_secs(1);
     for deferred in [false, true] {
         let (mut one, mut other, hand) = two_by_hand();
@@ -439,6 +453,7 @@ fn a_source_moves_with_its_timer_and_what_is_due() {
 
 #[test]
 fn a_source_that_is_running_leaves_at_the_end_of_its_run_or_stays() {
+    let _census = Census::begin();
     let (mut one, mut other, _) = two_by_hand();
     let (log, target) = (Log::default(), other.handle());
     let (here, key) = (one.handle(), Arc::new(Mutex::new(None)));
@@ -481,6 +496,7 @@ fn a_source_that_is_running_leaves_at_the_end_of_its_run_or_stays() {
 
 #[test]
 fn what_is_on_its_way_to_a_base_that_is_dropped_ends_with_it() {
+    let _census = Census::begin();
     let (mut one, other, _) = two_by_hand();
     let alive = Arc::new(());
     let send = |one: &mut Base<Movable>, target: &BaseHandle| {
@@ -504,6 +520,7 @@ fn what_is_on_its_way_to_a_base_that_is_dropped_ends_with_it() {
 
 #[test]
 fn many_move_while_they_are_posted_to_and_no_post_is_lost() {
+    let _census = Census::begin();
     const STRANDS: usize = 16;
     const ROUNDS: usize = 2_000;
     for (workers, bases) in [(2, 2), (1, 3), (3, 2)] {

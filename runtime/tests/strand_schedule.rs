@@ -5,7 +5,7 @@ mod common;
 
 use std::{sync::Arc, thread, time::Duration};
 
-use bufferevent_runtime::{Base, Clock, Left, Movable, Placement, Reasons, Runtime, Turned};
+use bufferevent_runtime::{Base, Census, Clock, Left, Movable, Placement, Reasons, Runtime, Turned};
 use bufferevent_sync::atomic::{AtomicUsize, Ordering};
 use common::{Log, Running, Script, Signal, eventually, strand};
 
@@ -27,6 +27,7 @@ fn logging(log: &Log, left: Left) -> Script {
 
 #[test]
 fn posts_before_the_first_run_join_it() {
+    let _census = Census::begin();
     for placement in [Placement::Any, Placement::Base] {
         let mut base = by_hand();
         let log = Log::default();
@@ -45,6 +46,7 @@ fn posts_before_the_first_run_join_it() {
 #[test]
 fn a_strand_made_on_another_base_starts_there_with_start() {
     // Its maker posts at once, from a worker whose queue would be faster than the inbox of the strand's base.
+    let _census = Census::begin();
     for (workers, bases) in [(2, 2), (1, 2), (2, 4)] {
         let running = Running::start(Runtime::builder().workers(workers).bases(bases).build().unwrap());
         let (first, wrong) = (Signal::new(), Arc::new(AtomicUsize::new(0)));
@@ -74,6 +76,7 @@ fn a_strand_made_on_another_base_starts_there_with_start() {
 
 #[test]
 fn a_strand_that_asks_for_more_goes_to_the_tail() {
+    let _census = Census::begin();
     for placement in [Placement::Any, Placement::Base] {
         let mut base = by_hand();
         let log = Log::default();
@@ -96,6 +99,7 @@ fn a_strand_that_asks_for_more_goes_to_the_tail() {
 
 #[test]
 fn posts_coalesce_and_what_is_taken_does_not_come_again() {
+    let _census = Census::begin();
     let mut base = by_hand();
     let log = Log::default();
     let mine = log.clone();
@@ -127,6 +131,7 @@ fn posts_coalesce_and_what_is_taken_does_not_come_again() {
 
 #[test]
 fn the_end_is_the_end_and_frees_the_key() {
+    let _census = Census::begin();
     let mut base = by_hand();
     let log = Log::default();
     let mut keys = Vec::new();
@@ -150,6 +155,7 @@ fn the_end_is_the_end_and_frees_the_key() {
 
 #[test]
 fn runs_of_one_strand_never_overlap_whoever_posts() {
+    let _census = Census::begin();
     for (workers, bases) in [(2, 2), (3, 1), (2, 4)] {
         let running = Running::start(Runtime::builder().workers(workers).bases(bases).build().unwrap());
         let (inside, runs) = (Arc::new(AtomicUsize::new(0)), Signal::new());
@@ -179,6 +185,7 @@ fn runs_of_one_strand_never_overlap_whoever_posts() {
 
 #[test]
 fn a_strand_knows_where_it_is() {
+    let _census = Census::begin();
     let running = Running::start(Runtime::builder().workers(2).build().unwrap());
     let (there, other) = (Signal::new(), by_hand());
     let mine = Arc::clone(&there);

@@ -14,7 +14,7 @@ use std::{
 };
 
 use bufferevent_runtime::{
-    BaseHandle, Body, Error, Held, Left, Lent, Placement, Reasons, Runtime, Strand, lock_both,
+    BaseHandle, Body, Census, Error, Held, Left, Lent, Placement, Reasons, Runtime, Strand, lock_both,
 };
 use bufferevent_sync::{
     Mutex,
@@ -346,15 +346,18 @@ fn stress(workers: usize, bases: usize) {
 
 #[test]
 fn no_token_is_lost_with_more_bases_than_workers() {
+    let _census = Census::begin();
     stress(2, 4);
 }
 
 #[test]
 fn no_token_is_lost_at_home() {
+    let _census = Census::begin();
     stress(2, 2);
 }
 
 #[test]
 fn no_token_is_lost_with_more_workers_than_bases() {
+    let _census = Census::begin();
     stress(3, 1);
 }

@@ -6,7 +6,7 @@ mod common;
 use std::{cell::Cell, rc::Rc, sync::Arc, thread, time::Duration};
 
 use bufferevent_runtime::{
-    After, Base, Clock, Left, ManualClock, Pinned, Placement, Reasons, Runtime, Time, Turned,
+    After, Base, Census, Clock, Left, ManualClock, Pinned, Placement, Reasons, Runtime, Time, Turned,
 };
 use common::{Log, Running, Script, Signal, eventually, strand};
 
@@ -24,6 +24,7 @@ fn millis(millis: u64) -> Duration {
 #[test]
 fn persistent_timeout_jump() {
     // E-09: a stall of three intervals makes one callback, not three.
+    let _census = Census::begin();
     let (mut base, hand) = manual();
     let count = Rc::new(Cell::new(0));
     let mine = Rc::clone(&count);
@@ -43,6 +44,7 @@ fn persistent_timeout_jump() {
 
 #[test]
 fn repeated_timers_do_not_drift() {
+    let _census = Census::begin();
     let (mut base, hand) = manual();
     let times = Rc::new(std::cell::RefCell::new(Vec::new()));
     let mine = Rc::clone(&times);
@@ -56,6 +58,7 @@ fn repeated_timers_do_not_drift() {
 
 #[test]
 fn a_repeated_timer_may_cancel_itself_and_a_cancelled_one_drops_its_closure() {
+    let _census = Census::begin();
     let (mut base, hand) = manual();
     let kept = Rc::new(());
     let id = Rc::new(Cell::new(None));
@@ -75,6 +78,7 @@ fn a_repeated_timer_may_cancel_itself_and_a_cancelled_one_drops_its_closure() {
 
 #[test]
 fn timers_run_in_the_order_of_their_deadlines_and_never_early() {
+    let _census = Census::begin();
     let (mut base, hand) = manual();
     let log = Log::default();
     for delay in [30, 10, 20, 10] {
@@ -95,6 +99,7 @@ fn timers_run_in_the_order_of_their_deadlines_and_never_early() {
 #[test]
 fn a_timer_set_between_turns_counts_from_then() {
     // The time of the last turn may be long ago.
+    let _census = Census::begin();
     let (mut base, hand) = manual();
     base.turn(NOW).unwrap();
     hand.advance(millis(1_000));
@@ -107,6 +112,7 @@ fn a_timer_set_between_turns_counts_from_then() {
 
 #[test]
 fn a_callback_that_sets_a_timer_for_now_does_not_hold_the_turn() {
+    let _census = Census::begin();
     let (mut base, _hand) = manual();
     fn again(base: &mut Base<Pinned>, count: Rc<Cell<u32>>) {
         count.set(count.get() + 1);
@@ -123,6 +129,7 @@ fn a_callback_that_sets_a_timer_for_now_does_not_hold_the_turn() {
 
 #[test]
 fn a_source_has_one_timer_which_setting_again_moves() {
+    let _census = Census::begin();
     let (mut base, hand) = manual();
     let log = Log::default();
     let mine = log.clone();
@@ -148,6 +155,7 @@ fn a_source_has_one_timer_which_setting_again_moves() {
 
 #[test]
 fn strands_set_their_timers_from_any_thread() {
+    let _census = Census::begin();
     for (workers, bases) in [(2, 2), (2, 4), (3, 1)] {
         let running = Running::start(Runtime::builder().workers(workers).bases(bases).build().unwrap());
         let fired = Signal::new();
@@ -184,6 +192,7 @@ fn strands_set_their_timers_from_any_thread() {
 
 #[test]
 fn strand_timers_of_dead_strands_and_gone_bases_fire_nothing() {
+    let _census = Census::begin();
     let running = Running::start(Runtime::builder().workers(1).build().unwrap());
     let over = Signal::new();
     let mine = Arc::clone(&over);
@@ -203,6 +212,7 @@ fn strand_timers_of_dead_strands_and_gone_bases_fire_nothing() {
 
 #[test]
 fn an_earlier_timer_set_by_another_thread_wakes_the_sleeper() {
+    let _census = Census::begin();
     let mut base = Base::<Pinned>::new().unwrap();
     base.after(Duration::from_secs(1_000), |_| {});
     let handle = base.handle();

@@ -83,6 +83,8 @@ pub struct Bufferevent<Unsized: ?Sized = [()]> {
     /// The handler is told when the output is down to its low mark.
     pub(crate) hears_write: bool,
     pub(crate) run: Run,
+    #[cfg(feature = "test-util")]
+    _live: bufferevent_runtime::Live,
     _unswappable: Unsized,
 }
 
@@ -240,6 +242,8 @@ impl Bufferevent<[(); 0]> {
             shut: Shut::default(),
             hears_write: true,
             run: Run::default(),
+            #[cfg(feature = "test-util")]
+            _live: bufferevent_runtime::Live::bufferevent(),
             _unswappable: [],
         }
     }

@@ -4,7 +4,8 @@
 //! written down: chunks of any size, `WouldBlock` at any byte, short writes, ends, resets, readiness that is not true.
 //! [`Bufferevent::scripted`](crate::Bufferevent::scripted) makes a bufferevent over it. A [`ManualBase`] runs it:
 //! [`settle`](ManualBase::settle) until nothing is left to do, [`advance`](ManualBase::advance) the time past each deadline
-//! in turn. A [`Seed`] makes scripts at random, is printed when the test fails, and replays it.
+//! in turn. A [`Seed`] makes scripts at random, is printed when the test fails, and replays it. A [`Census`] fails a test
+//! that leaves a descriptor, a base or a bufferevent behind.
 //!
 //! The base is a [`Pinned`](crate::Pinned) one. A handler for the bases of a runtime, `impl Handler for Lengths`, is tested by
 //! starting it `.threadsafe()`; one that is to be confined to bases of both kinds is written
@@ -57,7 +58,7 @@ mod script;
 mod seed;
 mod wire;
 
-pub use bufferevent_runtime::{Random, Ready};
+pub use bufferevent_runtime::{Census, Random, Ready};
 
 pub(crate) use self::wire::Plug;
 pub use self::{

@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use bufferevent::{Bufferevent, Error, Interest};
+use bufferevent::{Bufferevent, Error, Interest, testing::Census};
 use bufferevent_sync::atomic::{AtomicU64, Ordering};
 use socket2::{Domain, SockAddr, Socket, Type};
 
@@ -266,6 +266,7 @@ pub(crate) fn stalling() -> (Socket, SockAddr, Vec<Socket>) {
 #[test]
 fn switches_while_connecting_only_set_flags_and_an_end_ends_the_attempt() {
     // K-11, D5, D3: with something to send, close waits for the connection; abort does not
+    let _census = Census::begin();
     for written in [false, true] {
         each(|config| {
             let (_listener, address, _fillers) = stalling();

@@ -2,7 +2,9 @@
 
 use std::{io::Write as _, os::fd::AsRawFd as _, sync::Arc, time::Duration};
 
-use bufferevent::{Bufferevent, DRAIN_IDLE, Error, Event, Interest, LINGER, LINGER_BYTES, Runtime, Trigger};
+use bufferevent::{
+    Bufferevent, DRAIN_IDLE, Error, Event, Interest, LINGER, LINGER_BYTES, Runtime, Trigger, testing::Census,
+};
 use bufferevent_sync::Mutex;
 
 use crate::harness::{
@@ -57,6 +59,7 @@ fn ends_itself(
 #[test]
 fn close_in_each_callback_writes_out_and_tells_nothing_more() {
     // C-33, D3, D15
+    let _census = Census::begin();
     for call in EACH_CALL {
         each(|config| {
             let mut world = config.world();
@@ -73,6 +76,7 @@ fn close_in_each_callback_writes_out_and_tells_nothing_more() {
 #[test]
 fn abort_in_each_callback_tells_nothing_more() {
     // C-33, D3
+    let _census = Census::begin();
     for call in EACH_CALL {
         each(|config| {
             let mut world = config.world();
@@ -88,6 +92,7 @@ fn abort_in_each_callback_tells_nothing_more() {
 #[test]
 fn an_end_that_was_to_be_reported_is_the_last_callback_and_comes_once() {
     // D3, D4, D15: Closed, with the outcome
+    let _census = Census::begin();
     for call in EACH_CALL {
         each(|config| {
             let mut world = config.world();
@@ -317,6 +322,7 @@ fn close_and_wait_waits_for_the_callback_that_runs() {
 #[test]
 fn who_waits_on_a_runtime_that_nobody_runs_is_let_go_by_whatever_comes_of_it() {
     // D3, D16: it may be run late, be stopped, or be dropped; nobody waits for ever on one that has ended
+    let _census = Census::begin();
     for late in ["run", "stop", "drop"] {
         for set in SETS.into_iter().filter(|set| set.is_shared()) {
             let runtime = Runtime::builder().workers(1).build().unwrap();
@@ -355,6 +361,7 @@ fn who_waits_on_a_runtime_that_nobody_runs_is_let_go_by_whatever_comes_of_it() {
 #[test]
 fn one_that_is_never_started_closes_its_descriptor_or_not() {
     // D15, C-03
+    let _census = Census::begin();
     for close_on_free in [true, false] {
         for kind in KINDS {
             let (builder, mut peer) = (kind.open)();
@@ -362,6 +369,7 @@ fn one_that_is_never_started_closes_its_descriptor_or_not() {
             let mut got = Vec::new();
             let ended = peer.read_some(1, &mut got).unwrap();
             assert_eq!(ended, close_on_free);
+            Census::leave_open(usize::from(!close_on_free));
         }
     }
 }
@@ -396,7 +404,7 @@ fn a_base_that_is_dropped_ends_what_lives_on_it() {
                 assert_eq!(closed.fd.map(|fd| fd.as_raw_fd()), Some(left));
             }
             // It is the test's to leak.
-            Who::Confined(_) => {}
+            Who::Confined(_) => Census::leave_open(1),
         }
     });
 }
@@ -442,6 +450,7 @@ fn a_base_that_is_dropped_waits_for_no_reader_and_tells_what_it_could_not_send()
 #[test]
 fn one_that_is_never_started_sends_what_was_written_to_it() {
     // D15, D19
+    let _census = Census::begin();
     for close_on_free in [true, false] {
         for kind in KINDS {
             let (builder, mut peer) = (kind.open)();
@@ -453,6 +462,7 @@ fn one_that_is_never_started_sends_what_was_written_to_it() {
                 assert!(!sent.is_empty() && sent == pattern(sent.len()));
             } else {
                 assert!(!peer.is_ended() && !peer.is_readable(), "it is the user's");
+                Census::leave_open(1);
             }
         }
     }
@@ -486,6 +496,7 @@ fn closing_a_base_closes_gracefully_what_lives_on_it() {
 #[test]
 fn closed_is_terminal_and_has_no_bits_of_libevents() {
     // D4
+    let _census = Census::begin();
     let events = [
         (Event::Connected, 0x80, false),
         (Event::Eof, 0x11, true),

@@ -9,6 +9,7 @@ use std::{
 use bufferevent::{
     Builder, Direction, Error, Evbuffer, Interest, Room,
     evbuffer::{Error as BufferError, FileSegment},
+    testing::Census,
 };
 use bufferevent_sync::Mutex;
 
@@ -27,6 +28,7 @@ fn file_of(data: &[u8]) -> File {
 #[test]
 fn a_range_of_one_file_is_sent_to_many_between_bytes_in_memory() {
     // B-21, B-27
+    let _census = Census::begin();
     let data = pattern(300_000);
     let segment = FileSegment::new(file_of(&data), 1000..).unwrap();
     let expected = [b"head", &data[1000..], b"middle", &data[2000..2010], b"tail"].concat();
@@ -55,6 +57,7 @@ fn a_range_of_one_file_is_sent_to_many_between_bytes_in_memory() {
 #[test]
 fn a_file_passes_the_cap_and_counts_for_the_marks() {
     // D8: the cap bounds memory
+    let _census = Census::begin();
     let data = pattern(200_000);
     let segment = FileSegment::new(file_of(&data), ..).unwrap();
     each(|config| {
@@ -82,6 +85,7 @@ fn a_file_passes_the_cap_and_counts_for_the_marks() {
 #[test]
 fn no_write_of_a_file_moves_more_than_its_limit() {
     // K-09, D11: libevent sends the whole file whatever the limit
+    let _census = Census::begin();
     let data = pattern(30_000);
     let segment = FileSegment::new(file_of(&data), ..).unwrap();
     each(|config| {
@@ -108,6 +112,7 @@ fn no_write_of_a_file_moves_more_than_its_limit() {
 #[test]
 fn a_file_that_becomes_shorter_is_an_error_of_its_connection_alone() {
     // F65
+    let _census = Census::begin();
     let data = pattern(400_000);
     each(|config| {
         let mut world = config.world();
@@ -144,6 +149,7 @@ fn a_file_that_becomes_shorter_is_an_error_of_its_connection_alone() {
 #[test]
 fn a_close_sends_files_and_tells_what_could_not_be_read() {
     // D15
+    let _census = Census::begin();
     let data = pattern(200_000);
     for len in [data.len(), 120_000] {
         each(|config| {
@@ -172,6 +178,7 @@ fn a_close_sends_files_and_tells_what_could_not_be_read() {
 #[test]
 fn a_file_goes_by_mail_too() {
     // a handle never waits; what is mailed is bounded by its memory
+    let _census = Census::begin();
     let data = pattern(150_000);
     let segment = FileSegment::new(file_of(&data), ..).unwrap();
     each_of(

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use bufferevent::{Bufferevent, Event, Handle, Interest, NoHandler, Trigger, Turned, UnlockedHandler};
+use bufferevent::{
+    Bufferevent, Event, Handle, Interest, NoHandler, Trigger, Turned, UnlockedHandler, testing::Census,
+};
 use bufferevent_sync::Mutex;
 
 use crate::harness::{Actor, Call, Conn, Drive, Set, each, each_by_hand, each_of, unix_pair};
@@ -10,6 +12,7 @@ use crate::harness::{Actor, Call, Conn, Drive, Set, each, each_by_hand, each_of,
 #[test]
 fn a_handler_replaced_in_a_callback_gets_no_more_calls() {
     // C-07, C-22, D3: whichever callback replaces it, the next one of the same run is the new handler's
+    let _census = Census::begin();
     for first in [Call::Read, Call::Write, Call::User(1)] {
         each(|config| {
             let mut world = config.world();
@@ -272,6 +275,7 @@ fn without_a_handler_data_is_still_received() {
 #[test]
 fn a_callback_ends_the_loop_and_the_rest_runs_when_it_goes_on() {
     // C-35 and event_base_loopbreak: no callback starts after it
+    let _census = Census::begin();
     for breaking in [false, true] {
         each_by_hand(|config| {
             let mut world = config.world();

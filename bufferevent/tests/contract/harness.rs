@@ -26,6 +26,7 @@ use bufferevent::{
     Event, Guard, Handle, Handler, Id, Interest, IntoHandler, LookupError, Movable, Pinned, Place, Result,
     Runtime, TimeLimit, Trigger, Turned, UnlockedHandler,
     runtime::{Clock, ManualClock, SelectorKind},
+    testing::Census,
 };
 use bufferevent_sync::{Condvar, Mutex};
 
@@ -178,6 +179,7 @@ fn run(config: Config, body: &impl Fn(Config)) {
             }
         }
     }
+    let _census = Census::begin();
     let _named = Named(config);
     body(config);
 }
@@ -737,7 +739,6 @@ impl World {
     pub(crate) fn start(&mut self, set: Set, builder: Builder, actor: Actor) -> Result<Conn> {
         self.logs.push(actor.log.clone());
         self.leaks.watch_handler(&actor);
-        let builder = builder.configure(|bufferevent| self.leaks.watch_socket(bufferevent));
         match &mut self.drive {
             Drive::Pinned(base) => launch(set, builder, actor, base, None),
             Drive::Movable(base) => launch(set, builder, actor, base, None),

@@ -7,7 +7,7 @@ use std::{
 
 use bufferevent::{
     Base, BaseExt as _, Bufferevent, Context, Event, Handler, Interest, Listener, ListenerHandle, Movable,
-    Pinned, runtime::ACCEPTS_PER_RUN,
+    Pinned, runtime::ACCEPTS_PER_RUN, testing::Census,
 };
 use bufferevent_sync::{
     Mutex,
@@ -175,6 +175,7 @@ impl Handler for OnBase {
 #[test]
 fn connections_are_spread_over_the_bases_and_stay_there() {
     // L-07, C-35
+    let _census = Census::begin();
     let runtime = bufferevent::Runtime::builder().workers(2).bases(2).build().unwrap();
     let bases = Arc::new(Mutex::new(Vec::new()));
     let theirs = Arc::clone(&bases);

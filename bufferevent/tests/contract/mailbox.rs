@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, thread};
 
-use bufferevent::{Error, Evbuffer, Interest, MAILBOX, Room, Trigger, lock_both};
+use bufferevent::{Error, Evbuffer, Interest, MAILBOX, Room, Trigger, lock_both, testing::Census};
 use bufferevent_sync::{
     Mutex,
     atomic::{AtomicUsize, Ordering},
@@ -105,6 +105,7 @@ fn a_callback_that_is_due_is_dropped_by_a_disable_that_came_while_another_ran() 
 #[test]
 fn a_close_that_comes_while_a_callback_runs_is_the_last_of_it() {
     // F22, D3, D15: what was written before it is still sent
+    let _census = Census::begin();
     for abort in [false, true] {
         each_busy(
             |_| true,
@@ -149,6 +150,7 @@ fn a_close_that_comes_while_a_callback_runs_is_the_last_of_it() {
 #[test]
 fn what_was_accepted_while_a_callback_closes_is_sent_or_told_as_unsent() {
     // section 4, D15: an accepted byte is never lost in silence
+    let _census = Census::begin();
     for abort in [false, true] {
         each_busy(
             |_| true,
@@ -219,6 +221,7 @@ fn an_end_is_counted_with_what_its_mailbox_had_accepted() {
 #[test]
 fn a_write_that_races_with_the_end_is_counted_or_refused() {
     // X-11, section 4, D15, D16: nothing is sent, so all that was accepted must be told as unsent
+    let _census = Census::begin();
     for report in [false, true] {
         each_busy(
             |_| true,

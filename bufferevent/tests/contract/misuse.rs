@@ -4,7 +4,7 @@ use std::{net::TcpListener, sync::Arc, thread};
 
 use bufferevent::{
     Base, BaseExt, Bufferevent, Error, Interest, Listener, NoHandler, Options, Pinned, Runtime, Started,
-    Trigger, lock_both, runtime,
+    Trigger, lock_both, runtime, testing::Census,
 };
 use bufferevent_sync::Mutex;
 
@@ -13,6 +13,7 @@ use crate::harness::{Actor, Call, Set, Shape, Who, each, each_of, unix_pair};
 #[test]
 fn unlock_without_defer_is_refused() {
     // C-06, X-15, X-89
+    let _census = Census::begin();
     assert!(matches!(Options::UNLOCK_CALLBACKS.validate(), Err(Error::UnlockWithoutDefer)));
     let mut base = Base::<Pinned>::new().unwrap();
     for options in [Options::UNLOCK_CALLBACKS, Options::UNLOCK_CALLBACKS | Options::THREADSAFE] {
@@ -25,12 +26,14 @@ fn unlock_without_defer_is_refused() {
     let (ours, peer) = unix_pair();
     let refused = Bufferevent::socket(ours).options(Options::UNLOCK_CALLBACKS).start(&mut base);
     assert!(matches!(refused, Err(Error::UnlockWithoutDefer)) && !peer.is_ended());
+    Census::leave_open(1);
     assert!(base.is_empty());
 }
 
 #[test]
 fn options_that_are_known_at_run_time_only_start_what_they_say() {
     // C-03..C-06: without a lock there is none to drop, and UNLOCK means DEFER
+    let _census = Census::begin();
     let mut base = Base::<Pinned>::new().unwrap();
     for bits in 0..16 {
         let options = Options::from_bits(bits).unwrap();
@@ -38,6 +41,9 @@ fn options_that_are_known_at_run_time_only_start_what_they_say() {
         let started = Bufferevent::socket(ours).options(options).handler(NoHandler).start(&mut base);
         let (shared, unlock) =
             (options.contains(Options::THREADSAFE), options.contains(Options::UNLOCK_CALLBACKS));
+        // What a handle can still ask for is closed with it.
+        let is_owned = options.contains(Options::CLOSE_ON_FREE) || matches!(started, Ok(Started::Shared(_)));
+        Census::leave_open(usize::from(!is_owned));
         match started {
             Err(Error::UnlockWithoutDefer) => assert!(unlock && options.validate().is_err()),
             // Its handler is of another trait, and of another builder.
@@ -206,6 +212,7 @@ fn an_id_of_another_base_names_nothing() {
 #[test]
 fn a_base_that_is_gone_takes_nothing_more() {
     // D16
+    let _census = Census::begin();
     let base = Base::<bufferevent::Movable>::with_clock(runtime::Clock::monotonic()).unwrap();
     let mut handle = base.handle();
     drop(base);
@@ -221,6 +228,7 @@ fn a_base_that_is_gone_takes_nothing_more() {
 #[test]
 fn a_pinned_base_is_not_reached_from_elsewhere() {
     // D16: its handlers may be of its thread
+    let _census = Census::begin();
     let base = Base::<Pinned>::new().unwrap();
     let movable = base.handle().as_movable();
     assert!(matches!(movable.post(|_| ()), Err(runtime::Error::WrongAffinity)));
@@ -232,6 +240,7 @@ fn a_pinned_base_is_not_reached_from_elsewhere() {
 #[test]
 fn an_inbox_that_is_full_refuses() {
     // D16
+    let _census = Census::begin();
     let runtime = Runtime::builder().workers(1).inbox(3).build().unwrap();
     let base = runtime.bases()[0].clone();
     for _ in 0..3 {
@@ -247,6 +256,7 @@ fn an_inbox_that_is_full_refuses() {
 #[test]
 fn a_runtime_without_workers_or_bases_is_refused() {
     // D16
+    let _census = Census::begin();
     let build = |workers, bases| Runtime::builder().workers(workers).bases(bases).build();
     let invalid = runtime::MOST + 1;
     assert!(matches!(build(0, 1), Err(runtime::Error::InvalidWorkers { workers: 0, .. })));
@@ -266,6 +276,7 @@ fn a_runtime_without_workers_or_bases_is_refused() {
 #[test]
 fn an_address_that_is_taken_or_none_is_refused() {
     // L-02, D16
+    let _census = Census::begin();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let refused = Listener::bind(taken.local_addr().unwrap());
     assert!(
@@ -284,6 +295,7 @@ fn an_address_that_is_taken_or_none_is_refused() {
 #[test]
 fn every_error_says_what_it_is_and_keeps_its_source() {
     // D4, D16
+    let _census = Census::begin();
     let io = || std::io::Error::from(std::io::ErrorKind::AddrInUse);
     let errors = [
         (Error::Io(io()), true),

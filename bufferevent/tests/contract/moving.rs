@@ -13,6 +13,7 @@ use bufferevent::{
     Base, BaseExt as _, BaseHandle, Bufferevent, Closed, Direction, Error, Interest, Movable, Moving, Pinned,
     Placement, Query, Reply, Resolve, Result, Runtime, Target, Trigger,
     runtime::{Clock, ManualClock, SelectorKind},
+    testing::Census,
 };
 use bufferevent_sync::{
     Condvar, Mutex,
@@ -178,6 +179,7 @@ fn each(body: impl Fn(Moved, Ground)) {
         for set in SETS {
             for (lie, selector) in LIES {
                 let config = Moved { kind, set };
+                let _census = Census::begin();
                 let _named = Named((config, lie, selector));
                 body(config, Ground::new(lie, selector));
             }
@@ -251,6 +253,7 @@ fn what_arrives_while_it_moves_is_read_once_and_in_order() {
 #[test]
 fn one_whose_base_is_not_turned_goes_on_where_it_moves_to() {
     // C-37, protocol 10: its first run, or the news of its descriptor, lies with a base that nobody turns
+    let _census = Census::begin();
     for (kind, set) in KINDS.into_iter().flat_map(|kind| SETS.map(|set| (kind, set))) {
         for turned in [false, true] {
             let [mut one, mut other] =
@@ -423,6 +426,7 @@ fn one_that_connects_moves_and_is_connected_once() {
 
 #[test]
 fn one_that_is_busy_moves_before_its_next_callback_and_its_caller_does_not_wait() {
+    let _census = Census::begin();
     for (lie, selector) in LIES {
         for set in SETS.into_iter().filter(|set| set.is_shared()) {
             let ground = Ground::new(lie, selector);
@@ -510,6 +514,7 @@ fn each_by_hand(body: impl Fn(Kind, Set, Hands)) {
     for kind in KINDS {
         for set in SETS {
             for selector in [SelectorKind::Best, SelectorKind::Portable, SelectorKind::PortableWithoutEdges] {
+                let _census = Census::begin();
                 let _named = Named((kind, set, selector));
                 body(kind, set, Hands::new(selector));
             }
@@ -539,6 +544,7 @@ fn what_the_new_selector_reports_before_it_has_arrived_is_not_lost() {
 #[test]
 fn nothing_of_it_runs_on_the_base_that_it_has_left() {
     // D18: also one that is placed on its base.
+    let _census = Census::begin();
     for placed in [false, true] {
         each_by_hand(|kind, set, mut hands| {
             let (builder, mut peer) = (kind.open)();
@@ -575,6 +581,7 @@ fn nothing_of_it_runs_on_the_base_that_it_has_left() {
 
 #[test]
 fn an_old_id_is_closed_and_the_new_one_is_good() {
+    let _census = Census::begin();
     let mut hands = Hands::new(SelectorKind::Best);
     let (mut conn, _peer) = hands.start(KINDS[0], Set::Confined, taking);
     let Who::Confined(old) = conn.who else { unreachable!() };
@@ -593,6 +600,7 @@ fn an_old_id_is_closed_and_the_new_one_is_good() {
 
 #[test]
 fn one_may_think_better_of_it_in_the_same_callback() {
+    let _census = Census::begin();
     for set in SETS {
         let mut hands = Hands::new(SelectorKind::Best);
         let (there, here) = (hands.other.handle(), hands.one.handle());
@@ -625,6 +633,7 @@ fn one_may_think_better_of_it_in_the_same_callback() {
 #[test]
 fn a_move_that_fails_changes_nothing() {
     // libevent stores the new base first, and fails then.
+    let _census = Census::begin();
     for kind in KINDS {
         for set in SETS {
             let _named = Named((kind, set));
@@ -675,6 +684,7 @@ fn a_move_that_fails_changes_nothing() {
 
 #[test]
 fn what_is_pinned_stays_unless_it_has_a_strand_of_its_own() {
+    let _census = Census::begin();
     let mut pinned = Base::<Pinned>::new().unwrap();
     let mut movable = Base::<Movable>::with_clock(Clock::monotonic()).unwrap();
     let (builder, _peer) = (KINDS[0].open)();
@@ -728,6 +738,7 @@ fn a_base_that_closes_closes_what_moves_to_it() {
 
 #[test]
 fn one_that_has_moved_ends_with_its_new_base_and_not_with_its_old_one() {
+    let _census = Census::begin();
     for turns in [0, 1] {
         each_by_hand(|kind, set, mut hands| {
             let (mut conn, mut peer) = hands.start(kind, set, taking);
@@ -786,6 +797,7 @@ fn a_timeout_that_runs_goes_along_and_fires_once() {
 #[test]
 fn a_priority_that_was_set_goes_along() {
     // C-36, C-37
+    let _census = Census::begin();
     let by_hand = |priorities: usize| {
         let mut base = Base::<Movable>::with_clock(Clock::monotonic()).unwrap();
         base.set_priorities(priorities).unwrap();
@@ -839,6 +851,7 @@ impl Resolve for Later {
 #[test]
 fn a_lookup_that_is_under_way_and_the_race_after_it_go_along() {
     // K-12, K-13
+    let _census = Census::begin();
     for (set, early) in SETS.into_iter().flat_map(|set| [(set, false), (set, true)]) {
         let _named = Named((set, early));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -872,6 +885,7 @@ fn a_lookup_that_is_under_way_and_the_race_after_it_go_along() {
 
 #[test]
 fn sockets_that_race_move_all_or_none() {
+    let _census = Census::begin();
     for set in SETS {
         let _named = Named(set);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -2,7 +2,9 @@
 
 use std::{sync::Arc, time::Instant};
 
-use bufferevent::{Bufferevent, Interest, Placement, Runtime, Trigger, Turned, runtime::DEFERRED_PER_PASS};
+use bufferevent::{
+    Bufferevent, Interest, Placement, Runtime, Trigger, Turned, runtime::DEFERRED_PER_PASS, testing::Census,
+};
 use bufferevent_sync::atomic::{AtomicUsize, Ordering};
 
 use crate::harness::{Call, Drive, Set, Shape, World, each, each_by_hand, each_of};
@@ -90,6 +92,7 @@ fn data_comes_before_the_end_that_came_with_it() {
 #[test]
 fn nothing_of_a_run_starts_after_a_break_and_all_of_it_comes_later_in_order() {
     // C-20, E-04: libevent's loopbreak ends the loop after the current callback
+    let _census = Census::begin();
     const ALL: [Call; 6] =
         [Call::Read, Call::Write, Call::User(1), Call::User(2), Call::User(3), Call::User(4)];
     for breaker in [0, 1, 3] {
@@ -278,6 +281,7 @@ fn inside_together(placement: Placement, wait: std::time::Duration) -> bool {
 #[test]
 fn callbacks_of_two_strands_of_one_base_run_at_the_same_time_unless_placed_on_it() {
     // X-06, D18, H-04: libevent's base is serial
+    let _census = Census::begin();
     assert!(inside_together(Placement::Any, crate::harness::LIMIT));
     assert!(!inside_together(Placement::Base, std::time::Duration::from_millis(20)));
 }

@@ -12,6 +12,7 @@ use std::{
 use bufferevent::{
     Bufferevent, Event, Handle, Interest, PanicPolicy, Runtime, Trigger, UnlockedHandler,
     runtime::{self, Clock, SelectorKind},
+    testing::Census,
 };
 use bufferevent_sync::{
     Mutex,
@@ -113,6 +114,7 @@ fn a_panic_that_is_to_propagate_leaves_the_turn() {
 #[test]
 fn a_panic_that_is_to_propagate_ends_the_runtime() {
     // D16, F59: whichever worker it comes from, `run` names it
+    let _census = Census::begin();
     hush();
     for (workers, base) in [(1, 0), (2, 0), (2, 1)] {
         for set in SETS {
@@ -138,6 +140,7 @@ fn a_panic_that_is_to_propagate_ends_the_runtime() {
 #[test]
 fn a_panic_that_is_to_abort_ends_the_process() {
     // D16, F18: seen from outside, in a process that runs this test alone
+    let _census = Census::begin();
     const WHICH: &str = "BUFFEREVENT_TEST_ABORTS";
     hush();
     if let Ok(which) = env::var(WHICH) {

@@ -5,7 +5,7 @@ use std::{panic, sync::Arc};
 
 use bufferevent::{
     Bufferevent, Error, Interest, Trigger,
-    testing::{Seed, Wire},
+    testing::{Census, Seed, Wire},
 };
 use bufferevent_sync::{
     Mutex,
@@ -20,6 +20,7 @@ use crate::{
 #[test]
 fn every_tenth_of_a_thousand_panics_and_the_others_lose_no_byte() {
     // F18
+    let _census = Census::begin();
     const SENT: usize = 3_000;
     let seed = Seed::new().unwrap();
     for workers in [1, 2] {
@@ -126,6 +127,7 @@ fn act(action: Action, set: Set, cx: &mut Cx<'_, '_>, other: &Conn, another: &Wi
 #[test]
 fn each_callback_may_do_anything_to_itself_its_neighbour_and_its_base() {
     // F20, X-12, X-13: 12 actions, 5 kinds of callback, all option sets
+    let _census = Census::begin();
     for set in SETS {
         for action in ACTIONS {
             for kind in KINDS {
@@ -187,6 +189,7 @@ fn one_action(set: Set, action: Action, kind: Call) {
 #[test]
 fn a_callback_that_writes_to_itself_is_never_inside_itself() {
     // F21: depth 1, whatever the number of rounds; the pair's test comes with the pair
+    let _census = Census::begin();
     const ROUNDS: usize = 2_000;
     for set in SETS {
         let (mut sim, wire) = (Sim::new(), Wire::new());
@@ -211,6 +214,7 @@ fn a_callback_that_writes_to_itself_is_never_inside_itself() {
 #[test]
 fn a_callback_that_is_always_due_again_holds_up_nobody_else() {
     // F21, F25: a trigger of itself from inside; libevent recurses until the stack is full
+    let _census = Census::begin();
     for set in SETS {
         let (mut sim, wire, other) = (Sim::new(), Wire::new(), Wire::new());
         let stop = Arc::new(AtomicUsize::new(0));
@@ -237,6 +241,7 @@ fn a_callback_that_is_always_due_again_holds_up_nobody_else() {
 #[test]
 fn one_that_always_has_more_starves_nobody() {
     // F25: while one has 8 MiB to read, what comes for the others is told within a run of it
+    let _census = Census::begin();
     const HOT: usize = 8 * 1024 * 1024;
     for set in SETS {
         let mut sim = Sim::new();
@@ -267,6 +272,7 @@ fn one_that_always_has_more_starves_nobody() {
 #[test]
 fn those_that_all_have_more_get_the_same() {
     // F25: Jain's index of what each has read by the time that the first has read all
+    let _census = Census::begin();
     const MUCH: usize = 4 * 1024 * 1024;
     for set in SETS {
         let mut sim = Sim::new();

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bufferevent::{
     Bufferevent, Interest, Trigger,
-    testing::{Random, Wire},
+    testing::{Census, Random, Wire},
 };
 use bufferevent_sync::Mutex;
 use proptest::{collection::vec, prelude::*, sample::select};
@@ -177,6 +177,7 @@ fn on_call(shared: &Shared, cx: &mut Cx<'_, '_>, call: &Call) {
 }
 
 fn check(plan: Plan) {
+    let _census = Census::begin();
     let (mut sim, wire) = (Sim::new(), if plan.connects { Wire::connecting() } else { Wire::new() });
     if let Some(seed) = plan.faults {
         wire.disturb(Random::new(seed));

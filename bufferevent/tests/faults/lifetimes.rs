@@ -1,10 +1,13 @@
-//! What lives for how long, and in how much memory: F31, F58. F56 and F57 are looked at in every test of both suites by
-//! `contract/leaks.rs`; F59 is tested in the contract suite's `panics` and in `drain.rs`, F61 in the suite's `ending`, F65
+//! What lives for how long, and in how much memory: F31, F58. F56 and F57 are looked at in every test by its census,
+//! handlers by `contract/leaks.rs`; F59 is tested in the contract suite's `panics` and in `drain.rs`, F61 in the suite's `ending`, F65
 //! in its `files`. F34, memory that cannot be had, is in `SECURITY.md`.
 
 use std::sync::Arc;
 
-use bufferevent::{Bufferevent, Error, Handle, testing::Wire};
+use bufferevent::{
+    Bufferevent, Error, Handle,
+    testing::{Census, Wire},
+};
 use bufferevent_sync::Mutex;
 
 use crate::{
@@ -15,6 +18,7 @@ use crate::{
 #[test]
 fn memory_stays_flat_whatever_is_written_to_one_that_does_not_read() {
     // F31, X-76 (libevent's issues 694, 1211, 1350, 1466): past the cap it is refused, and what was taken is sent in order
+    let _census = Census::begin();
     const CAP: usize = 100_000;
     let all = pattern(1_000_000);
     for set in SETS {
@@ -53,6 +57,7 @@ fn memory_stays_flat_whatever_is_written_to_one_that_does_not_read() {
 #[test]
 fn handlers_that_capture_their_own_bufferevent_leave_nothing_behind() {
     // F58: 10,000, each of whose handlers owns a handle of itself, however it ends
+    let _census = Census::begin();
     const ALL: usize = 10_000;
     for set in [Set::Shared, Set::SharedDefer, Set::SharedUnlock] {
         let mut sim = Sim::new();

@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use bufferevent::{Bufferevent, Direction, Interest};
+use bufferevent::{Bufferevent, Direction, Interest, testing::Census};
 use rustix::process::Signal;
 
 use crate::harness::{Actor, Call, SETS, Shape, World, unix_pair};
@@ -30,6 +30,7 @@ fn let_sigpipe_kill() {
 #[test]
 fn a_write_to_a_peer_that_is_gone_raises_no_sigpipe() {
     // F6, K-07
+    let _census = Census::begin();
     const NAME: &str = "processes::a_write_to_a_peer_that_is_gone_raises_no_sigpipe";
     match env::var(WHAT).as_deref() {
         Err(_) => {

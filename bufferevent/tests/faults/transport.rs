@@ -10,7 +10,7 @@ use std::{
 
 use bufferevent::{
     Bufferevent, Direction, Interest, SEND_RETRY,
-    testing::{ReadStep, Ready, Seed, Wire, WriteStep},
+    testing::{Census, ReadStep, Ready, Seed, Wire, WriteStep},
 };
 use bufferevent_sync::Mutex;
 use rustix::io::Errno;
@@ -31,6 +31,7 @@ fn os_error(errno: Errno) -> io::Error {
 #[test]
 fn what_came_before_a_reset_is_told_first_and_the_reset_once() {
     // F5
+    let _census = Census::begin();
     for set in SETS {
         for low in [0, 1_000] {
             let (mut sim, wire) = (Sim::new(), Wire::new());
@@ -76,6 +77,7 @@ fn a_reset_by_zero_linger_comes_behind_the_data_and_once() {
 #[test]
 fn a_close_with_unread_input_loses_nothing_of_a_hundred_senders() {
     // F7: what a hundred peers send us is not read by us when we close, and what we have sent them arrives whole
+    let _census = Census::begin();
     const SENDERS: usize = 100;
     const SENT: usize = 50_000;
     let mut world =
@@ -112,6 +114,7 @@ fn a_close_with_unread_input_loses_nothing_of_a_hundred_senders() {
 #[test]
 fn an_end_comes_once_writing_goes_on_and_the_close_ends_both() {
     // F8; on real sockets: contract, socket::a_half_closed_connection_still_sends
+    let _census = Census::begin();
     for set in SETS {
         let (mut sim, wire) = (Sim::new(), Wire::new());
         let conn = sim.start(set, &wire, |_, _| {});
@@ -140,6 +143,7 @@ fn an_end_comes_once_writing_goes_on_and_the_close_ends_both() {
 #[test]
 fn readiness_that_is_not_true_calls_nobody_and_costs_two_calls_at_most() {
     // F9
+    let _census = Census::begin();
     for set in SETS {
         let (mut sim, wire, seed) = (Sim::new(), Wire::new(), Seed::new().unwrap());
         let conn = sim.start(set, &wire, |_, _| {});
@@ -163,6 +167,7 @@ fn readiness_that_is_not_true_calls_nobody_and_costs_two_calls_at_most() {
 #[test]
 fn writes_of_any_size_keep_the_order_and_the_count() {
     // F10
+    let _census = Census::begin();
     let data = pattern(5_000);
     for set in SETS {
         for size in [1, 3, 1_000, 4_999] {
@@ -231,6 +236,7 @@ fn a_hang_up_that_nobody_waits_for_keeps_nobody_busy() {
 #[test]
 fn an_event_of_one_that_another_has_freed_reaches_nobody() {
     // F14, F17: the events of both are of one batch; the slot of the second is used again within it
+    let _census = Census::begin();
     for set in [Set::Confined, Set::ConfinedDefer] {
         let mut sim = Sim::new();
         let [first, second, third] = [Wire::new(), Wire::new(), Wire::new()];
@@ -269,6 +275,7 @@ fn an_event_of_one_that_another_has_freed_reaches_nobody() {
 #[test]
 fn an_event_of_a_strand_that_another_has_freed_reaches_nobody() {
     // F17, with strands
+    let _census = Census::begin();
     for set in [Set::Shared, Set::SharedDefer, Set::SharedUnlock] {
         let mut sim = Sim::new();
         let wires = [Wire::new(), Wire::new()];
@@ -299,6 +306,7 @@ fn an_event_of_a_strand_that_another_has_freed_reaches_nobody() {
 #[test]
 fn events_of_a_closed_descriptor_that_a_duplicate_keeps_open_are_dropped_and_counted() {
     // F14, X-16, on real sockets: the duplicate, as a child process would have it, keeps the registration alive
+    let _census = Census::begin();
     let mut world = World::new(Shape::Pinned, Default::default(), Default::default());
     for set in SETS {
         let (ours, mut old_peer) = unix_pair();
@@ -332,6 +340,7 @@ fn stale_events(world: &World) -> u64 {
 #[test]
 fn a_descriptor_that_was_closed_behind_our_back_is_its_connections_error() {
     // F15, X-16; registered twice: contract, descriptor::a_descriptor_that_the_selector_refuses_changes_nothing
+    let _census = Census::begin();
     for set in SETS {
         let mut sim = Sim::new();
         let [bad, good] = [Wire::new(), Wire::new()];
@@ -356,6 +365,7 @@ fn a_descriptor_that_was_closed_behind_our_back_is_its_connections_error() {
 #[test]
 fn a_write_that_the_system_has_no_memory_for_is_tried_again_soon_and_by_time_alone() {
     // F11: what is written while it waits, and a close, wait too
+    let _census = Census::begin();
     for set in SETS {
         for errno in [Errno::NOBUFS, Errno::NOMEM] {
             let (mut sim, wire) = (Sim::new(), Wire::new());

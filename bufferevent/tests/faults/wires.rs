@@ -4,7 +4,7 @@ use std::{cell::RefCell, io, rc::Rc, time::Duration};
 
 use bufferevent::{
     BaseExt as _, Bufferevent, Callbacks, Error, Id, Interest, LINGER, NoHandler, Trigger, Turned,
-    testing::{ManualBase, ReadStep, Ready, Seed, Wire, WriteStep},
+    testing::{Census, ManualBase, ReadStep, Ready, Seed, Wire, WriteStep},
 };
 
 use crate::{
@@ -14,6 +14,7 @@ use crate::{
 
 #[test]
 fn would_block_at_any_byte_and_chunks_of_any_size_change_nothing() {
+    let _census = Census::begin();
     let data = pattern(300);
     for set in SETS {
         for size in [1, 2, 7, 299, 300] {
@@ -34,6 +35,7 @@ fn would_block_at_any_byte_and_chunks_of_any_size_change_nothing() {
 
 #[test]
 fn a_connect_stands_or_fails_when_the_script_says() {
+    let _census = Census::begin();
     use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable, TimedOut};
     for set in SETS {
         // F16: no kernel need be asked for these
@@ -62,6 +64,7 @@ fn a_connect_stands_or_fails_when_the_script_says() {
 
 #[test]
 fn writes_stop_where_there_is_no_room_and_go_on_when_there_is() {
+    let _census = Census::begin();
     for set in SETS {
         let (mut sim, wire) = (Sim::new(), Wire::new());
         wire.set_room(3);
@@ -81,6 +84,7 @@ fn writes_stop_where_there_is_no_room_and_go_on_when_there_is() {
 
 #[test]
 fn a_wire_is_one_bufferevents() {
+    let _census = Census::begin();
     let (mut base, wire) = (ManualBase::new().unwrap(), Wire::new());
     Bufferevent::scripted(&wire).handler(NoHandler).start(&mut base).unwrap();
     let second = Bufferevent::scripted(&wire).handler(NoHandler).start(&mut base);
@@ -93,6 +97,7 @@ fn a_wire_is_one_bufferevents() {
 
 #[test]
 fn time_stops_at_each_deadline_on_its_way_in_order() {
+    let _census = Census::begin();
     let mut base = ManualBase::new().unwrap();
     let times = Rc::new(RefCell::new(Vec::new()));
     for millis in [70_000, 20, 3_000, 20] {
@@ -109,6 +114,7 @@ fn time_stops_at_each_deadline_on_its_way_in_order() {
 
 #[test]
 fn what_never_comes_to_rest_is_an_error_and_no_hang() {
+    let _census = Census::begin();
     let (mut base, wire) = (ManualBase::new().unwrap(), Wire::new());
     let handler =
         Callbacks::new().on_read(|cx| cx.trigger(Interest::READ, Trigger::IGNORE_WATERMARKS.deferred()));
@@ -120,6 +126,7 @@ fn what_never_comes_to_rest_is_an_error_and_no_hang() {
 
 #[test]
 fn a_close_without_a_peers_end_is_over_when_its_linger_is() {
+    let _census = Census::begin();
     for set in SETS {
         let (mut sim, wire) = (Sim::new(), Wire::new());
         let conn = sim.start(set, &wire, |_, _| {});
@@ -139,6 +146,7 @@ fn a_close_without_a_peers_end_is_over_when_its_linger_is() {
 
 #[test]
 fn the_same_seed_is_the_same_run() {
+    let _census = Census::begin();
     let run = |number| {
         let (mut sim, wire) = (Sim::new(), Wire::new());
         let seed = Seed::of(number);
@@ -156,6 +164,7 @@ fn the_same_seed_is_the_same_run() {
 #[test]
 fn a_batch_names_whom_it_likes_in_its_order_and_those_that_are_gone_are_counted() {
     // F14, F17: told once each, in the order of the batch; the first closes the third, and one was closed before
+    let _census = Census::begin();
     let mut base = ManualBase::new().unwrap();
     let order = Rc::new(RefCell::new(Vec::new()));
     let third = Rc::new(RefCell::new(None::<Id>));

@@ -80,6 +80,8 @@ pub(crate) struct BaseShared {
     /// How many priorities the base has.
     priorities: AtomicUsize,
     pub(crate) attachment: Arc<Attachment>,
+    #[cfg(feature = "test-util")]
+    _live: crate::census::Live,
 }
 
 /// What a crate above keeps with a runtime; all bases of it share one.
@@ -120,6 +122,8 @@ impl BaseShared {
             most_objects: AtomicUsize::new(0),
             priorities: AtomicUsize::new(1),
             attachment: Arc::default(),
+            #[cfg(feature = "test-util")]
+            _live: crate::census::Live::base(),
         }
     }
 
