@@ -84,8 +84,8 @@ pub use bufferevent_ratelimit::{
 };
 pub use bufferevent_runtime as runtime;
 pub use bufferevent_runtime::{
-    Accepted, BLOCKED_AFTER, Base, BaseHandle, Blocked, CallbackKind, ConnectionLimit, EventId,
-    EventSettings, Listener, ListenerHandle, Movable, Pinned, Placement, Runtime, Turned, What,
+    Accepted, AddressLimit, BLOCKED_AFTER, Base, BaseHandle, Blocked, CallbackKind, ConnectionLimit, EventId,
+    EventSettings, Listener, ListenerHandle, Movable, Pinned, Placement, Runtime, Turned, Verdict, What,
 };
 
 pub use self::{

@@ -140,8 +140,8 @@ fn what_is_not_started_goes_where_its_handler_may() {
         Callbacks<Pinned, Call<Rc<u8>>>: "Unpin";
         Unlocked<u8>: "Send Sync Unpin";
         Unlocked<Rc<u8>>: "Unpin";
-        runtime::Accepting<u8, u8>: "Send Sync Unpin";
-        runtime::Accepting<Rc<u8>, u8>: "Unpin";
+        runtime::Accepting<runtime::Movable, u8, u8>: "Send Sync Unpin";
+        runtime::Accepting<runtime::Pinned, Rc<u8>, u8>: "Unpin";
         runtime::Once<Rc<u8>>: "Unpin";
         runtime::Every<u8>: "Send Sync Unpin";
         runtime::Waiting<runtime::NoDescriptor, u8>: "Send Sync Unpin";
@@ -189,6 +189,9 @@ fn values_go_anywhere() {
         runtime::WorkerCounters: "Send Sync Unpin";
         runtime::Event: "Send Sync Unpin";
         runtime::ConnectionLimit: "Send Sync Unpin";
+        runtime::AddressLimit: "Send Sync Unpin";
+        runtime::Verdict: "Send Sync Unpin";
+        runtime::Census: "Send Sync Unpin";
         runtime::ListenOptions: "Send Sync Unpin";
         runtime::Permit: "Send Sync Unpin";
         runtime::Object: "Send Sync Unpin";

@@ -21,6 +21,8 @@ pub struct BaseCounters {
     pub helped: SharedCounter,
     /// Connections accepted that live, or lived, on this base.
     pub accepted: Counter,
+    /// Connections that the filter of a listener here refused.
+    pub refused: Counter,
     /// Times a listener paused: at a limit of connections, or for want of descriptors or memory.
     pub accept_pauses: Counter,
     /// Callbacks waiting in the deferred queue at the end of the last turn.

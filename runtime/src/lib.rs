@@ -82,8 +82,8 @@ pub use self::{
     event::{EventId, EventSettings, EventState, Fired, NoDescriptor, Signalled, Waited, Waiting, What},
     explain::{BaseSnapshot, RuntimeSnapshot, WorkerSnapshot},
     listener::{
-        ACCEPT_BACK_OFF, ACCEPTS_PER_RUN, Accepted, Accepting, BACKLOG, BoxError, ConnectionLimit,
-        ListenOptions, Listener, ListenerHandle, Paused, Permit, SPARE_DESCRIPTORS,
+        ACCEPT_BACK_OFF, ACCEPTS_PER_RUN, Accepted, Accepting, AddressLimit, BACKLOG, BoxError,
+        ConnectionLimit, ListenOptions, Listener, ListenerHandle, Paused, Permit, SPARE_DESCRIPTORS, Verdict,
     },
     placement::Placement,
     protocol::{AnswerWord, Answered, Cancelled, Lifecycle, Reasons, SPARE_TOKENS, Waiter},

@@ -1,10 +1,11 @@
 //! The runtime: N bases, M workers, and what is done to all of them.
 
-use std::{fmt, net::ToSocketAddrs, panic::resume_unwind, sync::Arc, thread, time::Duration};
+use std::{fmt, iter, net::ToSocketAddrs, panic::resume_unwind, sync::Arc, thread, time::Duration};
 
 use bufferevent_sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::{
+    affinity::Movable,
     base::{
         Base, BaseHandle,
         shared::{BaseShared, Message},
@@ -13,7 +14,7 @@ use crate::{
     counters::WorkerCounters,
     error::{Error, Result},
     lane,
-    listener::{Accepted, BoxError, Counts, Listener, ListenerHandle},
+    listener::{Accepted, BoxError, Callbacks, Counts, Listener, ListenerHandle},
     placement::choose,
     random::Random,
     sched::{Worker, pool::Pool},
@@ -206,33 +207,31 @@ impl Runtime {
         E: Fn(BoxError, &mut Base) + Send + Sync + 'static,
     {
         let bases = self.inner.bases.clone();
-        let (on_accept, on_error) = (Arc::new(on_accept), Arc::new(on_error));
         let mut random = Random::new(bases.len() as u64);
         let first = BaseHandle::new(Arc::clone(&bases[0]));
-        let told = Arc::clone(&on_error);
+        let callbacks = Arc::<Callbacks<Movable>>::default();
+        callbacks.set_on_accept(on_accept);
+        callbacks.set_on_error(on_error);
+        let (accept, told) = (Arc::clone(&callbacks), Arc::clone(&callbacks));
         let hand_on = move |accepted, base: &mut Base| {
             let chosen = choose(&bases, &mut random);
             if chosen.index == base.index() {
                 base.counters().accepted.add(1);
-                return on_accept(accepted, base);
+                return accept.accept(accepted, base, |_, _| Ok(()));
             }
-            let (on_accept, on_error) = (Arc::clone(&on_accept), Arc::clone(&on_error));
-            let on_its_way = OnItsWay::to(Arc::clone(chosen));
+            let (callbacks, on_its_way) = (Arc::clone(&accept), OnItsWay::to(Arc::clone(chosen)));
             BaseHandle::new(Arc::clone(chosen)).post(move |base: &mut Base| {
                 base.counters().accepted.add(1);
-                if let Err(error) = on_accept(accepted, base) {
-                    on_error(error, base);
+                if let Err(error) = callbacks.accept(accepted, base, |_, _| Ok(())) {
+                    callbacks.report(error, base, |_, _| {});
                 }
                 drop(on_its_way);
             })?;
             Ok(())
         };
-        listener.start_from(
-            first,
-            hand_on,
-            move |error, base: &mut Base| told(error, base),
-            Counts::OnArrival,
-        )
+        let report = move |error, base: &mut Base| told.report(error, base, |_, _| {});
+        let handle = listener.start_from(first, hand_on, report, Counts::OnArrival)?;
+        Ok(handle.with_callbacks(callbacks))
     }
 }
 
@@ -253,18 +252,33 @@ impl Runtime {
     where
         F: Fn(Accepted, &mut Base) -> Result<(), BoxError> + Send + Sync + 'static,
     {
-        let first = Listener::bind_reuse_port(addresses)?;
-        let address = first.local_addr()?;
-        let mut listeners = vec![first];
-        while listeners.len() < self.inner.bases.len() {
-            listeners.push(Listener::bind_reuse_port(address)?);
-        }
-        let on_accept = Arc::new(on_accept);
-        let mut handles = Vec::<ListenerHandle>::with_capacity(listeners.len());
-        for (listener, base) in listeners.into_iter().zip(self.bases()) {
-            let on_accept = Arc::clone(&on_accept);
-            let accept = move |accepted, base: &mut Base| on_accept(accepted, base);
-            match listener.start_from(base, accept, |_, _| {}, Counts::Accepts) {
+        self.listen_per_base_with(Listener::bind_reuse_port(addresses)?, on_accept, |_, _| {})
+    }
+
+    /// As [`Runtime::listen_per_base`], on the address of `listener`, which was made with
+    /// [`reuse_port`](crate::ListenOptions::reuse_port): the others get its settings, its filter, and the same limits, so that
+    /// they bound the connections of all. `on_error` is told as in [`Runtime::listen_with`].
+    ///
+    /// # Errors
+    /// As there, and [`Error::Unsupported`] if the address may not be shared; nothing is listened on then.
+    pub fn listen_per_base_with<F, E>(
+        &self,
+        listener: Listener,
+        on_accept: F,
+        on_error: E,
+    ) -> Result<Vec<ListenerHandle>>
+    where
+        F: Fn(Accepted, &mut Base) -> Result<(), BoxError> + Send + Sync + 'static,
+        E: Fn(BoxError, &mut Base) + Send + Sync + 'static,
+    {
+        let others = (1..self.inner.bases.len()).map(|_| listener.again()).collect::<Result<Vec<_>>>()?;
+        let callbacks = Arc::new((on_accept, on_error));
+        let mut handles = Vec::<ListenerHandle>::with_capacity(others.len() + 1);
+        for (listener, base) in iter::once(listener).chain(others).zip(self.bases()) {
+            let (accept, report) = (Arc::clone(&callbacks), Arc::clone(&callbacks));
+            let accept = move |accepted, base: &mut Base| accept.0(accepted, base);
+            let report = move |error, base: &mut Base| report.1(error, base);
+            match listener.start_from(base, accept, report, Counts::Accepts) {
                 Ok(handle) => handles.push(handle),
                 Err(error) => {
                     handles.iter().for_each(|handle| drop(handle.close()));

@@ -261,6 +261,31 @@ fn nonpersist_readd() {
 }
 
 #[test]
+fn a_one_shot_event_that_is_activated_within_its_callback_runs_once_more_and_for_nothing_else() {
+    // E-06, E-07: the byte stays unread, and the timeout is due
+    let _census = Census::begin();
+    for (mut base, clock) in bases() {
+        let (ours, mut theirs) = pair();
+        let log = Log::default();
+        let mine = log.clone();
+        theirs.write_all(b"x").unwrap();
+        let settings = What::READ.once().timeout(millis(5));
+        let event = base.event(ours, settings, move |event, base| {
+            mine.add(format!("{:?}", event.what()));
+            if event.what() == What::READ {
+                assert!(base.activate(event.id(), What::NONE) && base.activate(event.id(), What::WRITE));
+            }
+        });
+        base.turn(NOW).unwrap();
+        clock.advance(millis(10));
+        assert_eq!(base.run().unwrap(), Turned::Empty, "it is gone");
+        let told = [What::READ, What::WRITE | What::ACTIVATED].map(|what| format!("{what:?}"));
+        assert_eq!(log.take(), told);
+        assert!(!base.activate(event.unwrap(), What::NONE));
+    }
+}
+
+#[test]
 fn an_event_is_set_from_outside_and_rests_while_it_waits_for_nothing() {
     let _census = Census::begin();
     for (mut base, _) in bases() {

@@ -149,6 +149,70 @@ fn disable_in_thread() {
 }
 
 #[test]
+fn callbacks_are_replaced_at_any_time_by_themselves_too() {
+    // L-05
+    let _census = Census::begin();
+    let mut base = base();
+    let log = Log::default();
+    let handle = Arc::new(Mutex::new(None::<ListenerHandle<Pinned>>));
+    let (own, first, second) = (Arc::clone(&handle), log.clone(), log.clone());
+    let replaced = move |_: Accepted, _: &mut Base<Pinned>| {
+        second.add("second");
+        Err(BoxError::from("refused"))
+    };
+    let on_accept = move |_: Accepted, _: &mut Base<Pinned>| {
+        first.add("first");
+        if let Some(handle) = own.lock().take() {
+            handle.set_callback(replaced.clone());
+        }
+        Ok(())
+    };
+    let mine = log.clone();
+    let on_error = move |error: BoxError, _: &mut Base<Pinned>| mine.add(format!("first told: {error}"));
+    let started = Listener::bind("127.0.0.1:0").unwrap().start_with(&mut base, on_accept, on_error).unwrap();
+    *handle.lock() = Some(started.clone());
+    // All wait in the queue: it is replaced between two of them.
+    let _peers = [connect(&started), connect(&started)];
+    eventually("both are accepted", || {
+        base.turn(NOW).unwrap();
+        log.count() == 3
+    });
+    assert_eq!(log.take(), ["first", "second", "first told: refused"]);
+    let mine = log.clone();
+    started.set_error_callback(move |error, _| mine.add(format!("second told: {error}")));
+    let _peer = connect(&started);
+    eventually("the third is accepted", || {
+        base.turn(NOW).unwrap();
+        log.count() == 2
+    });
+    assert_eq!(log.take(), ["second", "second told: refused"]);
+}
+
+#[test]
+fn a_callback_that_is_replaced_gets_connections_on_all_bases() {
+    // L-05, L-07: by the thread that has the handle
+    let _census = Census::begin();
+    let running = Running::start(Runtime::builder().workers(2).bases(3).build().unwrap());
+    let (never, seen, told) = (Signal::new(), Arc::new(Mutex::new(Vec::new())), Signal::new());
+    let (mine, bases, errors) = (Arc::clone(&never), Arc::clone(&seen), Arc::clone(&told));
+    let on_accept = move |_, _: &mut Base| {
+        mine.raise();
+        Ok(())
+    };
+    let handle = running.runtime.listen("127.0.0.1:0", on_accept).unwrap();
+    handle.set_error_callback(move |_, _| errors.raise());
+    handle.set_callback(move |_, base| {
+        bases.lock().push(base.index());
+        // Load, so that the next goes elsewhere.
+        base.after(Duration::from_secs(1_000), |_| {});
+        Err("refused".into())
+    });
+    assert_eq!(spread(&running, handle.local_addr().unwrap(), &seen), (3, 200));
+    eventually("all errors are told", || told.count() == 200);
+    assert_eq!(never.count(), 0);
+}
+
+#[test]
 fn a_listener_starts_disabled_if_asked() {
     // LEV_OPT_DISABLED
     let _census = Census::begin();

@@ -264,6 +264,11 @@ impl<A: Affinity> Base<A> {
         matches!(self.slots.get_mut(key), Some(Slot::Confined(_) | Slot::Homed(_)))
     }
 
+    /// Whether the source `key` is to be told of an activation.
+    pub(crate) fn is_activated(&mut self, key: Key) -> bool {
+        self.slots.confined_mut(key).is_some_and(|confined| confined.reasons.activation() != 0)
+    }
+
     /// The source `key`, unless it is running or gone.
     pub fn source(&mut self, key: Key) -> Option<&mut A::Source> {
         self.slots.confined_mut(key)?.source.as_deref_mut()

@@ -126,7 +126,8 @@ impl<A: Affinity> Base<A> {
     }
 
     /// Makes the callback of `event` run soon, with `what` and [`What::ACTIVATED`], as if it had happened. Several calls
-    /// before it runs are one. False if the event is gone.
+    /// before it runs are one. Within the callback of an event that runs [once](EventSettings::once) it
+    /// has that run once more. False if the event is gone.
     ///
     /// # Libevent
     /// `event_active`.

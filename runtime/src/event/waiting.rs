@@ -162,7 +162,11 @@ where
             return After::Remove;
         }
         if state.settings.once && !state.changed {
-            return After::Remove;
+            if !base.is_activated(key) {
+                return After::Remove;
+            }
+            // That is told too; it waits for nothing else.
+            state.settings = EventSettings::from(What::NONE).once();
         }
         // 3. What comes next.
         let told = what.contains(What::TIMEOUT) && !state.changed;

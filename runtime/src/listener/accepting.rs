@@ -14,6 +14,8 @@ use rustix::{
 
 use super::{
     ACCEPT_BACK_OFF, ACCEPTS_PER_RUN, Accepted, BoxError,
+    callbacks::Callbacks,
+    filter::{Filter, Verdict},
     limit::{ConnectionLimit, Permit, Waiting},
 };
 use crate::{
@@ -39,6 +41,7 @@ pub(super) struct Admission {
     pub(super) enabled: Arc<AtomicBool>,
     pub(super) limits: [Option<ConnectionLimit>; 2],
     pub(super) waiting: Waiting,
+    pub(super) filter: Option<Filter>,
     /// At a limit, and that was told.
     pub(super) paused: bool,
 }
@@ -53,12 +56,29 @@ impl Admission {
     fn admit(&mut self) -> Result<Permit, usize> {
         Permit::take(&self.limits, &self.waiting)
     }
+
+    /// Asks the filter, if there is one. A panic in it is a refusal.
+    fn passes<A: Affinity>(&self, accepted: &mut Accepted, base: &Base<A>) -> bool {
+        let Some(filter) = &self.filter else { return true };
+        let mut verdict = Verdict::Refuse;
+        if !isolate(|| verdict = filter(accepted)) {
+            base.counters().panics.add(1);
+        }
+        let passes = match verdict {
+            Verdict::Admit => true,
+            Verdict::Under(limit) => accepted.permit.admit_under(limit),
+            Verdict::Refuse => false,
+        };
+        base.counters().refused.add(u64::from(!passes));
+        passes
+    }
 }
 
 /// A listener as its base owns it.
-pub struct Accepting<F, E> {
+pub struct Accepting<A: Affinity, F, E> {
     socket: Registered<OwnedFd>,
     admission: Admission,
+    callbacks: Arc<Callbacks<A>>,
     on_accept: F,
     on_error: E,
     counts: Counts,
@@ -66,13 +86,13 @@ pub struct Accepting<F, E> {
     spare: Option<OwnedFd>,
 }
 
-impl<F, E> fmt::Debug for Accepting<F, E> {
+impl<A: Affinity, F, E> fmt::Debug for Accepting<A, F, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Accepting").field("socket", &self.socket).finish_non_exhaustive()
     }
 }
 
-impl<A: Affinity, F, E> Source<A> for Accepting<F, E>
+impl<A: Affinity, F, E> Source<A> for Accepting<A, F, E>
 where
     F: FnMut(Accepted, &mut Base<A>) -> Result<(), BoxError> + 'static,
     E: FnMut(BoxError, &mut Base<A>) + 'static,
@@ -122,19 +142,20 @@ where
     }
 }
 
-impl<F, E> Accepting<F, E> {
+impl<A: Affinity, F, E> Accepting<A, F, E> {
     pub(super) fn new(
         socket: Registered<OwnedFd>,
         admission: Admission,
+        callbacks: Arc<Callbacks<A>>,
         on_accept: F,
         on_error: E,
         counts: Counts,
     ) -> Self {
-        Self { socket, admission, on_accept, on_error, counts, spare: spare() }
+        Self { socket, admission, callbacks, on_accept, on_error, counts, spare: spare() }
     }
 
     /// Waits until a connection is over: its permit wakes this source.
-    fn pause<A: Affinity>(&mut self, limit: usize, base: &mut Base<A>) -> After
+    fn pause(&mut self, limit: usize, base: &mut Base<A>) -> After
     where
         E: FnMut(BoxError, &mut Base<A>),
     {
@@ -145,17 +166,21 @@ impl<F, E> Accepting<F, E> {
         After::Idle
     }
 
-    fn hand_on<A: Affinity>(&mut self, accepted: Accepted, base: &mut Base<A>)
+    fn hand_on(&mut self, mut accepted: Accepted, base: &mut Base<A>)
     where
         F: FnMut(Accepted, &mut Base<A>) -> Result<(), BoxError>,
         E: FnMut(BoxError, &mut Base<A>),
     {
         self.admission.paused = false;
+        if !self.admission.passes(&mut accepted, base) {
+            return;
+        }
         if self.counts == Counts::Accepts {
             base.counters().accepted.add(1);
         }
         let mut answer = Ok(());
-        if !isolate(|| answer = (self.on_accept)(accepted, base)) {
+        let (callbacks, given) = (&self.callbacks, &mut self.on_accept);
+        if !isolate(|| answer = callbacks.accept(accepted, base, given)) {
             base.counters().panics.add(1);
         }
         if let Err(error) = answer {
@@ -163,11 +188,12 @@ impl<F, E> Accepting<F, E> {
         }
     }
 
-    fn report<A: Affinity>(&mut self, error: BoxError, base: &mut Base<A>)
+    fn report(&mut self, error: BoxError, base: &mut Base<A>)
     where
         E: FnMut(BoxError, &mut Base<A>),
     {
-        if !isolate(|| (self.on_error)(error, base)) {
+        let (callbacks, given) = (&self.callbacks, &mut self.on_error);
+        if !isolate(|| callbacks.report(error, base, given)) {
             base.counters().panics.add(1);
         }
     }

@@ -4,9 +4,10 @@ use std::{fmt, net::SocketAddr, sync::Arc};
 
 use bufferevent_sync::atomic::{AtomicBool, Ordering};
 
+use super::{Accepted, BoxError, callbacks::Callbacks};
 use crate::{
     affinity::{Affinity, Movable},
-    base::BaseHandle,
+    base::{Base, BaseHandle},
     error::Result,
     protocol::Reasons,
     slots::Key,
@@ -18,6 +19,7 @@ pub struct ListenerHandle<A: Affinity = Movable> {
     pub(super) enabled: Arc<AtomicBool>,
     pub(super) address: Option<SocketAddr>,
     pub(super) base: BaseHandle<A>,
+    pub(super) callbacks: Arc<Callbacks<A>>,
 }
 
 impl<A: Affinity> ListenerHandle<A> {
@@ -58,6 +60,37 @@ impl<A: Affinity> ListenerHandle<A> {
         self.enabled.swap(false, Ordering::AcqRel);
     }
 
+    /// Replaces the accept callback, from the next connection on.
+    ///
+    /// From any thread and any callback, the listener's own included. An old one that runs on another thread finishes. On a
+    /// listener of [`Runtime::listen`](crate::Runtime::listen) the connections are spread over the bases as before; of
+    /// [`Runtime::listen_per_base`](crate::Runtime::listen_per_base) each handle is for its own base. The one that the
+    /// listener was started with is dropped with the listener.
+    ///
+    /// # Libevent
+    /// `evconnlistener_set_cb`.
+    #[doc(alias = "evconnlistener_set_cb")]
+    pub fn set_callback(
+        &self,
+        on_accept: impl Fn(Accepted, &mut Base<A>) -> Result<(), BoxError> + Send + Sync + 'static,
+    ) {
+        self.callbacks.set_on_accept(on_accept);
+    }
+
+    /// Replaces the error callback; see [`ListenerHandle::set_callback`].
+    ///
+    /// # Libevent
+    /// `evconnlistener_set_error_cb`.
+    #[doc(alias = "evconnlistener_set_error_cb")]
+    pub fn set_error_callback(&self, on_error: impl Fn(BoxError, &mut Base<A>) + Send + Sync + 'static) {
+        self.callbacks.set_on_error(on_error);
+    }
+
+    /// The handle of a listener that hands all it accepts to `callbacks`.
+    pub(crate) fn with_callbacks(self, callbacks: Arc<Callbacks<A>>) -> Self {
+        Self { callbacks, ..self }
+    }
+
     /// Closes the listening socket, at the end of the accept callback if one runs.
     ///
     /// # Errors
@@ -81,6 +114,7 @@ impl<A: Affinity> Clone for ListenerHandle<A> {
             enabled: Arc::clone(&self.enabled),
             address: self.address,
             base: self.base.clone(),
+            callbacks: Arc::clone(&self.callbacks),
         }
     }
 }

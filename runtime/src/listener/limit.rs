@@ -43,6 +43,14 @@ struct Open {
     waiting: Vec<Waiting>,
 }
 
+impl Open {
+    fn admit(&mut self, limit: usize) -> bool {
+        let admits = self.count < limit && self.pauses == 0;
+        self.count += usize::from(admits);
+        admits
+    }
+}
+
 /// A listener that pauses.
 #[derive(Clone)]
 pub(super) struct Waiting {
@@ -79,11 +87,15 @@ impl ConnectionLimit {
         self.shared.synced.lock().count
     }
 
+    /// Counts one more, if it may.
+    fn admit(&self) -> bool {
+        self.shared.synced.lock().admit(self.limit())
+    }
+
     /// Counts one more, or notes that `waiting` pauses.
-    fn admit(&self, waiting: &Waiting) -> bool {
+    fn admit_or_wait(&self, waiting: &Waiting) -> bool {
         let mut open = self.shared.synced.lock();
-        if open.count < self.limit() && open.pauses == 0 {
-            open.count += 1;
+        if open.admit(self.limit()) {
             return true;
         }
         let same = |other: &Waiting| other.key == waiting.key && other.base.id() == waiting.base.id();
@@ -110,6 +122,16 @@ impl ConnectionLimit {
         }
     }
 
+    /// Whether anybody else has a clone.
+    pub(super) fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.shared) > 1
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+
     fn release(&self) {
         self.change(|open| open.count -= 1);
     }
@@ -128,31 +150,52 @@ impl Drop for Paused {
     }
 }
 
-/// That one connection is counted, under up to two limits. Dropped, it is over, and listeners that pause for it go on.
+/// That one connection is counted, under up to three limits. Dropped, it is over, and listeners that pause for it go on.
 #[derive(Default)]
 #[must_use = "a connection whose permit is dropped is not counted"]
 pub struct Permit {
-    limits: [Option<ConnectionLimit>; 2],
+    /// Nothing where there is no limit.
+    limits: Option<Box<[Option<ConnectionLimit>; 3]>>,
 }
 
 impl Permit {
     /// Admits one connection under both limits, or answers the bound that is reached.
     pub(super) fn take(limits: &[Option<ConnectionLimit>; 2], waiting: &Waiting) -> Result<Self, usize> {
         let mut permit = Self::default();
-        for (limit, taken) in limits.iter().zip(&mut permit.limits) {
-            let Some(limit) = limit else { continue };
-            if !limit.admit(waiting) {
+        for limit in limits.iter().flatten() {
+            if !limit.admit_or_wait(waiting) {
                 return Err(limit.limit());
             }
-            *taken = Some(limit.clone());
+            permit.add(limit.clone());
         }
         Ok(permit)
+    }
+
+    /// Counts the connection under one more limit, unless that is reached.
+    pub(super) fn admit_under(&mut self, limit: ConnectionLimit) -> bool {
+        let admits = limit.admit();
+        if admits {
+            self.add(limit);
+        }
+        admits
+    }
+
+    fn add(&mut self, limit: ConnectionLimit) {
+        let free = self.limits.get_or_insert_default().iter_mut().find(|place| place.is_none());
+        debug_assert!(free.is_some(), "a listener has two limits, and its filter a third");
+        if let Some(place) = free {
+            *place = Some(limit);
+        }
+    }
+
+    fn limits(&self) -> impl Iterator<Item = &ConnectionLimit> {
+        self.limits.iter().flat_map(|limits| limits.iter()).flatten()
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.limits.iter().flatten().for_each(ConnectionLimit::release);
+        self.limits().for_each(ConnectionLimit::release);
     }
 }
 
@@ -164,6 +207,6 @@ impl fmt::Debug for ConnectionLimit {
 
 impl fmt::Debug for Permit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.limits.iter().flatten()).finish()
+        f.debug_list().entries(self.limits()).finish()
     }
 }

@@ -1,12 +1,14 @@
 //! Listeners: accept in batches, wait out a shortage of descriptors, hand each connection on.
 
 mod accepting;
+mod callbacks;
+mod filter;
 mod handle;
 mod limit;
 mod options;
 
 use std::{
-    io,
+    fmt, io,
     net::{SocketAddr, TcpStream, ToSocketAddrs},
     num::NonZeroUsize,
     os::{
@@ -21,14 +23,15 @@ use std::{
 use bufferevent_sync::atomic::AtomicBool;
 use socket2::{SockAddr, SockRef, Socket, Type};
 
-pub(crate) use self::accepting::Counts;
 pub use self::{
     accepting::Accepting,
+    filter::{AddressLimit, Verdict},
     handle::ListenerHandle,
     limit::{ConnectionLimit, Paused, Permit, SPARE_DESCRIPTORS},
     options::ListenOptions,
 };
-use self::{accepting::Admission, limit::Waiting};
+use self::{accepting::Admission, filter::Filter, limit::Waiting};
+pub(crate) use self::{accepting::Counts, callbacks::Callbacks};
 use crate::{
     affinity::{Affinity, IntoSource},
     base::{Base, BaseHandle},
@@ -115,12 +118,14 @@ impl From<Accepted> for UnixStream {
 /// # Libevent
 /// `evconnlistener`.
 #[doc(alias = "evconnlistener")]
-#[derive(Debug)]
 pub struct Listener {
     socket: Socket,
+    /// How an internet socket was made.
+    made: Option<ListenOptions>,
     disabled: bool,
     /// Its own, and one that it may share.
     limits: [Option<ConnectionLimit>; 2],
+    filter: Option<Filter>,
 }
 
 impl Listener {
@@ -153,8 +158,16 @@ impl Listener {
         Self::options().bind_unix(path)
     }
 
-    fn over(socket: Socket) -> Self {
-        Self { socket, disabled: false, limits: [None, None] }
+    fn over(socket: Socket, made: Option<ListenOptions>) -> Self {
+        Self { socket, made, disabled: false, limits: [None, None], filter: None }
+    }
+
+    /// Another one on the same address, with all its settings and under the same limits.
+    pub(crate) fn again(&self) -> Result<Self> {
+        let shared = self.made.filter(|made| made.is_reuse_port());
+        let made = shared.ok_or(Error::Unsupported("one socket for each base needs `reuse_port`"))?;
+        let (limits, filter) = (self.limits.clone(), self.filter.clone());
+        Ok(Self { disabled: self.disabled, limits, filter, ..made.bind(self.local_addr()?)? })
     }
 
     /// Takes a socket that listens already; it is made non-blocking.
@@ -173,7 +186,7 @@ impl Listener {
             )));
         }
         socket.set_nonblocking(true)?;
-        Ok(Self::over(socket))
+        Ok(Self::over(socket, None))
     }
 
     /// Starts disabled: nothing is accepted until [`ListenerHandle::enable`].
@@ -204,6 +217,29 @@ impl Listener {
         self
     }
 
+    /// Asks `filter` for each connection before anything else is done with it: before it is placed on a base, and before the
+    /// accept callback. Default: all are admitted. See [`AddressLimit`].
+    ///
+    /// It runs on the listener's base; a panic in it is a refusal.
+    /// # Examples
+    /// ```
+    /// use bufferevent_runtime::{Listener, Verdict};
+    ///
+    /// let listener = Listener::bind("127.0.0.1:0")?.filter(|accepted| {
+    ///     match accepted.peer_addr().ok().and_then(|peer| peer.as_socket()) {
+    ///         Some(peer) if peer.ip().is_loopback() => Verdict::Admit,
+    ///         _ => Verdict::Refuse,
+    ///     }
+    /// });
+    /// # drop(listener);
+    /// # Ok::<(), bufferevent_runtime::Error>(())
+    /// ```
+    #[must_use]
+    pub fn filter(mut self, filter: impl Fn(&Accepted) -> Verdict + Send + Sync + 'static) -> Self {
+        self.filter = Some(Arc::new(filter));
+        self
+    }
+
     /// The address it listens on; the port is the real one if 0 was asked for.
     ///
     /// # Errors
@@ -220,7 +256,7 @@ impl Listener {
     pub fn start<A: Affinity, F>(self, base: &mut Base<A>, on_accept: F) -> Result<ListenerHandle<A>>
     where
         F: FnMut(Accepted, &mut Base<A>) -> Result<(), BoxError> + 'static,
-        Accepting<F, fn(BoxError, &mut Base<A>)>: IntoSource<A>,
+        Accepting<A, F, fn(BoxError, &mut Base<A>)>: IntoSource<A>,
     {
         self.start_with(base, on_accept, ignore as fn(BoxError, &mut Base<A>))
     }
@@ -243,7 +279,7 @@ impl Listener {
     where
         F: FnMut(Accepted, &mut Base<A>) -> Result<(), BoxError> + 'static,
         E: FnMut(BoxError, &mut Base<A>) + 'static,
-        Accepting<F, E>: IntoSource<A>,
+        Accepting<A, F, E>: IntoSource<A>,
     {
         let (accepting, handle) = self.register(base.handle(), on_accept, on_error, Counts::Accepts)?;
         base.insert_boxed(handle.key, accepting.into_source());
@@ -284,7 +320,7 @@ impl Listener {
         on_accept: F,
         on_error: E,
         counts: Counts,
-    ) -> Result<(Accepting<F, E>, ListenerHandle<A>)> {
+    ) -> Result<(Accepting<A, F, E>, ListenerHandle<A>)> {
         let address = self.local_addr().ok();
         let enabled = Arc::new(AtomicBool::new(!self.disabled));
         let key = base.shared.keys.reserve();
@@ -296,9 +332,25 @@ impl Listener {
             }
         };
         let waiting = Waiting { base: base.as_movable(), key };
-        let gate = Admission { enabled: Arc::clone(&enabled), limits: self.limits, waiting, paused: false };
-        let accepting = Accepting::new(socket, gate, on_accept, on_error, counts);
-        Ok((accepting, ListenerHandle { key, enabled, address, base }))
+        let gate = Admission {
+            enabled: Arc::clone(&enabled),
+            limits: self.limits,
+            waiting,
+            filter: self.filter,
+            paused: false,
+        };
+        let callbacks = Arc::<Callbacks<A>>::default();
+        let accepting = Accepting::new(socket, gate, Arc::clone(&callbacks), on_accept, on_error, counts);
+        Ok((accepting, ListenerHandle { key, enabled, address, base, callbacks }))
+    }
+}
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Listener")
+            .field("socket", &self.socket)
+            .field("made", &self.made)
+            .finish_non_exhaustive()
     }
 }
 

@@ -76,7 +76,7 @@ impl ListenOptions {
         let mut last = io::Error::new(io::ErrorKind::InvalidInput, "no address to listen on");
         for address in addresses.to_socket_addrs()? {
             match self.bind_one(address) {
-                Ok(socket) => return Ok(Listener::over(socket)),
+                Ok(socket) => return Ok(Listener::over(socket, Some(self))),
                 Err(error) => last = error,
             }
         }
@@ -103,7 +103,11 @@ impl ListenOptions {
             bound => bound?,
         }
         socket.listen(self.backlog)?;
-        Ok(Listener::over(socket))
+        Ok(Listener::over(socket, None))
+    }
+
+    pub(super) fn is_reuse_port(self) -> bool {
+        self.reuse_port
     }
 
     fn bind_one(self, address: SocketAddr) -> io::Result<Socket> {
