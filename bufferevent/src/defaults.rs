@@ -51,6 +51,12 @@ pub const RESOLVER_QUEUE: usize = 1_024;
 /// How long such a thread waits for a question before it ends.
 pub const RESOLVER_IDLE: Duration = Duration::from_secs(10);
 
+/// How long a bufferevent under a [`MemoryLimit`](crate::MemoryLimit) has moved no byte before it may be ended for the memory
+/// it holds.
+pub const MEMORY_IDLE: Duration = Duration::from_secs(10);
+/// Between two looks for such ones.
+pub const MEMORY_LOOK: Duration = Duration::from_secs(1);
+
 /// Prints every default limit, one a line.
 ///
 /// ```
@@ -81,6 +87,10 @@ impl fmt::Display for Defaults {
             ("memory of all buffers together", "none".to_owned()),
             ("rate limits, of one and of groups", "none".to_owned()),
             ("rate limits: depth of groups", GROUP_DEPTH_MAX.to_string()),
+            (
+                "under it: idle before it may be ended; looked",
+                format!("{MEMORY_IDLE:?}; every {MEMORY_LOOK:?}"),
+            ),
             ("a callback is blocked after; told", format!("{BLOCKED_AFTER:?}; nobody")),
             ("descriptors left by a limit on them", SPARE_DESCRIPTORS.to_string()),
             ("priorities of a base", "1".to_owned()),

@@ -165,8 +165,8 @@ impl Bufferevent {
     #[inline(always)]
     pub(crate) fn end_run(&mut self, scratch: &mut Scratch) -> Ended {
         self.give_back(scratch);
-        if self.memory.is_some() {
-            self.count_memory();
+        if self.memory.is_some() && self.count_memory() {
+            return self.give_way();
         }
         if self.throttle.is_some() {
             self.withdraw_unwilling();
@@ -216,16 +216,24 @@ impl Bufferevent {
         member.waits(held, home)
     }
 
-    /// Tells the limit what is held now. What has ended is no member any more.
+    /// Tells the limit what is held now. What has ended is no member any more. True: it is to end.
     #[cold]
-    pub(crate) fn count_memory(&mut self) {
-        let held = self.held_bytes();
-        if let (Some(member), Some(home)) = (&mut self.memory, &self.home) {
-            member.count(held, home);
-        }
+    pub(crate) fn count_memory(&mut self) -> bool {
+        let (held, moved) = (self.held_bytes(), self.moved.read.wrapping_add(self.moved.written));
+        let (Some(member), Some(home)) = (&mut self.memory, &self.home) else { return false };
+        let ends = member.count(held, moved, home);
         if self.phase == Phase::Ended {
             self.memory = None;
+            return false;
         }
+        ends
+    }
+
+    /// It held memory and moved nothing while others had none.
+    #[cold]
+    fn give_way(&mut self) -> Ended {
+        self.abort();
+        Ended::Again
     }
 
     fn may_read(&self) -> bool {
@@ -468,7 +476,8 @@ impl Bufferevent {
         }
         self.run.writes = 0;
         if self.memory.is_some() {
-            self.count_memory();
+            // Whoever is to end is told so in its next run.
+            let _ = self.count_memory();
         }
     }
 

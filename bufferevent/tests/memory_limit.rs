@@ -8,7 +8,8 @@ use std::{
 
 use bufferevent::{
     Base, BaseExt as _, Bufferevent, Callbacks, ConnectionLimit, Context, Direction, Handle, Id, Interest,
-    Listener, MemoryLimit, MemoryStage, Movable, NoHandler, READS_PER_RUN, Suspend, Turned,
+    Listener, MEMORY_IDLE, MEMORY_LOOK, MemoryLimit, MemoryStage, Movable, NoHandler, Pinned, READS_PER_RUN,
+    Suspend, Turned,
     runtime::{BLOCK, Clock, Random},
     testing::{Census, ManualBase, Wire},
 };
@@ -165,6 +166,94 @@ fn nobody_is_accepted_from_ninety_per_cent_on_and_the_hook_is_told_each_stage() 
     use MemoryStage::{Accepting, Calm, Critical, Reading};
     assert_eq!(*told.lock(), [Reading, Accepting, Critical, Reading, Calm]);
     drop(listening);
+}
+
+/// Lets the peer of `member` take `bytes`.
+fn take(base: &mut ManualBase, member: &Member, bytes: usize) {
+    member.wire.set_room(bytes);
+    base.settle().unwrap();
+}
+
+#[test]
+fn who_holds_memory_and_moves_nothing_is_ended_when_there_is_none_left() {
+    // F33: the longest idle first, and no more than it takes
+    let _census = Census::begin();
+    for shared in [false, true] {
+        let (mut base, limit) = (ManualBase::new().unwrap(), limit(MIB));
+        let start = |base: &mut ManualBase, held: usize| {
+            let member = Member::start(base, &limit, shared);
+            member.wire.set_room(0);
+            member.with(base, |bufferevent| bufferevent.write(&vec![0; held]).unwrap());
+            base.settle().unwrap();
+            member
+        };
+        let small = start(&mut base, 10 * 1024);
+        base.advance(Duration::from_secs(1)).unwrap();
+        let oldest = start(&mut base, 40 * 1024);
+        base.advance(Duration::from_secs(1)).unwrap();
+        let idle = start(&mut base, 100 * 1024);
+        let busy = start(&mut base, 400 * 1024);
+        let drained = Member::start(&mut base, &limit, shared);
+        drained.wire.deliver(&vec![0; 200 * 1024]);
+        base.settle().unwrap();
+        base.advance(MEMORY_IDLE).unwrap();
+        assert_eq!((limit.stage(), limit.ended()), (MemoryStage::Calm, 0), "there is memory");
+        take(&mut base, &busy, 1_000);
+        drained.drain(&mut base, 1);
+
+        // Now there is not.
+        let newest = start(&mut base, 230 * 1024);
+        for member in [&small, &oldest] {
+            assert!(member.wire.is_closed(), "the longest idle");
+        }
+        assert!(idle.wire.is_closed(), "it took that one too");
+        assert_eq!((limit.ended(), limit.stage()), (3, MemoryStage::Reading));
+        let more = start(&mut base, 150 * 1024);
+        assert_eq!(limit.stage(), MemoryStage::Critical);
+        for _ in 0..3 {
+            take(&mut base, &busy, 1_000);
+            drained.drain(&mut base, 1);
+            base.advance(MEMORY_IDLE - MEMORY_LOOK * 2).unwrap();
+        }
+        // They were looked for every second.
+        assert_eq!((limit.ended(), newest.wire.is_closed()), (4, true));
+        assert!(!busy.wire.is_closed() && !drained.wire.is_closed() && !more.wire.is_closed());
+        assert!(limit.stage() < MemoryStage::Critical);
+    }
+}
+
+#[test]
+fn one_that_is_ended_for_its_memory_is_told_so_if_it_asked() {
+    let _census = Census::begin();
+    let (mut base, limit) = (ManualBase::new().unwrap(), limit(MIB));
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let events = Arc::clone(&told);
+    let handler = Callbacks::new()
+        .on_event(move |_: &mut Context<'_, Pinned>, event| events.lock().push(format!("{event:?}")));
+    let wire = Wire::new();
+    wire.set_room(0);
+    let builder =
+        Bufferevent::scripted(&wire).memory(&limit).caps(None, None).report_close().handler(handler);
+    let id = builder.start(&mut base).unwrap();
+    base.bufferevent(id).unwrap().write(&vec![0; MIB]).unwrap();
+    base.settle().unwrap();
+    base.advance(MEMORY_IDLE + MEMORY_LOOK).unwrap();
+    let told = told.lock();
+    assert!(told.len() == 1 && told[0].starts_with("Closed") && told[0].contains("clean: false"), "{told:?}");
+    assert_eq!((limit.held(), limit.members(), limit.ended(), wire.is_closed()), (0, 0, 1, true));
+}
+
+#[test]
+fn nobody_is_ended_where_that_was_not_wanted() {
+    let _census = Census::begin();
+    let mut base = ManualBase::new().unwrap();
+    let limit = MemoryLimit::builder(NonZeroUsize::new(MIB).unwrap()).end_idle(None).build();
+    let member = Member::start(&mut base, &limit, false);
+    member.wire.set_room(0);
+    member.with(&mut base, |bufferevent| bufferevent.write(&vec![0; MIB]).unwrap());
+    base.settle().unwrap();
+    base.advance(MEMORY_IDLE * 100).unwrap();
+    assert_eq!((limit.stage(), limit.ended(), member.wire.is_closed()), (MemoryStage::Critical, 0, false));
 }
 
 /// A member over a socket, on a base that the test turns; counts what it was told to read.

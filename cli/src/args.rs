@@ -66,6 +66,10 @@ pub(crate) struct Serve {
     /// a few]
     #[arg(long, value_name = "N", value_parser = units::whole(1, 10_000_000), allow_negative_numbers = true)]
     pub(crate) max_connections: Option<u64>,
+    /// Memory that the buffers of all connections may hold together: a part of what there is, a size such as 512MiB, or
+    /// none. When it is short, who holds most is not read from, then nobody is accepted, then who is idle is ended
+    #[arg(long, value_name = "BYTES", default_value = "25%", value_parser = units::parse_memory, allow_hyphen_values = true)]
+    pub(crate) memory: units::Memory,
     /// How long a connection may last without a byte that moves, or none; then it is closed
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = units::parse_limit, allow_hyphen_values = true)]
     pub(crate) idle: units::Limit,

@@ -1,6 +1,6 @@
 //! Durations, sizes and counts as people write and read them.
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 /// The largest size: what one request may have.
 const MOST_BYTES: u64 = 1 << 30;
@@ -48,9 +48,50 @@ pub(crate) fn parse_limit(text: &str) -> Result<Limit, String> {
     }
 }
 
+/// How much memory may be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Memory {
+    Unlimited,
+    /// Per cent of what there is.
+    Part(u8),
+    Bytes(u64),
+}
+
+/// The least memory that can be worked with.
+const LEAST_MEMORY: u64 = 1 << 20;
+
+/// Reads `25%`, a size of at least 1 MiB, or `none`.
+pub(crate) fn parse_memory(text: &str) -> Result<Memory, String> {
+    if text == "none" {
+        return Ok(Memory::Unlimited);
+    }
+    match text.strip_suffix('%').map(str::parse) {
+        Some(Ok(part @ 1..=100)) => Ok(Memory::Part(part)),
+        Some(_) => Err("must be 1% to 100%".to_owned()),
+        None => parse_bytes(text, LEAST_MEMORY..=1 << 50, "1% to 100%, 1 MiB to 1 PiB, or none")
+            .map(Memory::Bytes),
+    }
+}
+
+impl Memory {
+    /// Bytes, if `there_is` as many; `None` without limit.
+    pub(crate) fn of(self, there_is: Option<u64>) -> Option<u64> {
+        match self {
+            Self::Unlimited => None,
+            Self::Bytes(bytes) => Some(bytes),
+            Self::Part(part) => there_is.map(|all| (all / 100 * u64::from(part)).max(LEAST_MEMORY)),
+        }
+    }
+}
+
 /// Reads `64`, `64B`, `64KiB`, `1.5MiB` or `64kB`: at least one byte, at most 1 GiB.
 pub(crate) fn parse_size(text: &str) -> Result<usize, String> {
-    let (number, unit) = split(text).ok_or("must be 1 byte to 1 GiB, such as 64, 64KiB or 1MiB")?;
+    parse_bytes(text, 1..=MOST_BYTES, "1 byte to 1 GiB").map(|bytes| bytes as usize)
+}
+
+fn parse_bytes(text: &str, range: RangeInclusive<u64>, expected: &str) -> Result<u64, String> {
+    let (number, unit) =
+        split(text).ok_or_else(|| format!("must be {expected}, such as 64, 64KiB or 1MiB"))?;
     let scale = match unit {
         "" | "B" => 1.0,
         "kB" | "KB" => 1e3,
@@ -65,10 +106,10 @@ pub(crate) fn parse_size(text: &str) -> Result<usize, String> {
     if bytes.fract() != 0.0 {
         return Err("must be a whole number of bytes".to_owned());
     }
-    if !(1.0..=MOST_BYTES as f64).contains(&bytes) {
-        return Err("must be 1 byte to 1 GiB".to_owned());
+    if !(*range.start() as f64..=*range.end() as f64).contains(&bytes) {
+        return Err(format!("must be {expected}"));
     }
-    Ok(bytes as usize)
+    Ok(bytes as u64)
 }
 
 /// The number that `text` begins with, and the unit behind it.
@@ -160,6 +201,20 @@ mod tests {
         assert_eq!(parse_size("1GiB"), Ok(1 << 30));
         for bad in ["", "0", "0.5", "KiB", "-1", "1TiB", "2GiB", "1.0001KiB", "1e3"] {
             assert!(parse_size(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn memory_is_a_part_of_what_there_is_or_bytes_or_unlimited() {
+        assert_eq!(parse_memory("none"), Ok(Memory::Unlimited));
+        assert_eq!(
+            parse_memory("25%").map(|memory| memory.of(Some(8 << 30))),
+            Ok(Some((8 << 30) / 100 * 25))
+        );
+        assert_eq!(parse_memory("100%").map(|memory| memory.of(None)), Ok(None));
+        assert_eq!(parse_memory("2GiB").map(|memory| memory.of(Some(1))), Ok(Some(2 << 30)));
+        for bad in ["", "0%", "101%", "%", "-1%", "1.5%", "1023KiB", "2000000GiB", "some"] {
+            assert!(parse_memory(bad).is_err(), "{bad}");
         }
     }
 

@@ -1,31 +1,35 @@
 //! The bound that members share.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     num::NonZeroUsize,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
+    time::Duration,
 };
 
-use bufferevent_runtime::{BLOCK, BaseHandle, ConnectionLimit, Key, Paused};
+use bufferevent_runtime::{BLOCK, BaseHandle, ConnectionLimit, Key, Paused, Time};
 use bufferevent_sync::{
-    Leaf,
+    Leaf, SharedCounter,
     atomic::{AtomicUsize, Ordering},
 };
 
 use super::{
+    idle::{self, Holding},
     stage::{Marks, MemoryStage},
     waiting::{Ticket, Waiting},
 };
-use crate::defaults::READS_PER_RUN;
+use crate::defaults::{MEMORY_IDLE, MEMORY_LOOK, READS_PER_RUN};
 
 /// A bound on the bytes that all bufferevents [under it](crate::Builder::memory) hold in their buffers together. A clone is
 /// the same bound.
 ///
 /// It takes hold in [stages](MemoryStage): who holds more than a fair share is not read from, then nobody is accepted, then
-/// a hook may close connections. A fair share is 80 % of the limit divided by the members, so that there is always somebody
-/// above it. Who was not read from goes on when enough has become free: the first ones at once, one more whenever one has
-/// had its turn.
+/// who holds memory and moves nothing is ended. A fair share is 80 % of the limit divided by the members, so that there is
+/// always somebody above it. Who was not read from goes on when enough has become free: the first ones at once, one more
+/// whenever one has had its turn. Who is ended is ended as by [`abort`](crate::Bufferevent::abort): `Closed` tells of it, if
+/// it was asked for, and [`MemoryLimit::ended`] counts it.
 ///
 /// Writes are never refused for it, so it may be passed: by what callbacks write, and by one run of each member (256 KiB)
 /// that was under way. Bytes of files that were not read yet, and what an application keeps elsewhere, are not counted. Members
@@ -63,6 +67,9 @@ struct Shared {
     /// What `synced` says, for who need not know it exactly.
     stage: AtomicUsize,
     connections: Option<ConnectionLimit>,
+    /// Who holds memory for so long without a byte that moves may be ended.
+    idle: Option<Duration>,
+    ended: SharedCounter,
     on_stage: Option<Hook>,
     synced: Leaf<Synced>,
 }
@@ -82,9 +89,22 @@ struct Synced {
     told: MemoryStage,
     /// Somebody calls it, or will.
     telling: bool,
+    /// Those that have ever held anything, if idle ones may be ended.
+    holders: BTreeMap<Number, Holder>,
+    next: Number,
+    /// Somebody looks for idle ones, or will.
+    watching: bool,
 }
 
-/// A member that is not read from.
+/// Names a holder.
+pub(super) type Number = u64;
+
+struct Holder {
+    who: Waiter,
+    holding: Arc<Holding>,
+}
+
+/// How a member is woken.
 #[derive(Clone)]
 pub(super) struct Waiter {
     pub(super) base: BaseHandle,
@@ -108,6 +128,32 @@ impl Drop for Teller {
     }
 }
 
+/// On its way to look for idle members, again and again while memory is short. If it is dropped because its base ends, the
+/// next change of the stage sends another.
+struct Watch(Option<MemoryLimit>);
+
+impl Watch {
+    fn look(mut self, base: &BaseHandle) {
+        let goes_on = self.0.as_ref().is_some_and(|limit| limit.end_idle(base.now()));
+        if goes_on {
+            let there = base.clone();
+            // If it is refused, the watch is dropped.
+            let _ = base.later(MEMORY_LOOK, move || self.look(&there));
+        } else {
+            // Whoever finds the stage critical from now on sends another.
+            self.0 = None;
+        }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if let Some(limit) = &self.0 {
+            limit.shared.synced.lock().watching = false;
+        }
+    }
+}
+
 /// What a member may read in one run.
 const RUN: usize = READS_PER_RUN as usize * BLOCK;
 
@@ -116,6 +162,7 @@ const RUN: usize = READS_PER_RUN as usize * BLOCK;
 pub struct MemoryLimitBuilder {
     limit: NonZeroUsize,
     connections: Option<ConnectionLimit>,
+    idle: Option<Duration>,
     on_stage: Option<Hook>,
 }
 
@@ -123,6 +170,14 @@ impl MemoryLimitBuilder {
     /// Has the listeners under `connections` accept nobody from 90 % on. Default: none.
     pub fn pause(mut self, connections: &ConnectionLimit) -> Self {
         self.connections = Some(connections.clone());
+        self
+    }
+
+    /// From 95 % on, ends members that hold memory and have moved no byte for `idle`, those first that have been idle for
+    /// longest, until 90 % are held again; they are looked for every second. `None`: nobody is ended. Default:
+    /// [`MEMORY_IDLE`].
+    pub fn end_idle(mut self, idle: Option<Duration>) -> Self {
+        self.idle = idle;
         self
     }
 
@@ -138,7 +193,7 @@ impl MemoryLimitBuilder {
 
     /// Makes the limit.
     pub fn build(self) -> MemoryLimit {
-        let Self { limit, connections, on_stage } = self;
+        let Self { limit, connections, idle, on_stage } = self;
         let shared = Shared {
             limit,
             marks: Marks::of(limit.get()),
@@ -146,6 +201,8 @@ impl MemoryLimitBuilder {
             members: AtomicUsize::new(0),
             stage: AtomicUsize::new(0),
             connections,
+            idle,
+            ended: SharedCounter::default(),
             on_stage,
             synced: Leaf::default(),
         };
@@ -161,7 +218,7 @@ impl MemoryLimit {
 
     /// Settings of one of about `limit` bytes.
     pub fn builder(limit: NonZeroUsize) -> MemoryLimitBuilder {
-        MemoryLimitBuilder { limit, connections: None, on_stage: None }
+        MemoryLimitBuilder { limit, connections: None, idle: Some(MEMORY_IDLE), on_stage: None }
     }
 
     /// The bound, bytes.
@@ -184,6 +241,11 @@ impl MemoryLimit {
     /// Members that are not read from.
     pub fn waiting(&self) -> usize {
         self.shared.synced.lock().waiting.len()
+    }
+
+    /// Members that were ended because they held memory and moved nothing while there was none.
+    pub fn ended(&self) -> u64 {
+        self.shared.ended.get()
     }
 
     /// What it does now.
@@ -235,9 +297,16 @@ impl MemoryLimit {
         let tells = shared.on_stage.is_some()
             && synced.stage != synced.told
             && !std::mem::replace(&mut synced.telling, true);
+        let watches = shared.idle.is_some()
+            && synced.stage == MemoryStage::Critical
+            && !std::mem::replace(&mut synced.watching, true);
         drop(synced);
         wake(let_out);
         self.settle_accepting();
+        if watches {
+            let (watch, there) = (Watch(Some(self.clone())), base.clone());
+            base.spawn(move || watch.look(&there));
+        }
         if tells {
             let teller = Teller(Some(self.clone()));
             base.spawn(move || teller.tell());
@@ -283,6 +352,47 @@ impl MemoryLimit {
         if calm { None } else { Some(synced.waiting.wait(ticket, who)) }
     }
 
+    /// A member holds something for the first time. `None`: nobody looks at it.
+    pub(super) fn enroll(&self, who: impl FnOnce() -> Waiter) -> Option<(Number, Arc<Holding>)> {
+        self.shared.idle?;
+        let (who, holding) = (who(), Arc::<Holding>::default());
+        let mut synced = self.shared.synced.lock();
+        synced.next += 1;
+        let number = synced.next;
+        synced.holders.insert(number, Holder { who, holding: Arc::clone(&holding) });
+        Some((number, holding))
+    }
+
+    pub(super) fn holder_moved(&self, number: Number, who: Waiter) {
+        let mut synced = self.shared.synced.lock();
+        let old = synced.holders.get_mut(&number).map(|holder| std::mem::replace(&mut holder.who, who));
+        drop(synced);
+        // It may be the last handle of its base: not under the lock.
+        drop(old);
+    }
+
+    pub(super) fn withdraw(&self, number: Number) {
+        let gone = self.shared.synced.lock().holders.remove(&number);
+        drop(gone);
+    }
+
+    /// Ends idle members, if memory is so short; false: it is not, and nobody looks any more.
+    fn end_idle(&self, now: Time) -> bool {
+        let shared = &self.shared;
+        let mut synced = shared.synced.lock();
+        synced.watching = synced.stage == MemoryStage::Critical;
+        let Some(idle) = shared.idle.filter(|_| synced.watching) else { return false };
+        let excess = self.held().saturating_sub(shared.marks.bearable());
+        let members = synced.holders.values().map(|holder| (holder, holder.holding.look(now)));
+        let ended = idle::choose(members, excess, idle);
+        let woken = ended.into_iter().filter(|holder| holder.holding.condemn());
+        let woken: Vec<_> = woken.map(|holder| holder.who.clone()).collect();
+        drop(synced);
+        shared.ended.add(woken.len() as u64);
+        wake(woken);
+        true
+    }
+
     /// A member that may be waiting is `who` from now on.
     pub(super) fn moved(&self, ticket: Ticket, who: Waiter) {
         let old = self.shared.synced.lock().waiting.rename(ticket, who);
@@ -301,8 +411,8 @@ impl MemoryLimit {
     }
 }
 
-fn wake(let_out: Vec<Waiter>) {
-    for waiter in let_out {
+fn wake(members: Vec<Waiter>) {
+    for waiter in members {
         waiter.base.wake(waiter.key);
     }
 }

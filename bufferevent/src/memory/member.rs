@@ -1,9 +1,12 @@
 //! A bufferevent under a limit.
 
+use std::sync::Arc;
+
 use bufferevent_runtime::BaseHandle;
 
 use super::{
-    limit::{MemoryLimit, Waiter},
+    idle::Holding,
+    limit::{MemoryLimit, Number, Waiter},
     waiting::Ticket,
 };
 use crate::bufferevent::Home;
@@ -17,12 +20,16 @@ pub(crate) struct Member {
     ticket: Option<Ticket>,
     /// Where it lives; `None` before it has held anything.
     base: Option<BaseHandle>,
+    /// Bytes it had moved then.
+    moved: u64,
+    /// What it writes down, since it held something for the first time; under its number.
+    holding: Option<(Number, Arc<Holding>)>,
 }
 
 impl Member {
     pub(crate) fn new(limit: &MemoryLimit) -> Self {
         limit.join();
-        Self { limit: limit.clone(), held: 0, ticket: None, base: None }
+        Self { limit: limit.clone(), held: 0, ticket: None, base: None, moved: 0, holding: None }
     }
 
     /// Whether it must not read, as far as it was told.
@@ -45,13 +52,17 @@ impl Member {
         if let Some(base) = &mut self.base {
             *base = home.base.clone();
         }
+        if let Some((number, _)) = &self.holding {
+            self.limit.holder_moved(*number, Waiter { base: home.base.clone(), key: home.key });
+        }
         if let Some(ticket) = self.ticket {
             self.limit.moved(ticket, Waiter { base: home.base.clone(), key: home.key });
         }
     }
 
-    /// After a run, when it holds `held` bytes.
-    pub(crate) fn count(&mut self, held: usize, home: &Home) {
+    /// After a run, or a guard, when it holds `held` bytes and has moved `moved` in all. True: it is to end, so that others have memory.
+    pub(crate) fn count(&mut self, held: usize, moved: u64, home: &Home) -> bool {
+        self.write_down(held, moved, home);
         if held != self.held {
             let base = self.base.get_or_insert_with(|| home.base.clone());
             self.limit.count(self.held, held, base);
@@ -59,6 +70,21 @@ impl Member {
         }
         if !self.limit.holds_back(held) {
             self.ticket.take().into_iter().for_each(|ticket| self.limit.give_up(ticket));
+        }
+        self.holding.as_ref().is_some_and(|(_, holding)| holding.is_condemned())
+    }
+
+    /// Before the limit counts it: who crosses a mark by that may be looked at.
+    fn write_down(&mut self, held: usize, moved: u64, home: &Home) {
+        if self.holding.is_none() && held > 0 {
+            self.holding = self.limit.enroll(|| Waiter { base: home.base.clone(), key: home.key });
+        }
+        if let Some((_, holding)) = &self.holding {
+            holding.set_held(held);
+            // What is taken out of the input, or put into the output, is a sign of life too.
+            if std::mem::replace(&mut self.moved, moved) != moved || held != self.held {
+                holding.has_moved(home.base.now());
+            }
         }
     }
 }
@@ -69,6 +95,7 @@ impl Drop for Member {
         if let Some(base) = &self.base {
             self.limit.count(self.held, 0, base);
         }
+        self.holding.take().into_iter().for_each(|(number, _)| self.limit.withdraw(number));
         self.ticket.take().into_iter().for_each(|ticket| self.limit.give_up(ticket));
     }
 }

@@ -13,7 +13,7 @@ pub enum MemoryStage {
     Reading,
     /// From 90 %: listeners under the connection limit accept nobody.
     Accepting,
-    /// From 95 %: the hook may close whom it likes.
+    /// From 95 %: who holds memory and has moved no byte for a while is ended, the longest idle first.
     Critical,
 }
 
@@ -43,6 +43,11 @@ impl Marks {
     /// What may be held before anything is held back.
     pub(super) fn calm(&self) -> usize {
         self.begin[0]
+    }
+
+    /// What may be held when the last stage has ended.
+    pub(super) fn bearable(&self) -> usize {
+        self.end[2] - 1
     }
 
     /// Whether the way from `old` to `new` crosses a mark: only then may the stage change.

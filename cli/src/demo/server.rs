@@ -29,9 +29,15 @@ impl Server {
         let listening = runtime.listen("127.0.0.1:0", move |connection, base| {
             // ORDER: Relaxed; only tells odd from even.
             if accepted.fetch_add(1, Ordering::Relaxed) % 2 == 0 {
-                start(Echo::default(), How::Confined { defer: false }, connection, base)
+                start(Echo::default(), How::Confined { defer: false }, None, connection, base)
             } else {
-                start(Echo::default(), How::Threadsafe { defer: false }, connection, &mut crowded.clone())
+                start(
+                    Echo::default(),
+                    How::Threadsafe { defer: false },
+                    None,
+                    connection,
+                    &mut crowded.clone(),
+                )
             }
         });
         let listener = listening.map_err(|why| Failure::of("cannot listen on 127.0.0.1:0", why))?;

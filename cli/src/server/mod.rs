@@ -14,7 +14,7 @@ use std::{
 
 use bufferevent::{
     Accepted, Base, Bufferevent, ConnectionLimit, Drain, Drained, Draining, Listener, ListenerHandle,
-    Movable, Place, Runtime, RuntimeExt as _, runtime::BoxError,
+    MemoryLimit, MemoryStage, Movable, Place, Runtime, RuntimeExt as _, runtime::BoxError,
 };
 use bufferevent_sync::Mutex;
 use rustix::net::sockopt::set_tcp_nodelay;
@@ -37,8 +37,10 @@ pub(crate) fn run<S: Service>(
     let runtime = runtime(serve)?;
     let how = How::from(serve);
     let limits = TimeLimits { idle: serve.idle, lifetime: serve.lifetime };
-    let listener = listen(&runtime, serve, move |connection, base| {
-        start(Limited::new(make(), limits), how, connection, base)
+    let connections = ConnectionLimit::of_descriptors();
+    let memory = memory(serve, &connections);
+    let listener = listen(&runtime, serve, &connections, move |connection, base| {
+        start(Limited::new(make(), limits), how, memory.as_ref(), connection, base)
     })
     .map_err(|why| Failure::of(format_args!("cannot listen on {}", serve.listen), why))?;
     let draining = drain_at_signal(&runtime, serve)?;
@@ -77,10 +79,11 @@ fn drain_at_signal(runtime: &Runtime, serve: &Serve) -> Result<Arc<Mutex<Option<
 fn listen(
     runtime: &Runtime,
     serve: &Serve,
+    connections: &ConnectionLimit,
     on_accept: impl Fn(Accepted, &mut Base) -> Result<(), BoxError> + Send + Sync + 'static,
 ) -> bufferevent::runtime::Result<ListenerHandle> {
     let warnings = Warnings::default();
-    let mut listener = Listener::bind(&serve.listen)?.limited_by(&ConnectionLimit::of_descriptors());
+    let mut listener = Listener::bind(&serve.listen)?.limited_by(connections);
     if let Some(most) = serve.max_connections.and_then(|most| NonZeroUsize::new(most as usize)) {
         listener = listener.max_connections(most);
     }
@@ -90,6 +93,18 @@ fn listen(
             warnings.tell("cannot accept", why);
         }
     })
+}
+
+/// The limit of the memory of all connections, which says so when it is reached.
+fn memory(serve: &Serve, connections: &ConnectionLimit) -> Option<MemoryLimit> {
+    let bytes = usize::try_from(serve.memory.of(limits::memory())?).ok().and_then(NonZeroUsize::new)?;
+    let warnings = Warnings::default();
+    let limit = MemoryLimit::builder(bytes).pause(connections).on_stage(move |stage| match stage {
+        MemoryStage::Accepting => warnings.tell("memory for buffers is short", "nobody is accepted"),
+        MemoryStage::Critical => warnings.tell("memory for buffers is short", "who is idle is ended"),
+        _ => {}
+    });
+    Some(limit.build())
 }
 
 fn runtime(serve: &Serve) -> Result<Runtime, Failure> {
@@ -131,12 +146,16 @@ impl From<&Serve> for How {
 pub(crate) fn start<S: Service>(
     mut service: S,
     how: How,
+    memory: Option<&MemoryLimit>,
     connection: Accepted,
     place: &mut impl Place<Affinity = Movable>,
 ) -> Result<(), BoxError> {
     // Requests are answered as soon as they are there; a socket without the option serves as well.
     let _ = set_tcp_nodelay(&connection, true);
-    let builder = Bufferevent::socket(connection).configure(|bufferevent| service.begin(bufferevent));
+    let mut builder = Bufferevent::socket(connection).configure(|bufferevent| service.begin(bufferevent));
+    if let Some(memory) = memory {
+        builder = builder.memory(memory);
+    }
     let served = Served(service);
     match how {
         How::Confined { defer: false } => drop(builder.handler(served).start(place)?),

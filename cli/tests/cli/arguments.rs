@@ -72,6 +72,7 @@ fn a_bad_number_is_told_with_its_argument_and_what_is_allowed() {
         (serve, "--bases", &["0", "1025", "-1", "many"], "a whole number from 1 to 1024"),
         (serve, "--grace", &["5", "-1s", "s"], "such as 500ms"),
         (serve, "--max-connections", &["0", "-1", "many"], "a whole number from 1 to 10000000"),
+        (serve, "--memory", &["0", "-1", "101%", "1KiB", "much"], "1%"),
         (serve, "--idle", &["5", "0s", "-1s", "never"], "such as 500ms, 5s or 2m, or none"),
         (serve, "--spread", &["1", "0s"], "or none"),
         (serve, "--lifetime", &["1", "25h"], "or none"),

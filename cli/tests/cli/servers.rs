@@ -100,7 +100,7 @@ fn port_0_is_told_as_the_real_one() {
 }
 
 /// Writes until nothing goes any more; answers how much went.
-fn write_until_stuck(stream: &mut TcpStream, data: &[u8]) -> usize {
+fn write_until_stuck(mut stream: &TcpStream, data: &[u8]) -> usize {
     stream.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
     let mut gone = 0;
     loop {
@@ -119,7 +119,7 @@ fn echo_owes_nothing_to_a_peer_that_sends_before_it_reads() {
     for args in [&[][..], &["--threadsafe"], &["--threadsafe", "--defer", "--unlocked"]] {
         let server = Server::start("echo", args);
         let mut stream = server.connect();
-        let gone = write_until_stuck(&mut stream, &sent);
+        let gone = write_until_stuck(&stream, &sent);
         assert!(gone < sent.len());
         let mut back = Vec::new();
         thread::scope(|scope| {
@@ -177,9 +177,9 @@ fn a_signal_drains_what_is_in_flight() {
 #[test]
 fn a_signal_waits_for_a_peer_that_does_not_read_no_longer_than_the_grace() {
     let server = Server::start("echo", &["--grace", "100ms"]);
-    let mut stream = server.connect();
+    let stream = server.connect();
     // So it owes more than the kernel holds.
-    assert!(write_until_stuck(&mut stream, &pattern(64 << 20)) < 64 << 20);
+    assert!(write_until_stuck(&stream, &pattern(64 << 20)) < 64 << 20);
     let began = Instant::now();
     server.signal(Signal::TERM);
     let farewell = server.farewell();
@@ -191,9 +191,9 @@ fn a_signal_waits_for_a_peer_that_does_not_read_no_longer_than_the_grace() {
 #[test]
 fn a_second_signal_ends_it_at_once() {
     let server = Server::start("echo", &["--grace", "1h"]);
-    let mut stream = server.connect();
+    let stream = server.connect();
     // So it owes more than the kernel holds, and cannot end by itself.
-    assert!(write_until_stuck(&mut stream, &pattern(64 << 20)) < 64 << 20);
+    assert!(write_until_stuck(&stream, &pattern(64 << 20)) < 64 << 20);
     let began = Instant::now();
     // Two different ones: equal ones that come together are one.
     server.signal(Signal::TERM);
@@ -230,6 +230,29 @@ fn connections_past_the_limit_wait_for_one_that_ends() {
     assert!(line.starts_with("warning: cannot accept: 1 connections are open"), "{line}");
     talk_to_echo(first, 1_000);
     talk_to_echo(second, 1_000);
+    server.end();
+}
+
+#[test]
+fn memory_that_is_short_is_told_and_nothing_that_was_taken_is_lost() {
+    // F33: whoever does not read what is sent back is not read from any more
+    let mut command = bev(&["echo", "--listen", "127.0.0.1:0", "--memory", "1MiB", "--workers", "1"]);
+    let mut server = Server::watch(command.stderr(Stdio::piped()));
+    let mut stderr = server.process.stderr();
+    let sent = pattern(16 << 20);
+    let streams = [(); 3].map(|()| server.connect());
+    let gone = streams.each_ref().map(|stream| write_until_stuck(stream, &sent));
+    let mut line = String::new();
+    stderr.read_line(&mut line).unwrap();
+    assert!(line.starts_with("warning: memory for buffers is short: "), "{line}");
+    for (mut stream, gone) in streams.into_iter().zip(gone) {
+        assert!(gone < sent.len());
+        stream.set_read_timeout(Some(LIMIT)).unwrap();
+        let mut back = vec![0; gone];
+        stream.read_exact(&mut back).unwrap();
+        assert!(back == sent[..gone]);
+    }
+    talk_to_echo(server.connect(), 1_000);
     server.end();
 }
 

@@ -9,7 +9,7 @@ use bufferevent_sync::{
 
 use super::{Base, moving::Arrival};
 use crate::{
-    affinity::{Affinity, Movable},
+    affinity::{Affinity, Movable, Pinned},
     callback::OnBlocked,
     clock::{Clock, Time},
     counters::BaseCounters,
@@ -409,6 +409,20 @@ impl<A: Affinity> BaseHandle<A> {
     /// From any thread; never waits, and is never refused: for who sees to it that few are under way. A panic is isolated.
     pub fn spawn(&self, call: impl FnOnce() + Send + 'static) {
         self.shared.spawn_here(Box::new(call));
+    }
+
+    /// Runs `f` on the base, whatever its affinity, not before `delay` has passed. Dropped with the base.
+    ///
+    /// # Errors
+    /// As [`BaseHandle::post`]; `f` is dropped.
+    pub fn later(&self, delay: Duration, f: impl FnOnce() + Send + 'static) -> Result<()> {
+        self.shared.send(Message::Call(Box::new(move |base: &mut dyn Any| {
+            if let Some(base) = base.downcast_mut::<Base<Movable>>() {
+                base.after(delay, |_| f());
+            } else if let Some(base) = base.downcast_mut::<Base<Pinned>>() {
+                base.after(delay, |_| f());
+            }
+        })))
     }
 
     /// What a crate above keeps with the runtime, or with a base that is driven by hand, if there is anything.
