@@ -1,6 +1,6 @@
 #!/bin/sh
 # Checks what neither the compiler nor clippy does: who may import whom (ARCHITECTURE.md), where atomics and unsafe
-# code may stand, and that each memory ordering in shipped code has its ORDER comment. One line a finding.
+# code may stand, that each memory ordering in shipped code has its ORDER comment, and each test a census. One line a finding.
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -152,9 +152,20 @@ check_forbids() {
     done
 }
 
+# Tests of one program run side by side: one without a census would make those of the others see its descriptors.
+check_censuses() {
+    find bufferevent/tests runtime/tests -name '*.rs' ! -name auto_traits.rs | sort | xargs awk '
+        FNR == 1 { test = 0 }
+        /^ *#\[test\]/ { test = FNR; counted = 0 }
+        /Census::begin\(\)|[^a-z_]each(_[a-z_]+)?\(|check\(plan\)/ { counted = 1 }
+        test && /^( {4})?}$/ { if (!counted) print FILENAME ":" test; test = 0 }
+    '
+}
+
 report "dependencies that ARCHITECTURE.md does not allow" "$(check_graph)"
 report "atomics that loom cannot see; take them from bufferevent_sync" "$(check_atomics)"
 report "memory orderings without an ORDER comment in the ten lines above" "$(check_orderings)"
 report "unsafe code outside runtime/src/selector and ssl/src/ffi.rs" "$(check_unsafe)"
 report "crates that do not forbid unsafe code" "$(check_forbids)"
+report "tests that do not begin with a census" "$(check_censuses)"
 exit "$failed"
