@@ -231,7 +231,7 @@ impl Runtime {
         };
         let report = move |error, base: &mut Base| told.report(error, base, |_, _| {});
         let handle = listener.start_from(first, hand_on, report, Counts::OnArrival)?;
-        Ok(handle.with_callbacks(callbacks))
+        Ok(handle.with_callbacks(&callbacks))
     }
 }
 

@@ -163,7 +163,7 @@ fn callbacks_are_replaced_at_any_time_by_themselves_too() {
     let on_accept = move |_: Accepted, _: &mut Base<Pinned>| {
         first.add("first");
         if let Some(handle) = own.lock().take() {
-            handle.set_callback(replaced.clone());
+            handle.set_callback(replaced.clone()).unwrap();
         }
         Ok(())
     };
@@ -179,13 +179,16 @@ fn callbacks_are_replaced_at_any_time_by_themselves_too() {
     });
     assert_eq!(log.take(), ["first", "second", "first told: refused"]);
     let mine = log.clone();
-    started.set_error_callback(move |error, _| mine.add(format!("second told: {error}")));
+    started.set_error_callback(move |error, _| mine.add(format!("second told: {error}"))).unwrap();
     let _peer = connect(&started);
     eventually("the third is accepted", || {
         base.turn(NOW).unwrap();
         log.count() == 2
     });
     assert_eq!(log.take(), ["second", "second told: refused"]);
+    started.close().unwrap();
+    assert_eq!(base.run().unwrap(), Turned::Empty);
+    assert!(matches!(started.set_callback(|_, _| Ok(())), Err(Error::Closed)));
 }
 
 #[test]
@@ -200,13 +203,14 @@ fn a_callback_that_is_replaced_gets_connections_on_all_bases() {
         Ok(())
     };
     let handle = running.runtime.listen("127.0.0.1:0", on_accept).unwrap();
-    handle.set_error_callback(move |_, _| errors.raise());
-    handle.set_callback(move |_, base| {
+    handle.set_error_callback(move |_, _| errors.raise()).unwrap();
+    let replaced = handle.set_callback(move |_, base| {
         bases.lock().push(base.index());
         // Load, so that the next goes elsewhere.
         base.after(Duration::from_secs(1_000), |_| {});
         Err("refused".into())
     });
+    replaced.unwrap();
     assert_eq!(spread(&running, handle.local_addr().unwrap(), &seen), (3, 200));
     eventually("all errors are told", || told.count() == 200);
     assert_eq!(never.count(), 0);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bufferevent::{
     Bufferevent, Builder, Closed, Evbuffer,
     evbuffer::{Change, End},
+    testing::Census,
 };
 use bufferevent_sync::Mutex;
 
@@ -162,6 +163,7 @@ fn what_an_observer_writes_is_sent() {
 #[test]
 fn a_panic_in_an_observer_aborts_its_own_connection_and_no_other() {
     // D16: as one in a callback
+    let _census = Census::begin();
     hush();
     let watch: [fn(&mut Bufferevent); 2] = [
         |b| _ = b.input().observe(|_, _| std::panic::panic_any(Meant)),

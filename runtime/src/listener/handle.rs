@@ -1,6 +1,10 @@
 //! A listener as any thread may use it.
 
-use std::{fmt, net::SocketAddr, sync::Arc};
+use std::{
+    fmt,
+    net::SocketAddr,
+    sync::{Arc, Weak},
+};
 
 use bufferevent_sync::atomic::{AtomicBool, Ordering};
 
@@ -8,7 +12,7 @@ use super::{Accepted, BoxError, callbacks::Callbacks};
 use crate::{
     affinity::{Affinity, Movable},
     base::{Base, BaseHandle},
-    error::Result,
+    error::{Error, Result},
     protocol::Reasons,
     slots::Key,
 };
@@ -19,7 +23,8 @@ pub struct ListenerHandle<A: Affinity = Movable> {
     pub(super) enabled: Arc<AtomicBool>,
     pub(super) address: Option<SocketAddr>,
     pub(super) base: BaseHandle<A>,
-    pub(super) callbacks: Arc<Callbacks<A>>,
+    /// They may own this handle.
+    pub(super) callbacks: Weak<Callbacks<A>>,
 }
 
 impl<A: Affinity> ListenerHandle<A> {
@@ -67,28 +72,37 @@ impl<A: Affinity> ListenerHandle<A> {
     /// [`Runtime::listen_per_base`](crate::Runtime::listen_per_base) each handle is for its own base. The one that the
     /// listener was started with is dropped with the listener.
     ///
+    /// # Errors
+    /// [`Error::Closed`] if the listener is gone.
     /// # Libevent
     /// `evconnlistener_set_cb`.
     #[doc(alias = "evconnlistener_set_cb")]
     pub fn set_callback(
         &self,
         on_accept: impl Fn(Accepted, &mut Base<A>) -> Result<(), BoxError> + Send + Sync + 'static,
-    ) {
-        self.callbacks.set_on_accept(on_accept);
+    ) -> Result<()> {
+        self.callbacks.upgrade().ok_or(Error::Closed)?.set_on_accept(on_accept);
+        Ok(())
     }
 
     /// Replaces the error callback; see [`ListenerHandle::set_callback`].
     ///
+    /// # Errors
+    /// [`Error::Closed`] if the listener is gone.
     /// # Libevent
     /// `evconnlistener_set_error_cb`.
     #[doc(alias = "evconnlistener_set_error_cb")]
-    pub fn set_error_callback(&self, on_error: impl Fn(BoxError, &mut Base<A>) + Send + Sync + 'static) {
-        self.callbacks.set_on_error(on_error);
+    pub fn set_error_callback(
+        &self,
+        on_error: impl Fn(BoxError, &mut Base<A>) + Send + Sync + 'static,
+    ) -> Result<()> {
+        self.callbacks.upgrade().ok_or(Error::Closed)?.set_on_error(on_error);
+        Ok(())
     }
 
     /// The handle of a listener that hands all it accepts to `callbacks`.
-    pub(crate) fn with_callbacks(self, callbacks: Arc<Callbacks<A>>) -> Self {
-        Self { callbacks, ..self }
+    pub(crate) fn with_callbacks(self, callbacks: &Arc<Callbacks<A>>) -> Self {
+        Self { callbacks: Arc::downgrade(callbacks), ..self }
     }
 
     /// Closes the listening socket, at the end of the accept callback if one runs.
@@ -114,7 +128,7 @@ impl<A: Affinity> Clone for ListenerHandle<A> {
             enabled: Arc::clone(&self.enabled),
             address: self.address,
             base: self.base.clone(),
-            callbacks: Arc::clone(&self.callbacks),
+            callbacks: Weak::clone(&self.callbacks),
         }
     }
 }

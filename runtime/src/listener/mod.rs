@@ -340,8 +340,8 @@ impl Listener {
             paused: false,
         };
         let callbacks = Arc::<Callbacks<A>>::default();
-        let accepting = Accepting::new(socket, gate, Arc::clone(&callbacks), on_accept, on_error, counts);
-        Ok((accepting, ListenerHandle { key, enabled, address, base, callbacks }))
+        let handle = ListenerHandle { key, enabled, address, base, callbacks: Arc::downgrade(&callbacks) };
+        Ok((Accepting::new(socket, gate, callbacks, on_accept, on_error, counts), handle))
     }
 }
 
