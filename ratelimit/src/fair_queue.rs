@@ -116,6 +116,11 @@ impl<T> FairQueue<T> {
         Some(Next { number, weight, start, lag: u64::try_from(lag).unwrap_or(u64::MAX), what })
     }
 
+    /// The next one.
+    pub(crate) fn peek(&self) -> Option<&T> {
+        self.entries.first_key_value().map(|(_, entry)| &entry.what)
+    }
+
     pub(crate) fn get_mut(&mut self, place: Place) -> Option<&mut T> {
         self.entries.get_mut(&place).map(|entry| &mut entry.what)
     }

@@ -63,7 +63,7 @@ pub struct Group<W: Waiter> {
 }
 
 struct Inner<W: Waiter> {
-    halves: [(Arc<Half<W>>, Key); 2],
+    halves: [(Half<W>, Key); 2],
     parent: Option<Group<W>>,
     depth: usize,
 }
@@ -112,7 +112,7 @@ impl<W: Waiter> Group<W> {
         let halves = Direction::ALL.map(|direction| {
             let (half, parent) = &self.inner.halves[direction.index()];
             let limit = config.limit(direction);
-            (Arc::clone(half), half.enter(Some(now), |room| room.child(*parent, weight.get(), limit)))
+            (half.clone(), half.enter(Some(now), |room| room.child(*parent, weight.get(), limit)))
         });
         Ok(Self { inner: Arc::new(Inner { halves, parent: Some(self.clone()), depth }) })
     }
@@ -194,7 +194,7 @@ impl<W: Waiter> Group<W> {
         self.inner.parent.as_ref()
     }
 
-    fn half(&self, direction: Direction) -> &(Arc<Half<W>>, Key) {
+    fn half(&self, direction: Direction) -> &(Half<W>, Key) {
         &self.inner.halves[direction.index()]
     }
 

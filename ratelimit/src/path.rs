@@ -31,8 +31,11 @@ pub(crate) struct Link {
 impl Shared {
     /// Has all members look up their path; after it has changed, under the lock.
     pub(crate) fn outdate(&self) {
-        // ORDER: Relaxed: who sees it takes the lock, under which this is, and finds there what has changed.
-        self.version.fetch_add(1, Ordering::Relaxed);
+        if !mutant::is("group_outdates_nobody") {
+            // ORDER: Relaxed: who sees it takes the lock, under which this is, and finds there what has changed.
+            // loom: rate_group::change_reaches_all
+            self.version.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -110,6 +113,6 @@ fn give(links: &[Link], bytes: u64) -> bool {
     if bytes == 0 || mutant::is("group_keeps_what_is_refused") {
         return false;
     }
-    // All of them, not only up to the first.
+    // All of them, not only up to the first. loom: rate_group::what_a_parent_refuses_goes_back_below
     links.iter().fold(false, |owes, link| owes | link.shared.clock.give(bytes))
 }

@@ -5,7 +5,8 @@
 //! A byte clock, and a fair queue of those who wait at it: members, and child groups that can serve somebody. A group is
 //!
 //! * *idle* if its queue is empty,
-//! * *ready* if the queue is not and the level is at least a [quantum](crate::share): it stands in its parent's queue,
+//! * *ready* if the queue is not and the level is at least a [quantum](crate::share), or what the next one wants if that is
+//!   less: it stands in its parent's queue,
 //! * *blocked* otherwise: it stands in `blocked`, by the tick boundary at which there will be a quantum.
 //!
 //! # What is done
@@ -28,7 +29,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bufferevent_sync::Arc;
+use bufferevent_sync::{Arc, mutant};
 
 use crate::alarms::Alarms;
 use crate::fair_queue::{Arrival, FairQueue, Next, Place, Tag};
@@ -198,7 +199,7 @@ impl<W: Waiter> Room<W> {
         while let Some(next) = self.node_mut(key.index).queue.next() {
             if let Entry::Member { who: Some(who), .. } = next.what {
                 self.stays_no_more(&who);
-                self.owed.wakes.push(who);
+                self.owed.wakes.extend((!mutant::is("group_dissolves_in_silence")).then_some(who));
             }
         }
         self.stand(key.index);
@@ -245,7 +246,9 @@ impl<W: Waiter> Room<W> {
     pub(crate) fn set_limit(&mut self, key: Key, limit: Limit) {
         if self.find(key).is_some() {
             self.replan(key.index, limit);
-            self.stand(key.index);
+            if !mutant::is("group_changes_in_silence") {
+                self.stand(key.index);
+            }
         }
     }
 
@@ -321,6 +324,7 @@ impl<W: Waiter> Room<W> {
             self.find_mut(key).and_then(|node| node.queue.get_mut(place))
         {
             *want = bytes;
+            self.stand(key.index);
         }
     }
 
@@ -371,7 +375,7 @@ impl<W: Waiter> Room<W> {
             _ => self.blocked.first().map(|(at, _)| *at),
         };
         let mut owed = std::mem::take(&mut self.owed);
-        if let Some(next) = next {
+        if let Some(next) = next.filter(|_| !mutant::is("group_sets_no_alarm")) {
             owed.alarms.extend(self.alarms.set(next));
         }
         owed
@@ -407,7 +411,12 @@ impl<W: Waiter> Room<W> {
         let quantum = node.quantum();
         let mut left = in_hand;
         while left > 0 {
-            let queue = &mut self.node_mut(index).queue;
+            let node = self.node_mut(index);
+            if in_hand < quantum.min(budget) && left < node.needs() {
+                // Of less than a quantum only those are served that want no more.
+                break;
+            }
+            let queue = &mut node.queue;
             let weights = queue.weights();
             let Some((next, what)) = queue.next().map(Next::split) else { break };
             let turn = share::turn(left, quantum, next.lag, next.weight, weights);
@@ -464,8 +473,9 @@ impl<W: Waiter> Room<W> {
 
     /// Puts a group where it belongs now. True: its parent's queue has changed.
     fn take_stand(&mut self, index: usize, lead: u64) -> bool {
+        let early = mutant::is("group_looks_before_it_waits").then(|| self.look(index));
         self.follow_queue(index);
-        let (old, new) = (self.node(index).standing, self.look(index));
+        let (old, new) = (self.node(index).standing, early.unwrap_or_else(|| self.look(index)));
         let stays = matches!((old, new), (Standing::Ready(_), Standing::Ready(_))) || old == new;
         if stays {
             return false;
@@ -505,7 +515,7 @@ impl<W: Waiter> Room<W> {
             self.replan(index, self.node(index).plan.limit());
         }
         let node = self.node(index);
-        let missing = node.quantum() as i64 - node.shared.clock.level(&node.plan, now);
+        let missing = node.needs() as i64 - node.shared.clock.level(&node.plan, now);
         if missing <= 0 {
             Standing::Ready(None)
         } else {
@@ -591,6 +601,14 @@ impl<W: Waiter> Room<W> {
 impl<W: Waiter> Node<W> {
     fn quantum(&self) -> u64 {
         share::quantum(&self.plan, self.min_share, self.queue.len())
+    }
+
+    /// What there must be before the next one is served.
+    fn needs(&self) -> u64 {
+        match self.queue.peek() {
+            Some(Entry::Member { want, .. }) => self.quantum().min(*want),
+            _ => self.quantum(),
+        }
     }
 
     /// Bytes of its own members, and of child groups that are no more.

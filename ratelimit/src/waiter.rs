@@ -1,7 +1,5 @@
 use std::fmt;
 
-use bufferevent_sync::Arc;
-
 use crate::Nanos;
 use crate::half::Half;
 
@@ -29,7 +27,7 @@ pub trait Waiter: Sized + Send + 'static {
 /// What an alarm rings: one direction of one tree of groups. It keeps no group from being dissolved; once it is, ringing
 /// does nothing.
 pub struct Bell<W: Waiter> {
-    pub(crate) half: Arc<Half<W>>,
+    pub(crate) half: Half<W>,
 }
 
 impl<W: Waiter> Bell<W> {
@@ -42,14 +40,14 @@ impl<W: Waiter> Bell<W> {
 
 impl<W: Waiter> Clone for Bell<W> {
     fn clone(&self) -> Self {
-        Self { half: Arc::clone(&self.half) }
+        Self { half: self.half.clone() }
     }
 }
 
 /// The same direction of the same tree.
 impl<W: Waiter> PartialEq for Bell<W> {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.half, &other.half)
+        self.half == other.half
     }
 }
 
