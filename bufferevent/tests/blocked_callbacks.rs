@@ -3,6 +3,7 @@
 
 use std::{
     io::{Read as _, Write as _},
+    net::TcpStream,
     os::unix::net::UnixStream,
     sync::Arc,
     thread,
@@ -10,8 +11,8 @@ use std::{
 };
 
 use bufferevent::{
-    BLOCKED_AFTER, Base, Blocked, Bufferevent, CallbackKind, Callbacks, Context, Id, PanicPolicy, Pinned,
-    Runtime,
+    BLOCKED_AFTER, Base, Blocked, Bufferevent, CallbackKind, Callbacks, Context, Id, Listener, PanicPolicy,
+    Pinned, Runtime, Verdict, What,
     runtime::{Clock, holds_strand},
     testing::Census,
 };
@@ -31,7 +32,7 @@ fn keeping(reports: &Reports) -> impl Fn(&Blocked) + Send + Sync + 'static {
     }
 }
 
-fn eventually(what: &str, is_so: impl Fn() -> bool) {
+fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let until = Instant::now() + Duration::from_secs(20);
     while !is_so() {
         assert!(Instant::now() < until, "never happened: {what}");
@@ -126,6 +127,102 @@ fn a_callback_that_blocks_is_reported_while_it_runs_and_others_go_on() {
         // Once, and by nobody else.
         assert_eq!((reports.lock().len(), bases[0].counters().blocked.get()), (1, 1));
     }
+}
+
+#[test]
+fn what_is_no_bufferevents_is_told_by_its_kind_too() {
+    // F24: timers, accepts, posts, plain events and signals
+    let _census = Census::begin();
+    let (clock, hand) = Clock::manual();
+    let hand = Arc::new(hand);
+    let take = |millis: u64| {
+        let hand = Arc::clone(&hand);
+        move || {
+            let _now = hand.advance(Duration::from_millis(millis));
+        }
+    };
+    let reports = Reports::default();
+    let mut base = Base::<Pinned>::with_clock(clock).unwrap();
+    base.on_blocked(Duration::from_millis(100), keeping(&reports)).unwrap();
+    let told = |base: &mut Base<Pinned>| {
+        while base.turn(Some(Duration::ZERO)).unwrap() == bufferevent::Turned::Ran {}
+        let told: Vec<_> =
+            reports.lock().iter().map(|report| (report.kind, report.elapsed.as_millis())).collect();
+        reports.lock().clear();
+        told
+    };
+    let (once, every) = (take(110), take(120));
+    base.after(Duration::ZERO, move |_| once());
+    let every = base.every(Duration::from_secs(1), move |_| every());
+    assert_eq!(told(&mut base), [(CallbackKind::Timer, 110)]);
+    let _now = hand.advance(Duration::from_secs(1));
+    assert_eq!(told(&mut base), [(CallbackKind::Timer, 120)]);
+    base.cancel(every);
+
+    let post = take(130);
+    base.handle().post(move |_| post()).unwrap();
+    assert_eq!(told(&mut base), [(CallbackKind::Post, 130)]);
+
+    let (plain, signal) = (take(140), take(150));
+    let event = base.user_event(What::NONE, move |_, _| plain());
+    base.activate(event, What::NONE);
+    assert_eq!(told(&mut base), [(CallbackKind::Plain, 140)]);
+    base.signal(signal_hook::consts::SIGWINCH, move |_, _| signal()).unwrap();
+    signal_hook::low_level::raise(signal_hook::consts::SIGWINCH).unwrap();
+    assert_eq!(told(&mut base), [(CallbackKind::Signal, 150)]);
+
+    let (filter, accept, report) = (take(60), take(70), take(170));
+    let listener = Listener::bind("127.0.0.1:0").unwrap().filter(move |_| {
+        filter();
+        Verdict::Admit
+    });
+    let on_accept = move |_, _: &mut Base<Pinned>| {
+        accept();
+        Err("refused".into())
+    };
+    let handle = listener.start_with(&mut base, on_accept, move |_, _| report()).unwrap();
+    let _peer = TcpStream::connect(handle.local_addr().unwrap()).unwrap();
+    let mut of_accept = Vec::new();
+    while of_accept.is_empty() {
+        of_accept = told(&mut base);
+    }
+    assert_eq!(of_accept, [(CallbackKind::Accept, 130), (CallbackKind::Accept, 170)]);
+    assert_eq!(base.counters().blocked.get(), 7);
+}
+
+#[test]
+fn an_accept_that_blocks_on_the_base_it_was_sent_to_is_told_while_it_runs() {
+    // F24: placed on the other base by a post, and a callback of the listener's all the same
+    let _census = Census::begin();
+    let reports = Reports::default();
+    let runtime =
+        Runtime::builder().workers(3).bases(2).on_blocked(BLOCKED_AFTER, keeping(&reports)).build().unwrap();
+    let door = Arc::new(Door::default());
+    let theirs = Arc::clone(&door);
+    let on_accept = move |_, base: &mut Base| {
+        if base.index() == 1 {
+            theirs.wait();
+        }
+        Ok(())
+    };
+    let handle = runtime.listen("127.0.0.1:0", on_accept).unwrap();
+    let running = {
+        let runtime = runtime.clone();
+        thread::spawn(move || runtime.run())
+    };
+    eventually("one comes to the other base", || {
+        drop(TcpStream::connect(handle.local_addr().unwrap()).unwrap());
+        door.reached.load(Ordering::Acquire)
+    });
+    eventually("it is reported", || !reports.lock().is_empty());
+    let report = reports.lock()[0].clone();
+    assert_eq!(
+        (report.kind, report.running, report.base),
+        (CallbackKind::Accept, true, runtime.bases()[1].id())
+    );
+    door.open();
+    runtime.stop();
+    running.join().unwrap().unwrap();
 }
 
 #[test]

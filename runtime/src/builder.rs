@@ -135,11 +135,13 @@ impl Builder {
         self
     }
 
-    /// Has `hook` called for each callback of a bufferevent that runs for `after` (at least 1 ms; a usual value is
-    /// [`BLOCKED_AFTER`](crate::BLOCKED_AFTER)), once for each. Default: nobody is told, and no time is taken.
+    /// Has `hook` called for each callback that runs for `after` (at least 1 ms; a usual value is
+    /// [`BLOCKED_AFTER`](crate::BLOCKED_AFTER)), once for each; which callbacks there are is told by
+    /// [`CallbackKind`](crate::CallbackKind). Default: nobody is told, and no time is taken.
     ///
-    /// It is called while the callback runs still, if another worker is idle and may steal, so not on a
-    /// [pinned](Builder::pinned) runtime; else after the callback has returned. Costs two looks at the clock for each
+    /// It is called while the callback runs still, if another worker is idle and may steal. Else it is called after the
+    /// callback has returned, so always on a runtime of one worker and on a [pinned](Builder::pinned) one, and one that never
+    /// returns is not told there. What was [spawned](crate::Runtime::spawn) is no callback of a base, and is not timed. Costs two looks at the clock for each
     /// callback, and a watch that an idle worker keeps for as long as others are awake.
     /// # Locks
     /// On a worker, with nothing held; a panic in it is isolated.

@@ -28,10 +28,30 @@ pub enum CallbackKind {
     Event,
     /// A buffer has changed.
     Observer,
+    /// A timer is due: of `after` and `every`, not the timeout of a bufferevent.
+    Timer,
+    /// A listener has accepted, or could not: its callbacks, and its filter.
+    Accept,
+    /// A closure that was posted to the base.
+    Post,
+    /// A plain event, on a descriptor or activated.
+    Plain,
+    /// A signal has come.
+    Signal,
 }
 
 impl CallbackKind {
-    const ALL: [Self; 4] = [Self::Read, Self::Write, Self::Event, Self::Observer];
+    const ALL: [Self; 9] = [
+        Self::Read,
+        Self::Write,
+        Self::Event,
+        Self::Observer,
+        Self::Timer,
+        Self::Accept,
+        Self::Post,
+        Self::Plain,
+        Self::Signal,
+    ];
 }
 
 /// A callback that keeps its worker for too long.
@@ -43,7 +63,7 @@ impl CallbackKind {
 pub struct Blocked {
     /// The base it lives on, as [`BaseHandle::id`] tells.
     pub base: u64,
-    /// Whose callback it is.
+    /// Whose callback it is. What was posted is nobody's, and this names nothing.
     pub key: Key,
     /// Which one.
     pub kind: CallbackKind,
@@ -91,9 +111,9 @@ impl OnBlocked {
 
 /// A callback in one number: microseconds at which it began, number of its base, kind.
 ///
-/// | bits 63..13  | bits 12..3 | bits 2..0 |
-/// |--------------|------------|-----------|
-/// | microseconds | base       | kind + 1  |
+/// | bits 63..14             | bits 13..4 | bits 3..0 |
+/// |-------------------------|------------|-----------|
+/// | microseconds (35 years) | base       | kind + 1  |
 struct Running {
     began: Time,
     base: usize,
@@ -102,13 +122,13 @@ struct Running {
 
 impl Running {
     fn number(&self) -> u64 {
-        (self.began.as_nanos() / 1_000) << 13 | (self.base as u64 & 0x3ff) << 3 | (self.kind as u64 + 1)
+        (self.began.as_nanos() / 1_000) << 14 | (self.base as u64 & 0x3ff) << 4 | (self.kind as u64 + 1)
     }
 
     fn of(number: u64) -> Option<Self> {
-        let kind = *CallbackKind::ALL.get(usize::try_from(number & 7).ok()?.checked_sub(1)?)?;
-        let began = Time::from_nanos((number >> 13) * 1_000);
-        Some(Self { began, base: (number >> 3 & 0x3ff) as usize, kind })
+        let kind = *CallbackKind::ALL.get(usize::try_from(number & 15).ok()?.checked_sub(1)?)?;
+        let began = Time::from_nanos((number >> 14) * 1_000);
+        Some(Self { began, base: (number >> 4 & 0x3ff) as usize, kind })
     }
 }
 
@@ -215,7 +235,7 @@ mod tests {
     #[test]
     fn a_running_callback_is_one_number_and_back() {
         for kind in CallbackKind::ALL {
-            for (nanos, base) in [(0, 0), (1_000, 1), (86_400_000_000_000 * 365 * 50, 1_023)] {
+            for (nanos, base) in [(0, 0), (1_000, 1), (86_400_000_000_000 * 365 * 35, 1_023)] {
                 let running = Running { began: Time::from_nanos(nanos), base, kind };
                 let back = Running::of(running.number()).map(|back| (back.began, back.base, back.kind));
                 assert_eq!(back, Some((running.began, base, kind)));

@@ -11,6 +11,7 @@ use crate::{
         shared::{BaseShared, Message},
     },
     builder::Builder,
+    callback::CallbackKind,
     counters::WorkerCounters,
     error::{Error, Result},
     lane,
@@ -220,7 +221,7 @@ impl Runtime {
                 return accept.accept(accepted, base, |_, _| Ok(()));
             }
             let (callbacks, on_its_way) = (Arc::clone(&accept), OnItsWay::to(Arc::clone(chosen)));
-            BaseHandle::new(Arc::clone(chosen)).post(move |base: &mut Base| {
+            BaseHandle::new(Arc::clone(chosen)).post_as(CallbackKind::Accept, move |base: &mut Base| {
                 base.counters().accepted.add(1);
                 if let Err(error) = callbacks.accept(accepted, base, |_, _| Ok(())) {
                     callbacks.report(error, base, |_, _| {});

@@ -18,6 +18,9 @@ pub struct Key {
 }
 
 impl Key {
+    /// Names nothing: indices are not handed out so far.
+    pub(crate) const NOTHING: Self = Self { index: u32::MAX, generation: u32::MAX };
+
     /// The selector's token for this key.
     pub fn token(self) -> Token {
         Token::new(self.index, self.generation)

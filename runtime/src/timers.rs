@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::{
     affinity::{Affinity, IntoSource},
     base::Base,
+    callback::CallbackKind,
     clock::Time,
     event::EventId,
     protocol::Reasons,
@@ -79,11 +80,12 @@ impl<A: Affinity> Base<A> {
 }
 
 impl<A: Affinity, F: FnOnce(&mut Base<A>) + 'static> Source<A> for Once<F> {
-    fn run(&mut self, base: &mut Base<A>, _key: Key, reasons: Reasons) -> After {
+    fn run(&mut self, base: &mut Base<A>, key: Key, reasons: Reasons) -> After {
         if !reasons.intersects(Reasons::TIMER | Reasons::CLOSE) {
             return After::Idle;
         }
         if let Some(call) = self.0.take().filter(|_| reasons.contains(Reasons::TIMER)) {
+            let _inside = base.callback_begins(key, CallbackKind::Timer);
             if !isolate(|| call(base)) {
                 base.counters().panics.add(1);
             }
@@ -104,7 +106,10 @@ impl<A: Affinity, F: FnMut(&mut Base<A>) + 'static> Source<A> for Every<F> {
         if !reasons.contains(Reasons::TIMER) {
             return After::Idle;
         }
-        if !isolate(|| (self.call)(base)) {
+        let inside = base.callback_begins(key, CallbackKind::Timer);
+        let returned = isolate(|| (self.call)(base));
+        drop(inside);
+        if !returned {
             base.counters().panics.add(1);
             return After::Remove;
         }

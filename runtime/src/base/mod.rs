@@ -41,7 +41,7 @@ pub use self::{
 };
 use crate::{
     affinity::{Affinity, IntoSource, Movable, Pinned},
-    callback::{Blocked, OnBlocked},
+    callback::{Blocked, CallbackKind, InCallback, OnBlocked},
     clock::{Clock, Time},
     counters::BaseCounters,
     error::{Error, Result},
@@ -142,7 +142,7 @@ impl<A: Affinity> Base<A> {
         Ok(base)
     }
 
-    /// Has `hook` called for each callback of a bufferevent that ran for `after` (at least 1 ms; a usual value is
+    /// Has `hook` called for each callback that ran for `after` (at least 1 ms; a usual value is
     /// [`BLOCKED_AFTER`](crate::BLOCKED_AFTER)), once it has returned and with nothing held.
     ///
     /// For a base that is driven by hand, where nobody else looks meanwhile; of those of a runtime
@@ -159,6 +159,12 @@ impl<A: Affinity> Base<A> {
         shared.on_blocked = Some(OnBlocked::new(after, hook));
         shared.times_callbacks = true;
         Ok(())
+    }
+
+    /// As [`BaseHandle::callback_begins`].
+    #[inline]
+    pub(crate) fn callback_begins(&self, key: Key, kind: CallbackKind) -> Option<InCallback> {
+        self.shared.callback_begins(key, kind)
     }
 
     pub(crate) fn from_shared(shared: Arc<BaseShared>) -> Self {

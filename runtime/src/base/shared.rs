@@ -10,7 +10,7 @@ use bufferevent_sync::{
 use super::{Base, moving::Arrival};
 use crate::{
     affinity::{Affinity, Movable, Pinned},
-    callback::OnBlocked,
+    callback::{CallbackKind, OnBlocked},
     clock::{Clock, Time},
     counters::BaseCounters,
     error::{Error, Result},
@@ -44,8 +44,8 @@ pub(crate) enum Message {
     Wake(Key),
     /// A task for any worker.
     Spawn(Box<dyn FnOnce() + Send>),
-    /// A user's closure; the argument is the `Base` of the right affinity.
-    Call(BaseCall),
+    /// A user's closure, and as which kind of callback it counts; the argument is the `Base` of the right affinity.
+    Call(CallbackKind, BaseCall),
 }
 
 /// What all threads share of one base.
@@ -315,14 +315,24 @@ impl<A: Affinity> BaseHandle<A> {
     /// # Libevent
     /// `event_base_once` with no timeout.
     pub fn post(&self, f: impl FnOnce(&mut Base<A>) + Send + 'static) -> Result<()> {
+        self.post_as(CallbackKind::Post, f)
+    }
+
+    /// As [`BaseHandle::post`], for a closure that calls a callback of another kind.
+    pub(crate) fn post_as(
+        &self,
+        kind: CallbackKind,
+        f: impl FnOnce(&mut Base<A>) + Send + 'static,
+    ) -> Result<()> {
         if A::PINNED != self.shared.pinned {
             return Err(Error::WrongAffinity);
         }
-        self.shared.send(Message::Call(Box::new(move |base: &mut dyn Any| {
+        let call = move |base: &mut dyn Any| {
             if let Some(base) = base.downcast_mut::<Base<A>>() {
                 f(base);
             }
-        })))
+        };
+        self.shared.send(Message::Call(kind, Box::new(call)))
     }
 
     /// Makes a strand homed on this base; its body is run for the first time with [`Reasons::START`](crate::Reasons::START).
@@ -416,13 +426,16 @@ impl<A: Affinity> BaseHandle<A> {
     /// # Errors
     /// As [`BaseHandle::post`]; `f` is dropped.
     pub fn later(&self, delay: Duration, f: impl FnOnce() + Send + 'static) -> Result<()> {
-        self.shared.send(Message::Call(Box::new(move |base: &mut dyn Any| {
-            if let Some(base) = base.downcast_mut::<Base<Movable>>() {
-                base.after(delay, |_| f());
-            } else if let Some(base) = base.downcast_mut::<Base<Pinned>>() {
-                base.after(delay, |_| f());
-            }
-        })))
+        self.shared.send(Message::Call(
+            CallbackKind::Post,
+            Box::new(move |base: &mut dyn Any| {
+                if let Some(base) = base.downcast_mut::<Base<Movable>>() {
+                    base.after(delay, |_| f());
+                } else if let Some(base) = base.downcast_mut::<Base<Pinned>>() {
+                    base.after(delay, |_| f());
+                }
+            }),
+        ))
     }
 
     /// What a crate above keeps with the runtime, or with a base that is driven by hand, if there is anything.

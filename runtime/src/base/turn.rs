@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     affinity::Affinity,
+    callback::CallbackKind,
     error::{Error, Result},
     lane::{self, Lane},
     protocol::{Park, Reasons},
@@ -354,7 +355,7 @@ impl<A: Affinity> Base<A> {
                 }
                 Message::Wake(key) => self.wake(key),
                 Message::Spawn(call) => self.spawn(call),
-                Message::Call(call) => self.call(call),
+                Message::Call(kind, call) => self.call(kind, call),
             }
         }
         there
@@ -377,7 +378,8 @@ impl<A: Affinity> Base<A> {
         }
     }
 
-    fn call(&mut self, call: BaseCall) {
+    fn call(&mut self, kind: CallbackKind, call: BaseCall) {
+        let _inside = self.shared.callback_begins(Key::NOTHING, kind);
         if !isolate(|| call(self)) {
             self.shared.counters.panics.add(1);
         }

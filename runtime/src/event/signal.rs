@@ -9,6 +9,7 @@ use super::EventId;
 use crate::{
     affinity::{Affinity, IntoSource},
     base::{Base, BaseHandle},
+    callback::CallbackKind,
     error::{Error, Result},
     protocol::Reasons,
     selector::{AnySelector, Ready, Registered},
@@ -120,9 +121,14 @@ impl<A: Affinity, F: FnMut(u64, &mut Base<A>) + 'static> Source<A> for Signalled
             return After::Remove;
         }
         let count = self.count();
-        if count > 0 && !isolate(|| (self.call)(count as u64, base)) {
-            base.counters().panics.add(1);
-            return After::Remove;
+        if count > 0 {
+            let inside = base.callback_begins(key, CallbackKind::Signal);
+            let returned = isolate(|| (self.call)(count as u64, base));
+            drop(inside);
+            if !returned {
+                base.counters().panics.add(1);
+                return After::Remove;
+            }
         }
         match self.told.rearm(key.token(), Ready::READABLE) {
             Ok(()) if count < PER_RUN => After::Idle,

@@ -6,6 +6,7 @@ use super::{EventId, EventSettings, NoDescriptor, Waited, What, settings::Timeou
 use crate::{
     affinity::{Affinity, IntoSource},
     base::Base,
+    callback::CallbackKind,
     clock::Time,
     error::Result,
     protocol::Reasons,
@@ -157,7 +158,10 @@ where
         // 2. The callback.
         let Self { waited, state, call } = self;
         let mut fired = Fired { id: EventId::of(base, key), what, waited, state: &mut *state };
-        if !isolate(|| call(&mut fired, base)) {
+        let inside = base.callback_begins(key, CallbackKind::Plain);
+        let returned = isolate(|| call(&mut fired, base));
+        drop(inside);
+        if !returned {
             base.counters().panics.add(1);
             return After::Remove;
         }

@@ -21,6 +21,7 @@ use super::{
 use crate::{
     affinity::Affinity,
     base::Base,
+    callback::CallbackKind,
     error::Error,
     protocol::Reasons,
     selector::{Ready, Registered},
@@ -172,6 +173,7 @@ impl<A: Affinity, F, E> Accepting<A, F, E> {
         E: FnMut(BoxError, &mut Base<A>),
     {
         self.admission.paused = false;
+        let inside = base.callback_begins(self.admission.waiting.key, CallbackKind::Accept);
         if !self.admission.passes(&mut accepted, base) {
             return;
         }
@@ -183,6 +185,7 @@ impl<A: Affinity, F, E> Accepting<A, F, E> {
         if !isolate(|| answer = callbacks.accept(accepted, base, given)) {
             base.counters().panics.add(1);
         }
+        drop(inside);
         if let Err(error) = answer {
             self.report(error, base);
         }
@@ -192,6 +195,7 @@ impl<A: Affinity, F, E> Accepting<A, F, E> {
     where
         E: FnMut(BoxError, &mut Base<A>),
     {
+        let _inside = base.callback_begins(self.admission.waiting.key, CallbackKind::Accept);
         let (callbacks, given) = (&self.callbacks, &mut self.on_error);
         if !isolate(|| callbacks.report(error, base, given)) {
             base.counters().panics.add(1);
