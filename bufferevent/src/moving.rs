@@ -35,7 +35,9 @@ impl Context<'_> {
     /// rest of it does along; [`Context::id`] tells its new name at once. If the other base is dropped before it
     /// arrives, it is closed as what lives there; so is it, gracefully, if that base is closing.
     ///
-    /// It goes on at the new base at once, also if the old one rests, is not turned, or is in a callback that lasts.
+    /// It goes on at the new base at once, also if the old one rests, is not turned, or is in a callback that lasts. Only one
+    /// that has left such a base [`SPARE_TOKENS`](bufferevent_runtime::SPARE_TOKENS) times, with a run due each time, waits for
+    /// one of them.
     /// # Errors
     /// [`Error::Closed`] if it is closing, or the other base is gone; [`Error::Runtime`] with `WrongAffinity` if it is
     /// confined and the other base pinned, and with `Unsupported` if the clocks of the bases differ, with
