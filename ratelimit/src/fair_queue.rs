@@ -47,6 +47,9 @@ pub(crate) struct FairQueue<T> {
     entries: BTreeMap<Place, Entry<T>>,
     weights: u64,
     time: Tag,
+    /// How often somebody entered or left.
+    #[cfg(test)]
+    pub(crate) passed: usize,
 }
 
 struct Entry<T> {
@@ -82,7 +85,13 @@ fn by_weight(bytes: u64, weight: u32) -> u128 {
 
 impl<T> Default for FairQueue<T> {
     fn default() -> Self {
-        Self { entries: BTreeMap::new(), weights: 0, time: Tag::default() }
+        Self {
+            entries: BTreeMap::new(),
+            weights: 0,
+            time: Tag::default(),
+            #[cfg(test)]
+            passed: 0,
+        }
     }
 }
 
@@ -93,14 +102,14 @@ impl<T> FairQueue<T> {
         let start = ahead.min(self.time.plus(REACH, 1).plus(lead, weight));
         let place = Place { ready: start.plus(wants.min(REACH), weight), number };
         self.entries.insert(place, Entry { start, weight, what });
-        self.weights += u64::from(weight);
+        self.add(u64::from(weight));
         place
     }
 
     /// Leaves without being served.
     pub(crate) fn leave(&mut self, place: Place) -> Option<T> {
         let Entry { weight, what, .. } = self.entries.remove(&place)?;
-        self.weights -= u64::from(weight);
+        self.add(u64::from(weight).wrapping_neg());
         Some(what)
     }
 
@@ -108,7 +117,7 @@ impl<T> FairQueue<T> {
     pub(crate) fn next(&mut self) -> Option<Next<T>> {
         let (Place { ready, number }, Entry { start, weight, what }) = self.entries.pop_first()?;
         debug_assert!(start >= self.time, "Q2");
-        self.weights -= u64::from(weight);
+        self.add(u64::from(weight).wrapping_neg());
         debug_assert!(!self.entries.is_empty() || self.weights == 0, "Q1");
         self.time = self.time.max(ready.minus(REACH, 1));
         let follower = self.entries.first_key_value().map_or(ready, |(follower, _)| follower.ready);
@@ -116,9 +125,22 @@ impl<T> FairQueue<T> {
         Some(Next { number, weight, start, lag: u64::try_from(lag).unwrap_or(u64::MAX), what })
     }
 
+    fn add(&mut self, weight: u64) {
+        self.weights = self.weights.wrapping_add(weight);
+        #[cfg(test)]
+        {
+            self.passed += 1;
+        }
+    }
+
     /// The next one.
     pub(crate) fn peek(&self) -> Option<&T> {
         self.entries.first_key_value().map(|(_, entry)| &entry.what)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn get(&self, place: Place) -> Option<&T> {
+        self.entries.get(&place).map(|entry| &entry.what)
     }
 
     pub(crate) fn get_mut(&mut self, place: Place) -> Option<&mut T> {

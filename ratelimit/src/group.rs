@@ -194,6 +194,11 @@ impl<W: Waiter> Group<W> {
         self.inner.parent.as_ref()
     }
 
+    #[cfg(test)]
+    pub(crate) fn half_of(&self, direction: Direction) -> Half<W> {
+        self.half(direction).0.clone()
+    }
+
     fn half(&self, direction: Direction) -> &(Half<W>, Key) {
         &self.inner.halves[direction.index()]
     }

@@ -122,6 +122,11 @@ impl<W: Waiter> Member<W> {
         self.sides[0].half == *half && self.sides[0].key == key
     }
 
+    #[cfg(test)]
+    pub(crate) fn place(&self, direction: Direction) -> Option<Place> {
+        self.sides[direction.index()].place
+    }
+
     /// Whether it waits for its turn, or has been woken and not taken since.
     #[must_use]
     pub fn is_waiting(&self, direction: Direction) -> bool {
@@ -147,9 +152,7 @@ impl<W: Waiter> Side<W> {
 
     #[inline]
     fn take(&mut self, want: Want, now: Nanos, who: impl FnOnce() -> W) -> Grant {
-        if !self.path.as_ref().is_some_and(|path| path.is_current()) {
-            self.look_up();
-        }
+        self.look();
         let Some(path) = &self.path else { return Grant::Left };
         if want.once == 0 {
             return Grant::Granted(0);
@@ -228,7 +231,16 @@ impl<W: Waiter> Side<W> {
         if used < granted {
             self.give_back();
         } else if used > granted {
-            path.debt(used - granted, now);
+            self.look();
+            self.path.iter().for_each(|path| path.debt(used - granted, now));
+        }
+    }
+
+    /// Sees to it that the path is what it is now.
+    #[inline]
+    fn look(&mut self) {
+        if !self.path.as_ref().is_some_and(|path| path.is_current()) {
+            self.look_up();
         }
     }
 

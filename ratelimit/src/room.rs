@@ -21,7 +21,8 @@
 //!
 //! * M1 A clock is WAITING exactly while its group's queue is not empty. So nobody passes those who wait, and whoever
 //!   gives back learns that there are some, and serves.
-//! * M2 A group stands where its `standing` says, and nowhere else.
+//! * M2 A group stands where its `standing` says, and nowhere else. A debt may have come since: who is ready then turns out
+//!   to have nothing when it is its turn, and who is blocked is looked at in vain.
 //! * M3 After `serve` the root is not ready, and nobody who is blocked could have gone on by then.
 //! * M4 `alarms` counts the members that wait, by base; each base with some rings at the next time at which something may
 //!   go on. Whoever rings serves all.
@@ -624,3 +625,6 @@ impl<W: Waiter> Default for Owed<W> {
 }
 
 const ROOT: usize = 0;
+
+#[cfg(all(test, not(loom)))]
+mod tests;
