@@ -31,6 +31,10 @@ impl<A: HandlerAffinity> Confined<A> {
         &mut self.bufferevent
     }
 
+    pub(crate) fn is_joined(&self) -> bool {
+        self.handler.as_ref().is_some_and(|handler| handler.is_joined())
+    }
+
     pub(crate) fn replace_handler(&mut self, handler: Box<A::Handler>) -> Option<Box<A::Handler>> {
         self.bufferevent.hears_write = handler.hears_write();
         self.handler.replace(handler)

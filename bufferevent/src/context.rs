@@ -237,6 +237,7 @@ pub trait BaseExt {
     /// [`Context::set_base`](crate::Context::set_base).
     /// # Errors
     /// [`Error::Closed`] if it is gone, is closing, is running, or is of another base, and if the other base is gone;
+    /// [`Error::Joined`] if a [`Pipe`](crate::Pipe) joins it to another of this base;
     /// [`Error::Runtime`] with `WrongAffinity` if either base is pinned, with `Unsupported` if their clocks differ, and
     /// with `InvalidPriority` if the other base has not the priority that was set;
     /// [`Error::Io`] if the other base's selector does not take the descriptor. Nothing is changed then.
@@ -264,7 +265,7 @@ impl<A: HandlerAffinity> BaseExt for Base<A> {
     }
 }
 
-fn confined<A: HandlerAffinity>(base: &mut Base<A>, id: Id) -> Result<&mut Confined<A>> {
+pub(crate) fn confined<A: HandlerAffinity>(base: &mut Base<A>, id: Id) -> Result<&mut Confined<A>> {
     if id.base != base.id() {
         return Err(Error::Closed);
     }

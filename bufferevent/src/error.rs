@@ -55,14 +55,25 @@ pub enum Error {
     /// The group goes by another clock than the base.
     WrongClock,
     /// The output, with what was to be added, would pass its cap; nothing was added.
+    /// [`Event::Drained`](crate::Event::Drained) tells when to try again.
     OutputFull {
-        /// Bytes that were to be added, without those of files. More than the cap never fit: give them in pieces.
+        /// Bytes that were to be added, without those of files.
         more: usize,
         /// Bytes in memory in the output or, where that is busy, in the mailbox.
         queued: usize,
         /// The cap, in bytes.
         cap: usize,
     },
+    /// What was to be added is more than the output's cap by itself, so that no [`Event::Drained`](crate::Event::Drained)
+    /// makes room for it: give it in pieces. Nothing was added.
+    TooLarge {
+        /// Bytes that were to be added, without those of files.
+        more: usize,
+        /// The cap, in bytes.
+        cap: usize,
+    },
+    /// A [`Pipe`](crate::Pipe) joins the bufferevent to another of its base, so that it stays there.
+    Joined,
     /// The mailbox holds its limit of operations.
     MailboxFull {
         /// Operations it may hold.
@@ -103,6 +114,10 @@ impl fmt::Display for Error {
             Self::OutputFull { more, queued, cap } => {
                 write!(f, "{more} bytes do not fit: {queued} are queued and the cap is {cap}")
             }
+            Self::TooLarge { more, cap } => {
+                write!(f, "{more} bytes never fit, the cap is {cap}: they are to be given in pieces")
+            }
+            Self::Joined => f.write_str("the bufferevent is joined to another of its base, and stays there"),
             Self::MailboxFull { limit } => write!(f, "the mailbox holds its limit of {limit} operations"),
         }
     }

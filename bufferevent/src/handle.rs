@@ -62,8 +62,8 @@ impl Handle {
     ///
     /// # Errors
     /// [`Error::Closed`] after a close; [`Error::OutputFull`] or [`Error::MailboxFull`] if there is no room. Nothing is
-    /// taken then, and [`Event::Drained`](crate::Event::Drained) tells when to try again, unless nothing was queued and this write
-    /// alone is larger than the cap.
+    /// taken then, and [`Event::Drained`](crate::Event::Drained) tells when to try again. [`Error::TooLarge`] if it is more than
+    /// the cap by itself: it never fits.
     /// # Libevent
     /// `bufferevent_write`.
     #[doc(alias = "bufferevent_write")]

@@ -81,6 +81,12 @@ pub trait Handler<A: HandlerAffinity = Movable> {
     fn on_event(&mut self, cx: &mut Context<'_, A>, event: Event) {
         let _ = (cx, event);
     }
+
+    /// Whether it reaches for another bufferevent of its base, so that its own must stay there.
+    #[doc(hidden)]
+    fn is_joined(&self) -> bool {
+        false
+    }
 }
 
 /// The callbacks of a THREADSAFE bufferevent with UNLOCK_CALLBACKS: nothing is held while they run, so they may lock any

@@ -107,6 +107,9 @@ impl Mailbox {
         }
         if let Op::Write(data) = &op {
             let (queued, more) = (mail.held, data.len() - data.unloaded());
+            if let Some(cap) = bounds.cap.filter(|&cap| more > cap) {
+                return Err((Error::TooLarge { more, cap }, op));
+            }
             if let Some(cap) = bounds.cap.filter(|&cap| queued.saturating_add(more) > cap) {
                 mail.told_full = true;
                 return Err((Error::OutputFull { more, queued, cap }, op));

@@ -8,7 +8,7 @@ use bufferevent_runtime::{Base, BaseHandle, Error as Refused, Key, Seating};
 
 use crate::{
     bufferevent::{Bufferevent, Socket},
-    context::{BaseExt as _, Context, Id, Spot},
+    context::{BaseExt as _, Context, Id, Spot, confined},
     error::{Error, Result},
     handle::{Guard, Handle},
     handler::HandlerAffinity,
@@ -158,6 +158,9 @@ pub(crate) fn send<A: HandlerAffinity>(here: &mut Base<A>, id: Id, base: &BaseHa
     }
     if here.id() == base.id() {
         return Ok(id);
+    }
+    if confined(here, id)?.is_joined() {
+        return Err(Error::Joined);
     }
     here.may_depart(base)?;
     here.bufferevent(id)?.check_priority(base.priorities())?;

@@ -128,8 +128,7 @@ impl Pipe {
 
     /// Joins two bufferevents that are confined to `base`. Both directions of both are enabled.
     ///
-    /// Neither should be moved to another base: one that is alone there, or was left behind, finds no other end, and is
-    /// closed when it next has something to pass on.
+    /// Neither is moved to another base as long as they are joined ([`Error::Joined`]).
     ///
     /// On the base's turn; not in a callback of one of them.
     /// # Errors
@@ -364,7 +363,7 @@ impl<T: Other> Side<'_, T> {
     /// Offers the whole input, or as much of it as there is room for.
     fn offer_all(&mut self) -> Offered {
         let mut most = self.own.input().len();
-        for _ in 0..2 {
+        for _ in 0..3 {
             if most == 0 {
                 break;
             }
@@ -372,6 +371,7 @@ impl<T: Other> Side<'_, T> {
                 Ok(Room::Some) if self.own.input().is_empty() => return Offered::Taken,
                 Ok(_) => return Offered::Full,
                 Err(Error::OutputFull { queued, cap, .. }) => most = cap.saturating_sub(queued).min(most),
+                Err(Error::TooLarge { cap, .. }) => most = cap.min(most),
                 Err(Error::MailboxFull { .. }) => return Offered::Full,
                 Err(_) => return Offered::Gone,
             }
@@ -471,6 +471,10 @@ impl<A: HandlerAffinity> Handler<A> for Relay<Id> {
     fn on_event(&mut self, cx: &mut Context<'_, A>, event: Event) {
         let end = self.confined(cx, |side| side.on_event(event));
         self.tell(end);
+    }
+
+    fn is_joined(&self) -> bool {
+        true
     }
 
     fn hears_write(&self) -> bool {

@@ -41,7 +41,8 @@ impl Bufferevent {
     ///
     /// With WRITE disabled it waits there. Otherwise it is sent at the end of the run, which may be after this call.
     /// # Errors
-    /// [`Error::Closed`] after `close` or `abort`; [`Error::ShutDown`] after `shutdown`; [`Error::OutputFull`] if it would pass the cap. Nothing is taken then.
+    /// [`Error::Closed`] after `close` or `abort`; [`Error::ShutDown`] after `shutdown`; [`Error::OutputFull`] if it would pass the cap,
+    /// [`Error::TooLarge`] if it is more than the cap by itself. Nothing is taken then.
     /// # Libevent
     /// `bufferevent_write`. Differs: reports [`Room::Full`] at the high mark and refuses past the cap.
     #[doc(alias = "bufferevent_write")]
@@ -95,6 +96,7 @@ impl Bufferevent {
             return Err(Error::ShutDown);
         }
         match self.output.limit() {
+            Some(cap) if more > cap => Err(Error::TooLarge { more, cap }),
             Some(cap) if more > self.output.room() => {
                 self.told.output_full |= !self.output.is_empty();
                 Err(Error::OutputFull { more, queued: self.output.len() - self.output.unloaded(), cap })

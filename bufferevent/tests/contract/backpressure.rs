@@ -118,6 +118,38 @@ fn an_echo_that_is_refused_goes_on_when_the_output_has_drained() {
 }
 
 #[test]
+fn a_write_that_never_fits_says_so_and_no_drained_follows() {
+    // D8, D16: whether something is queued or not, and whether it is busy or not
+    each(|config| {
+        let mut world = config.world();
+        let (conn, mut peer) =
+            config.start_with(&mut world, |b| b.caps(None, Some(100)).enable(Interest::NONE), |_, _| {});
+        let too_large = |answer| matches!(answer, Err(Error::TooLarge { more: 101, cap: 100 }));
+        let refused = world.with(&conn, move |b| {
+            let empty = too_large(b.write(&[0; 101]));
+            b.write(b"x").unwrap();
+            let mut buffer = Evbuffer::from(vec![0; 101]);
+            [empty, too_large(b.write_buffer(&mut buffer)), buffer.len() == 101]
+        });
+        assert_eq!(refused.unwrap(), [true; 3]);
+        let mut sent = 1;
+        if config.set.is_shared() {
+            let handle = conn.handle();
+            let _busy = handle.lock().unwrap();
+            assert!(too_large(handle.write(&[0; 101])));
+            let refused = handle.write_buffer(Evbuffer::from(vec![0; 101]));
+            assert!(matches!(refused, Err((Error::TooLarge { .. }, data)) if data.len() == 101));
+            assert_eq!(handle.write(&[0; 50]).unwrap(), Room::Some);
+            sent += 50;
+        }
+        world.with(&conn, |b| b.enable(Interest::WRITE)).unwrap();
+        world.receive(&mut peer, sent);
+        world.fence(&conn);
+        assert_eq!(conn.log.count(Call::Drained), 0, "nobody was told to wait for it");
+    });
+}
+
+#[test]
 fn without_a_cap_everything_is_taken() {
     // D8: `None` is libevent's behaviour
     each(|config| {

@@ -310,6 +310,8 @@ fn every_error_says_what_it_is_and_keeps_its_source() {
         (Error::WrongHandler, false),
         (Error::InvalidWatermark { low: 2, high: 1 }, false),
         (Error::OutputFull { more: 3, queued: 1, cap: 2 }, false),
+        (Error::TooLarge { more: 3, cap: 2 }, false),
+        (Error::Joined, false),
         (Error::MailboxFull { limit: 3 }, false),
     ];
     let mut texts: Vec<String> = Vec::new();

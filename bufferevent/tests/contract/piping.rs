@@ -1,12 +1,16 @@
 //! pipe: two bufferevents joined, nothing lost, never more held than the marks allow.
 
-use std::sync::Arc;
+use std::{io::Write as _, sync::Arc, time::Duration};
 
-use bufferevent::{BaseExt as _, Error, Interest, Pipe, PipeEnd, Piped, runtime::Waiter};
+use bufferevent::{
+    Base, BaseExt as _, Bufferevent, Error, Interest, Movable, NoHandler, Pipe, PipeEnd, Piped,
+    runtime::{Clock, Waiter},
+    testing::Census,
+};
 use bufferevent_sync::Mutex;
 
 use crate::harness::{
-    Config, Conn, Drive, Peer, Who, World, each, each_by_hand, each_by_hand_once, each_of, pattern,
+    Config, Conn, Drive, Peer, Who, World, each, each_by_hand, each_by_hand_once, each_of, pattern, unix_pair,
 };
 
 /// Two bufferevents of this configuration and their peers, and how their pipe ended.
@@ -329,6 +333,36 @@ fn one_whose_base_is_dropped_closes_the_other() {
         drop(second);
         there.until_empty();
     });
+}
+
+#[test]
+fn an_end_that_is_confined_stays_on_its_base_until_it_is_taken_apart() {
+    // D16: the other would not find it any more
+    let _census = Census::begin();
+    let (clock, mut ends) = (Clock::monotonic(), Vec::new());
+    let [mut here, mut there] =
+        [clock.clone(), clock].map(|clock| Base::<Movable>::with_clock(clock).unwrap());
+    let peers = [(); 2].map(|()| {
+        let (ours, peer) = unix_pair();
+        ends.push(Bufferevent::socket(ours).handler(NoHandler).start(&mut here).unwrap());
+        peer
+    });
+    Pipe::new().join_on(&mut here, ends[0], ends[1]).unwrap();
+    for end in &ends {
+        assert!(matches!(here.set_base(*end, &there.handle()), Err(Error::Joined)));
+    }
+    let [mut first, mut second] = peers;
+    first.0.write_all(b"through").unwrap();
+    let mut got = Vec::new();
+    while got.len() < 7 {
+        here.turn(Some(Duration::ZERO)).unwrap();
+        second.read_some(7, &mut got).unwrap();
+    }
+    assert_eq!(got, b"through");
+    here.set_handler(ends[0], NoHandler).unwrap();
+    let moved = here.set_base(ends[0], &there.handle()).unwrap();
+    there.turn(Some(Duration::ZERO)).unwrap();
+    there.bufferevent(moved).unwrap().abort();
 }
 
 #[test]
