@@ -54,8 +54,9 @@ impl Bufferevent {
         Some(own.level(direction, self.time()))
     }
 
-    /// Bytes that the next system call would move at most: the least of what [`set_max_single`](Bufferevent::set_max_single),
-    /// its own limit, and those of its group and the groups above that let move now.
+    /// Bytes that the next system call would move at most: the least of what a single one may
+    /// ([`set_max_single_read`](Bufferevent::set_max_single_read), [`set_max_single_write`](Bufferevent::set_max_single_write)),
+    /// and what its own limit, its group and the groups above let move now.
     ///
     /// # Libevent
     /// `bufferevent_get_max_to_read`, `bufferevent_get_max_to_write`. Differs: the most of a system call holds under limits
