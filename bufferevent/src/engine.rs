@@ -245,7 +245,7 @@ impl Bufferevent {
         self.may_go(Ready::READABLE) && self.phase == Phase::Open && self.read_budget() > 0
     }
 
-    #[inline(never)]
+    #[inline(always)]
     fn step_read(&mut self, scratch: &mut Scratch) -> bool {
         // Also one that was held back before: it may have lost its place.
         let waits = self.memory.is_some() && self.waits_for_memory();
@@ -284,7 +284,7 @@ impl Bufferevent {
     /// Moves what was read from the worker's block to the input.
     ///
     /// Into an empty input the block itself goes; if little of it is used when the run ends, that is copied then.
-    #[inline]
+    #[inline(always)]
     fn keep(&mut self, scratch: &mut Scratch, n: usize) {
         if n < KEEP_BLOCK && !self.input.is_empty() {
             let filled = self.input.fill(&scratch.block()[..n]);
@@ -295,7 +295,7 @@ impl Bufferevent {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn after_read(&mut self, n: usize, budget: usize) {
         self.run.progress = self.run.progress | Interest::READ;
         self.moved.read += n as u64;
@@ -364,11 +364,12 @@ impl Bufferevent {
         !self.output.is_empty() || self.told.announce_writable
     }
 
+    #[inline(never)]
     pub(crate) fn step_write(&mut self) -> bool {
         self.run.writes > 0 && self.would_write() && self.write_once()
     }
 
-    #[inline(never)]
+    #[inline(always)]
     fn write_once(&mut self) -> bool {
         self.run.writes -= 1;
         if self.output.is_empty() {
@@ -431,7 +432,7 @@ impl Bufferevent {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn after_write(&mut self, n: usize, attempted: usize) {
         self.output.consume(n);
         self.run.progress = self.run.progress | Interest::WRITE;
@@ -528,7 +529,7 @@ impl Bufferevent {
     // ---- the end of a run ----
 
     /// Drained blocks go back to the worker; an empty buffer keeps no memory.
-    #[inline]
+    #[inline(always)]
     fn give_back(&mut self, scratch: &mut Scratch) {
         let mut pool = |block| scratch.give(block);
         self.input.settle(&mut pool);

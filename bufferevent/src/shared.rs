@@ -278,11 +278,16 @@ impl Body for Stack {
                 stack.notify(Bufferevent::notify_at_once);
                 continue;
             }
-            let Some(callback) = stack.view().next_callback() else { continue };
-            if matches!(stack.slot, Slot::Locked(_)) {
-                stack.call_locked(seating, callback);
-            } else if !call_unlocked(held, callback) {
-                return Left::Contended(Reasons::DEFERRED | Reasons::MAIL);
+            let locked = matches!(stack.slot, Slot::Locked(_));
+            if locked && stack.view().takes_read() {
+                stack.call_locked(seating, Callback::Read);
+            } else {
+                let Some(callback) = stack.view().next_callback() else { continue };
+                if locked {
+                    stack.call_locked(seating, callback);
+                } else if !call_unlocked(held, callback) {
+                    return Left::Contended(Reasons::DEFERRED | Reasons::MAIL);
+                }
             }
             // What was accepted while the callback ran is to be sent before our side is ended.
             if held.body().look().is_closing() {

@@ -72,7 +72,7 @@ impl Evbuffer {
     }
 
     /// Drops the first `n <= len` bytes.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn discard(&mut self, n: usize) {
         debug_assert!(n <= self.len);
         if n == self.len && self.rest.is_empty() {

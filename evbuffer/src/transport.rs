@@ -90,7 +90,7 @@ pub trait Transport {
 }
 
 impl Transport for Evbuffer {
-    #[inline]
+    #[inline(always)]
     fn append_block(&mut self, block: Box<[u8]>, filled: usize) -> Result<(), (Error, Box<[u8]>)> {
         if filled > block.len() {
             return Err((Error::OutOfRange { position: filled, len: block.len() }, block));
@@ -117,7 +117,7 @@ impl Transport for Evbuffer {
         self.frozen.set_settled();
     }
 
-    #[inline]
+    #[inline(always)]
     fn settle(&mut self, pool: &mut impl FnMut(Box<[u8]>)) {
         if let (Segment::Owned(block), 0) = (&mut self.head, self.len) {
             if block.capacity() >= MIN_RECLAIMED {
@@ -163,7 +163,7 @@ impl Transport for Evbuffer {
         Ok(())
     }
 
-    #[inline]
+    #[inline(always)]
     fn consume(&mut self, n: usize) -> usize {
         let n = n.min(self.len);
         self.discard(n);

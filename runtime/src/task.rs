@@ -79,6 +79,7 @@ std::thread_local! {
 
 /// Runs a source or a strand. `None` if it panicked: the caller puts its own house in order, and the panic goes on at the
 /// end of the turn, by [`set_escaped`]. So no core, token or gate is lost on the way.
+#[inline(always)]
 pub(crate) fn hold_panic<R>(call: impl FnOnce() -> R) -> Option<R> {
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(result) => Some(result),

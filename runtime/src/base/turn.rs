@@ -387,17 +387,19 @@ impl<A: Affinity> Base<A> {
 
     /// Runs the next of the root strand. False if there is none in this pass, or the gate is shut.
     pub(crate) fn run_confined(&mut self) -> bool {
-        match self.queues.pop() {
-            Some(Next::Ready(key)) => self.run_source(key, false),
-            Some(Next::Deferred(key)) => self.run_source(key, true),
+        let (key, deferred) = match self.queues.pop() {
+            Some(Next::Ready(key)) => (key, false),
+            Some(Next::Deferred(key)) => (key, true),
             Some(Next::Bound(strand)) => {
                 self.run_bound(strand);
-                true
+                return true;
             }
-            None => false,
-        }
+            None => return false,
+        };
+        self.run_source(key, deferred)
     }
 
+    #[inline(never)]
     fn run_bound(&mut self, strand: Arc<dyn AnyStrand>) {
         let mut lent =
             Lent { scratch: &mut self.scratch, now: self.now, timed: false, bases: Bases::One(&self.shared) };
@@ -407,6 +409,7 @@ impl<A: Affinity> Base<A> {
     }
 
     /// False if the gate is shut.
+    #[inline(always)]
     pub(super) fn run_source(&mut self, key: Key, deferred: bool) -> bool {
         let Some(confined) = self.slots.confined_mut(key) else { return true };
         if deferred {
@@ -441,7 +444,10 @@ impl<A: Affinity> Base<A> {
         }
         match self.slots.confined_mut(key) {
             Some(confined) if after != After::Remove => {
-                confined.source = Some(source);
+                // It was taken out for the run.
+                if confined.source.is_none() {
+                    confined.source = Some(source);
+                }
                 if after != After::Idle {
                     self.post_left(key, after);
                 }
