@@ -123,7 +123,7 @@ impl Stack {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn call_locked(&mut self, seating: Seating<'_, Self>, callback: Callback) {
         if self.bufferevent.times_callbacks() {
             self.call_locked_timed(seating, callback);
@@ -165,6 +165,7 @@ impl Stack {
     }
 
     /// Takes the handler of an unlocked callback back that found the strand in the hands of a guard.
+    #[inline]
     fn take_back(&mut self, outer: &Outer) {
         let Slot::Unlocked(slot) = &mut self.slot else { return };
         let left = outer.left.lock().handler.take();

@@ -2,7 +2,7 @@
 
 use std::{
     any::Any,
-    cell::RefCell,
+    cell::{Cell, RefCell},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
 };
@@ -75,6 +75,8 @@ pub(crate) fn message_of(panic: Panic) -> String {
 std::thread_local! {
     /// The first panic that got out of a source or a strand in the turn of this thread.
     static ESCAPED: RefCell<Option<Panic>> = const { RefCell::new(None) };
+    /// Whether there is one: asked after each run, and so without the destructor that the panic itself needs.
+    static HAS_ESCAPED: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Runs a source or a strand. `None` if it panicked: the caller puts its own house in order, and the panic goes on at the
@@ -84,21 +86,28 @@ pub(crate) fn hold_panic<R>(call: impl FnOnce() -> R) -> Option<R> {
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(result) => Some(result),
         Err(panic) => {
-            ESCAPED.with(|escaped| {
-                escaped.borrow_mut().get_or_insert(panic);
-            });
+            escape(panic);
             None
         }
     }
 }
 
+#[cold]
+fn escape(panic: Panic) {
+    ESCAPED.with(|escaped| {
+        escaped.borrow_mut().get_or_insert(panic);
+    });
+    HAS_ESCAPED.set(true);
+}
+
 /// Takes the panic that waits to go on, and puts another in its place: for a turn inside a callback, whose panics are its
 /// own.
 pub(crate) fn set_escaped(panic: Option<Panic>) -> Option<Panic> {
+    HAS_ESCAPED.set(panic.is_some());
     ESCAPED.with(|escaped| escaped.replace(panic))
 }
 
 /// Whether a panic waits to go on.
 pub(crate) fn has_escaped() -> bool {
-    ESCAPED.with(|escaped| escaped.borrow().is_some())
+    HAS_ESCAPED.get()
 }

@@ -44,6 +44,11 @@ pub struct MinRate {
 }
 
 impl Timeouts {
+    #[cold]
+    fn boxed() -> Box<Self> {
+        Box::default()
+    }
+
     fn pace(&mut self, direction: Direction) -> &mut Pace {
         match direction {
             Direction::Read => &mut self.read,
@@ -128,7 +133,7 @@ impl Bufferevent {
     }
 
     fn timeouts(&mut self) -> &mut Timeouts {
-        self.timeouts.get_or_insert_default()
+        self.timeouts.get_or_insert_with(Timeouts::boxed)
     }
 
     /// The countdowns, for a close to set its bounds.
@@ -144,11 +149,14 @@ impl Bufferevent {
     }
 
     /// What is limited in time as things stand (D6).
+    #[inline]
     fn running(&self) -> Limits {
         let retry = Limits::from(Limit::Retry).only_if(self.told.shortage);
-        retry | self.refills() | self.running_by_phase()
+        let by_phase = if self.phase == Phase::Open { self.running_while_open() } else { self.running_by_phase() };
+        retry | self.refills() | by_phase
     }
 
+    #[inline]
     fn refills(&self) -> Limits {
         let Some(throttle) = &self.throttle else { return Limits::NONE };
         let waits = |direction| throttle.refill_at(direction).is_some();
@@ -156,25 +164,29 @@ impl Bufferevent {
             | Limits::from(Limit::WriteRefill).only_if(waits(Direction::Write))
     }
 
+    #[inline]
+    fn running_while_open(&self) -> Limits {
+        let may = |direction: Direction| {
+            self.enabled.contains(direction.into()) && !self.is_throttled(direction)
+        };
+        let reads = may(Direction::Read) && self.read_budget() > 0;
+        let writes = may(Direction::Write) && !self.output.is_empty();
+        Limits::from(Limit::Lifetime)
+            | (Limits::from(Limit::Read) | Limit::ReadRate).only_if(reads)
+            | (Limits::from(Limit::Write) | Limit::WriteRate).only_if(writes)
+    }
+
+    #[inline(never)]
     fn running_by_phase(&self) -> Limits {
-        let may = |direction: Interest| self.enabled.contains(direction);
         let attempt = Limits::from(Limit::Attempt).only_if(self.connector.is_some());
         match self.phase {
+            Phase::Open => self.running_while_open(),
             Phase::Detached => Limit::Lifetime.into(),
             Phase::Connecting => {
                 attempt
                     | Limit::Lifetime
                     | Limit::Connect
-                    | Limits::from(Limit::Write).only_if(may(Interest::WRITE))
-            }
-            Phase::Open => {
-                let reads =
-                    may(Interest::READ) && self.read_budget() > 0 && !self.is_throttled(Direction::Read);
-                let writes =
-                    may(Interest::WRITE) && !self.output.is_empty() && !self.is_throttled(Direction::Write);
-                Limits::from(Limit::Lifetime)
-                    | (Limits::from(Limit::Read) | Limit::ReadRate).only_if(reads)
-                    | (Limits::from(Limit::Write) | Limit::WriteRate).only_if(writes)
+                    | Limits::from(Limit::Write).only_if(self.enabled.contains(Interest::WRITE))
             }
             Phase::Departing => attempt | Limit::Lifetime | Limit::Close | Limit::Connect,
             Phase::Draining => {
@@ -198,6 +210,7 @@ impl Bufferevent {
         self.run_clocks()
     }
 
+    #[inline(always)]
     fn run_clocks(&mut self) -> Option<Time> {
         let (running, now, moved) = (self.running(), self.run.now, self.moved);
         let progress = std::mem::take(&mut self.run.progress);

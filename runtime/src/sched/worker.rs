@@ -480,6 +480,7 @@ impl Running<'_> {
         self.run_timed(task);
     }
 
+    #[inline(always)]
     fn run(&mut self, task: Task, timed: bool) {
         self.shared().counters.runs.add(1);
         let mut lent =

@@ -298,12 +298,18 @@ impl<B: Body> Strand<B> {
     }
 
     /// Notes the time at which the strand began to wait, if the runtime keeps it.
+    #[inline]
     fn stamp(&self) {
         if self.trace {
-            let now = self.home().clock.now();
-            // ORDER: Relaxed; see `waiting_since`.
-            self.waiting.store(now.as_nanos().max(1), Ordering::Relaxed);
+            self.stamp_now();
         }
+    }
+
+    #[cold]
+    fn stamp_now(&self) {
+        let now = self.home().clock.now();
+        // ORDER: Relaxed; see `waiting_since`.
+        self.waiting.store(now.as_nanos().max(1), Ordering::Relaxed);
     }
 
     fn unstamp(&self) {
