@@ -9,6 +9,7 @@ use bufferevent_evbuffer::transport::Transport;
 use bufferevent_runtime::{BLOCK, Ready, Reasons, Scratch, Selector as _, Time};
 
 use crate::{
+    bound::Bound,
     bufferevent::{Bufferevent, Phase, Socket},
     defaults::READS_PER_RUN,
     event::{Cause, Event},
@@ -188,15 +189,21 @@ impl Bufferevent {
 
     // ---- reading ----
 
-    /// Bytes that may be read now: 0 at the high mark and at the cap, and while it waits for memory.
-    pub(crate) fn read_budget(&self) -> usize {
-        if self.is_short_of_memory() { 0 } else { self.room_to_read() }
+    /// Whether anything may be read now: not at the high mark and at the cap, and not while it waits for memory.
+    #[inline]
+    pub(crate) fn has_room_to_read(&self) -> bool {
+        !self.input_bound().is_reached(self.input.len()) && !self.is_short_of_memory()
     }
 
-    /// The same, whatever memory there is.
+    /// Bytes that one read may take, whatever memory there is.
     #[inline]
     fn room_to_read(&self) -> usize {
-        self.read.max_single.min(self.read.high.tighter(self.input_cap).room(self.input.len()))
+        self.read.max_single.min(self.input_bound().room(self.input.len()))
+    }
+
+    #[inline]
+    fn input_bound(&self) -> Bound {
+        self.read.high.tighter(self.input_cap)
     }
 
     /// Whether it waits until its limit has memory.
@@ -242,7 +249,7 @@ impl Bufferevent {
 
     /// Whether it would read if its rate limits let it.
     pub(crate) fn would_read(&self) -> bool {
-        self.may_go(Ready::READABLE) && self.phase == Phase::Open && self.read_budget() > 0
+        self.may_go(Ready::READABLE) && self.phase == Phase::Open && self.has_room_to_read()
     }
 
     #[inline(always)]

@@ -152,7 +152,8 @@ impl Bufferevent {
     #[inline]
     fn running(&self) -> Limits {
         let retry = Limits::from(Limit::Retry).only_if(self.told.shortage);
-        let by_phase = if self.phase == Phase::Open { self.running_while_open() } else { self.running_by_phase() };
+        let by_phase =
+            if self.phase == Phase::Open { self.running_while_open() } else { self.running_by_phase() };
         retry | self.refills() | by_phase
     }
 
@@ -166,10 +167,9 @@ impl Bufferevent {
 
     #[inline]
     fn running_while_open(&self) -> Limits {
-        let may = |direction: Direction| {
-            self.enabled.contains(direction.into()) && !self.is_throttled(direction)
-        };
-        let reads = may(Direction::Read) && self.read_budget() > 0;
+        let may =
+            |direction: Direction| self.enabled.contains(direction.into()) && !self.is_throttled(direction);
+        let reads = may(Direction::Read) && self.has_room_to_read();
         let writes = may(Direction::Write) && !self.output.is_empty();
         Limits::from(Limit::Lifetime)
             | (Limits::from(Limit::Read) | Limit::ReadRate).only_if(reads)
@@ -216,11 +216,14 @@ impl Bufferevent {
         let progress = std::mem::take(&mut self.run.progress);
         let Timeouts { clocks, read, write } = self.timeouts();
         let begin = clocks.behind(running);
-        if begin.contains(Limit::ReadRate) {
-            read.from = moved.read;
-        }
-        if begin.contains(Limit::WriteRate) {
-            write.from = moved.written;
+        if begin != Limits::NONE {
+            for (limit, pace, moved) in
+                [(Limit::ReadRate, read, moved.read), (Limit::WriteRate, write, moved.written)]
+            {
+                if begin.contains(limit) {
+                    pace.from = moved;
+                }
+            }
         }
         clocks.run(running, put_off_by(progress), now)
     }
