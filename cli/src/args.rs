@@ -9,7 +9,7 @@ use crate::{failure::Failure, units};
 
 /// Buffered connections on N event bases and M threads: servers, a load generator and a demo.
 #[derive(Debug, Parser)]
-#[command(name = "bev", version, arg_required_else_help = false, max_term_width = 100)]
+#[command(name = "bev", version, arg_required_else_help = true, max_term_width = 100)]
 pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -199,6 +199,9 @@ impl Args {
             Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
                 error.print().map_err(Failure::output)?;
                 Ok(None)
+            }
+            Err(error) if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+                Err(Failure::Lost(error.render().to_string()))
             }
             Err(error) => Err(Failure::Usage(one_line(&error))),
         }

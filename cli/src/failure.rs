@@ -9,11 +9,13 @@ use std::{
 use bufferevent::runtime;
 use signal_hook::consts::SIGPIPE;
 
-/// What is told on one line of stderr.
+/// What is told on stderr, on one line unless it is the help.
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// The arguments make no sense: exit code 2.
     Usage(String),
+    /// There are no arguments at all: the help, and exit code 2.
+    Lost(String),
     /// The system or the peer did not do its part: exit code 1.
     Failed(String),
     /// Nobody reads the output any more: nothing is told, and the exit code is that of a death by SIGPIPE.
@@ -48,12 +50,13 @@ impl Failure {
     /// Tells it, and answers the exit code.
     pub(crate) fn report(self) -> ExitCode {
         let (text, code) = match self {
-            Self::Usage(text) => (text, 2),
-            Self::Failed(text) => (text, 1),
+            Self::Usage(text) => (format!("error: {text}\n"), 2),
+            Self::Lost(help) => (help, 2),
+            Self::Failed(text) => (format!("error: {text}\n"), 1),
             Self::Unheard => return ExitCode::from(128 + SIGPIPE as u8),
         };
         // Without a stderr there is nobody to tell.
-        let _ = writeln!(io::stderr(), "error: {text}");
+        let _ = write!(io::stderr(), "{text}");
         ExitCode::from(code)
     }
 }

@@ -4,7 +4,10 @@ use std::io::{self, Write};
 
 use clap::{Command, CommandFactory as _};
 use clap_complete::Shell;
-use clap_mangen::{Man, roff::Roff};
+use clap_mangen::{
+    Man,
+    roff::{Roff, bold, roman},
+};
 
 use crate::{args::Args, failure::Failure};
 
@@ -34,7 +37,8 @@ fn page() -> io::Result<Vec<u8>> {
     let mut page = Vec::new();
     whole.render_title(&mut page)?;
     whole.render_name_section(&mut page)?;
-    whole.render_synopsis_section(&mut page)?;
+    Roff::new().control("SH", ["SYNOPSIS"]).to_writer(&mut page)?;
+    synopsis(&mut bev, &mut page)?;
     whole.render_options_section(&mut page)?;
     for command in bev.get_subcommands() {
         section(command, &mut page)?;
@@ -43,17 +47,26 @@ fn page() -> io::Result<Vec<u8>> {
     Ok(page)
 }
 
+/// How the command is called, as its help says.
+fn synopsis(command: &mut Command, page: &mut Vec<u8>) -> io::Result<()> {
+    let usage = command.render_usage().to_string();
+    let called = usage.trim_start_matches("Usage:").trim();
+    let name = command.get_bin_name().unwrap_or_else(|| command.get_name());
+    let arguments = called.strip_prefix(name).unwrap_or_default();
+    Roff::new().text([bold(name), roman(arguments)]).to_writer(page)
+}
+
 /// The section of one command: what would be a page of its own, without the headings.
 fn section(command: &Command, page: &mut Vec<u8>) -> io::Result<()> {
     let name = command.get_bin_name().unwrap_or_else(|| command.get_name());
     Roff::new().control("SH", [name.to_uppercase().as_str()]).to_writer(page)?;
-    let command = command.clone().mut_args(|argument| {
+    let mut command = command.clone().mut_args(|argument| {
         let is_help = argument.get_id() == "help";
         argument.hide(is_help)
     });
-    let man = Man::new(command);
     let mut parts = Vec::new();
-    man.render_synopsis_section(&mut parts)?;
+    synopsis(&mut command, &mut parts)?;
+    let man = Man::new(command);
     man.render_description_section(&mut parts)?;
     man.render_options_section(&mut parts)?;
     man.render_extra_section(&mut parts)?;

@@ -149,10 +149,10 @@ pub(crate) fn bytes(n: u64) -> String {
     }
 }
 
-/// Writes a latency with three digits and its unit, or a dash if there is none.
-pub(crate) fn latency(latency: impl Into<Option<Duration>>) -> String {
-    let Some(latency) = latency.into() else { return "-".to_owned() };
-    let micros = latency.as_nanos() as f64 / 1e3;
+/// Writes a time with three digits and its unit, or a dash if there is none.
+pub(crate) fn time(time: impl Into<Option<Duration>>) -> String {
+    let Some(time) = time.into() else { return "-".to_owned() };
+    let micros = time.as_nanos() as f64 / 1e3;
     match micros {
         _ if micros >= 1e6 => format!("{} s", three_digits(micros / 1e6)),
         _ if micros >= 1e3 => format!("{} ms", three_digits(micros / 1e3)),
@@ -242,9 +242,9 @@ mod tests {
         assert_eq!(bytes(999), "999 B");
         assert_eq!(bytes(1_620_000_000), "1.62 GB");
         assert_eq!(bytes(162_000_000), "162 MB");
-        assert_eq!(latency(None), "-");
-        assert_eq!(latency(Duration::from_nanos(81_250)), "81.2 us");
-        assert_eq!(latency(Duration::from_micros(12_340)), "12.3 ms");
-        assert_eq!(latency(Duration::from_millis(1_500)), "1.50 s");
+        assert_eq!(time(None), "-");
+        assert_eq!(time(Duration::from_nanos(81_250)), "81.2 us");
+        assert_eq!(time(Duration::from_micros(12_340)), "12.3 ms");
+        assert_eq!(time(Duration::from_millis(1_500)), "1.50 s");
     }
 }

@@ -61,7 +61,7 @@ pub(crate) fn run(demo: &args::Demo) -> Result<(), Failure> {
     screen.line("")?;
     let connecting = Instant::now();
     let connected = engine.connect(CONNECT)?;
-    let took = units::latency(connecting.elapsed());
+    let took = units::time(connecting.elapsed());
     let stand = if connected == 1 { "stands" } else { "stand" };
     screen.line(format_args!("{} {stand} after {took}", units::counted(connected as u64, "connection")))?;
     screen.line("")?;

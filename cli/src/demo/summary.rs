@@ -24,21 +24,21 @@ impl fmt::Display for Summary<'_> {
         let latencies = &ended.latencies;
         writeln!(
             f,
-            "  requests   {} in {:.1} s ({}/s)",
+            "  requests   {} in {} ({}/s)",
             units::count(measured.requests),
-            elapsed.as_secs_f64(),
+            units::time(*elapsed),
             units::count(per_second(measured.requests) as u64)
         )?;
-        writeln!(f, "  echoed     {:.0} MB/s each way", per_second(measured.bytes) / 1e6)?;
+        writeln!(f, "  echoed     {}/s each way", units::bytes(per_second(measured.bytes) as u64))?;
         writeln!(
             f,
             "  latency    p50 {}, p99 {}, p99.9 {}, with {} under way",
-            units::latency(latencies.percentile(50.0)),
-            units::latency(latencies.percentile(99.0)),
-            units::latency(latencies.percentile(99.9)),
+            units::time(latencies.percentile(50.0)),
+            units::time(latencies.percentile(99.0)),
+            units::time(latencies.percentile(99.9)),
             units::counted(ended.connected as u64, "request")
         )?;
-        writeln!(f, "  checked    {} bytes", units::count(ended.totals.received))?;
+        writeln!(f, "  checked    {}", units::bytes(ended.totals.received))?;
         write!(f, "  {}", self.verdict())
     }
 }

@@ -80,8 +80,8 @@ impl fmt::Display for Line<'_> {
             at.as_secs_f64(),
             units::count(*requests_per_second as u64),
             bytes_per_second / 1e6,
-            units::latency(latencies.percentile(50.0)),
-            units::latency(latencies.percentile(99.0)),
+            units::time(latencies.percentile(50.0)),
+            units::time(latencies.percentile(99.0)),
             units::count(self.steals)
         )
     }

@@ -61,12 +61,12 @@ impl fmt::Display for Report<'_> {
         let latencies = &ended.latencies;
         writeln!(
             f,
-            "{} at {}: {}, {} a request, {:.1} s{}",
+            "{} at {}: {}, {} a request, {}{}",
             load.mode.name(),
             load.connect,
             units::counted(ended.connected as u64, "connection"),
-            units::counted(load.size as u64, "byte"),
-            self.elapsed.as_secs_f64(),
+            units::bytes(load.size as u64),
+            units::time(self.elapsed),
             if ended.interrupted { ", interrupted" } else { "" }
         )?;
         writeln!(
@@ -80,14 +80,14 @@ impl fmt::Display for Report<'_> {
         writeln!(
             f,
             "  latency     p50 {}   p99 {}   p99.9 {}   max {}",
-            units::latency(latencies.percentile(50.0)),
-            units::latency(latencies.percentile(99.0)),
-            units::latency(latencies.percentile(99.9)),
-            units::latency(latencies.max())
+            units::time(latencies.percentile(50.0)),
+            units::time(latencies.percentile(99.0)),
+            units::time(latencies.percentile(99.9)),
+            units::time(latencies.max())
         )?;
         write!(f, "  unanswered  {}", units::count(ended.unanswered.count))?;
         match ended.unanswered.oldest {
-            Some(oldest) => writeln!(f, " at the end, the oldest for {}", units::latency(oldest))?,
+            Some(oldest) => writeln!(f, " at the end, the oldest for {}", units::time(oldest))?,
             None => writeln!(f)?,
         }
         writeln!(f, "  errors      {}", units::count(ended.errors))?;

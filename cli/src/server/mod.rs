@@ -59,6 +59,9 @@ pub(crate) fn run<S: Service>(
 
 fn farewell(drained: Drained) -> String {
     let Drained { ended, clean, unsent, .. } = drained;
+    if ended == 0 {
+        return "no connection was open".to_owned();
+    }
     let (ended, unsent) = (units::counted(ended, "connection"), units::bytes(unsent));
     format!("{ended} ended, {} of them clean; {unsent} not sent", units::count(clean))
 }

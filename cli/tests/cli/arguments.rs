@@ -11,7 +11,6 @@ fn is_one_line_error(stderr: &str) -> bool {
 #[test]
 fn bad_arguments_are_told_on_one_line_with_exit_code_2() {
     let cases: &[&[&str]] = &[
-        &[],
         &["nonsense"],
         &["--nonsense"],
         &["echo"],
@@ -60,6 +59,16 @@ fn bad_arguments_are_told_on_one_line_with_exit_code_2() {
         assert_eq!(stdout, "", "{args:?}");
         assert!(is_one_line_error(&stderr), "{args:?}: {stderr}");
     }
+}
+
+#[test]
+fn no_argument_at_all_is_answered_with_the_help_on_stderr_and_exit_code_2() {
+    let (code, stdout, stderr) = run(&[]);
+    assert_eq!((code, stdout.as_str()), (Some(2), ""));
+    assert_eq!(stderr, run(&["-h"]).1);
+    // A command that needs arguments says which.
+    let (code, _, stderr) = run(&["echo"]);
+    assert!(code == Some(2) && is_one_line_error(&stderr) && stderr.contains("--listen"), "{stderr}");
 }
 
 /// Everything that is a number, with what is said of a bad one.

@@ -194,7 +194,9 @@ fn without_an_answer_there_are_no_latencies_to_read() {
     let address = server.address.to_string();
     let load = ["load", "--connect", &address, "--mode", "echo", "--connections", "1", "--duration", "100ms"];
     let (_, stdout, _) = run(&load);
-    for word in ["1 connection, 64 bytes", "p50 -   p99 -   p99.9 -   max -", "unanswered  1 at the end"] {
+    for word in
+        ["1 connection, 64 B a request, ", "p50 -   p99 -   p99.9 -   max -", "unanswered  1 at the end"]
+    {
         assert!(stdout.contains(word), "{word}: {stdout}");
     }
     server.end();

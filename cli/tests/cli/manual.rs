@@ -36,6 +36,10 @@ fn the_page_has_a_section_for_each_command_with_its_options() {
         let (_, section) = page.split_once(&heading).unwrap_or_else(|| panic!("no {heading}"));
         let section = section.split(".SH ").next().unwrap_or_default().replace("\\-", "-");
         assert!(section.contains(&format!("bev {command}")), "{section}");
+        let usage = run(&[&command, "--help"]).1;
+        let usage =
+            usage.lines().find_map(|line| line.strip_prefix(&format!("Usage: bev {command}"))).unwrap();
+        assert!(section.contains(&format!("\\fBbev {command}\\fR{usage}\n")), "{usage}: {section}");
         for option in options {
             assert!(section.contains(&format!("\\fB{option}\\fR")), "{command} {option}: {section}");
         }

@@ -189,6 +189,13 @@ fn a_signal_waits_for_a_peer_that_does_not_read_no_longer_than_the_grace() {
 }
 
 #[test]
+fn a_server_that_nobody_used_says_that() {
+    let server = Server::start("echo", &[]);
+    server.signal(Signal::TERM);
+    assert_eq!(server.farewell(), "no connection was open\n");
+}
+
+#[test]
 fn a_second_signal_ends_it_at_once() {
     let server = Server::start("echo", &["--grace", "1h"]);
     let stream = server.connect();
