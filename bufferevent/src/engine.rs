@@ -170,7 +170,7 @@ impl Bufferevent {
             return self.give_way();
         }
         if self.throttle.is_some() {
-            self.withdraw_unwilling();
+            self.settle_limits();
         }
         self.rearm();
         if !self.pending.is_empty() || self.later.is_some() {
@@ -498,6 +498,8 @@ impl Bufferevent {
             || self.is_closing()
             || self.told.owes_eof
             || self.owes_clocks()
+            // Its limits, or what they let, may be others than when it ran.
+            || self.throttle.is_some()
             || self.connector.as_ref().is_some_and(|connector| connector.is_fresh())
             || self.may_read()
             || self.may_write()
@@ -522,7 +524,7 @@ impl Bufferevent {
 
     /// What of a grant was used; the rest goes back.
     #[inline(always)]
-    fn charge(&mut self, direction: Direction, granted: usize, moved: &Io) {
+    pub(crate) fn charge(&mut self, direction: Direction, granted: usize, moved: &Io) {
         if let Some(throttle) = &mut self.throttle {
             let used = if let Io::Done(n) = moved { *n } else { 0 };
             throttle.settle(direction, granted as u64, used as u64, self.run.now);

@@ -275,7 +275,10 @@ impl Bufferevent {
         }
         self.run.reads -= 1;
         let Some(link) = self.link() else { return false };
-        match link.receive(scratch.block()) {
+        let received = link.receive(scratch.block());
+        // It does not wait for its limits, and owes them.
+        self.charge(Direction::Read, 0, &received);
+        match received {
             Io::Done(0) => self.end_clean(),
             Io::Failed(_) => self.end(),
             Io::Done(n) => match self.run.linger_bytes.checked_sub(n) {
@@ -292,8 +295,8 @@ impl Bufferevent {
     pub(crate) fn close_without_waiting(&mut self) {
         // Of several sockets none is the connection yet.
         self.connector = None;
-        // They would have to be waited for.
-        self.throttle = None;
+        // Its limits would have to be waited for: they are owed what goes in spite of them.
+        let (throttle, before) = (self.throttle.take(), self.moved.written);
         if self.options.contains(Options::CLOSE_ON_FREE) && self.prepare().is_ok() {
             self.close();
             self.ready = Ready::READABLE | Ready::WRITABLE;
@@ -304,6 +307,9 @@ impl Bufferevent {
                     break;
                 }
             }
+        }
+        if let (Some(mut throttle), Some(home)) = (throttle, &self.home) {
+            throttle.settle(Direction::Write, 0, self.moved.written - before, home.base.now());
         }
         self.abort();
     }

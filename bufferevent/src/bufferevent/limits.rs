@@ -92,7 +92,8 @@ impl Bufferevent {
     ///
     /// # Errors
     /// [`Error::WrongClock`] if the group goes by another clock than the base, [`Error::Closed`] if it has ended; nothing is
-    /// changed then.
+    /// changed then. A THREADSAFE one that has not come to its base yet is told that clock by
+    /// [`Event::Error`](crate::Event::Error), when it comes, and is in no group.
     /// # Libevent
     /// `bufferevent_add_to_rate_limit_group`.
     #[doc(alias = "bufferevent_add_to_rate_limit_group")]
@@ -149,32 +150,30 @@ impl Bufferevent {
         self.home.as_ref().map_or_else(|| Clock::monotonic().now(), |home| home.base.now())
     }
 
-    /// How many of `want` bytes its limits let move now. If its own limit lets none, a countdown runs until it does.
+    /// How many of `want` bytes its limits let move now.
     #[cold]
     pub(crate) fn grant_by_limits(&mut self, direction: Direction, want: usize, in_all: usize) -> usize {
         let now = self.run.now;
         let (Some(throttle), Some(home)) = (&mut self.throttle, &self.home) else { return want };
         let want = Want { once: want as u64, in_all: in_all as u64 };
         // No more than is wanted once, which is a `usize`.
-        let granted = throttle.grant(direction, want, now, home) as usize;
-        let limit = match direction {
-            Direction::Read => Limit::ReadRefill,
-            Direction::Write => Limit::WriteRefill,
-        };
-        if let Some(at) = throttle.refill_at(direction) {
-            self.clocks().set_end(limit, Some(at), now);
-        }
-        granted
+        throttle.grant(direction, want, now, home) as usize
     }
 
-    /// What is not willing to move anything holds up nobody under its limits.
+    /// At the end of a run: what is not willing to move anything holds up nobody under its limits, and for what its own
+    /// limit suspends a countdown runs until that lets it go on.
     #[cold]
-    pub(crate) fn withdraw_unwilling(&mut self) {
-        let willing = [self.would_read(), self.would_write()];
-        let Some(throttle) = &mut self.throttle else { return };
-        for (direction, willing) in [Direction::Read, Direction::Write].into_iter().zip(willing) {
+    pub(crate) fn settle_limits(&mut self) {
+        let now = self.run.now;
+        let read = (Direction::Read, self.would_read(), Limit::ReadRefill);
+        let write = (Direction::Write, self.would_write(), Limit::WriteRefill);
+        for (direction, willing, limit) in [read, write] {
+            let Some(throttle) = &mut self.throttle else { return };
             if !willing {
                 throttle.withdraw(direction);
+            }
+            if let Some(at) = throttle.refill_at(direction) {
+                self.clocks().set_end(limit, Some(at), now);
             }
         }
     }

@@ -12,7 +12,7 @@ pub(crate) mod timeouts;
 mod watermarks;
 
 use std::{
-    fmt,
+    fmt, io,
     ops::{Deref, DerefMut},
     os::fd::{IntoRawFd, OwnedFd},
 };
@@ -26,7 +26,8 @@ use crate::{
     bound::Bound,
     connector::Connector,
     defaults::{INPUT_CAP, MAX_SINGLE_READ, MAX_SINGLE_WRITE, OUTPUT_CAP, OUTPUT_HIGH},
-    interest::Interest,
+    error::Error,
+    interest::{Direction, Interest},
     memory::Member,
     options::Options,
     pending::Pending,
@@ -202,7 +203,13 @@ impl Bufferevent {
     /// It is started.
     pub(crate) fn settle_at(&mut self, home: Home) {
         if let Some(throttle) = &mut self.throttle {
-            throttle.begin(home.since);
+            // The time of the turn may be from before it was made.
+            throttle.begin(home.base.now());
+            if !throttle.fits(&home.base) {
+                // Joined when its base was not known here yet.
+                throttle.leave();
+                self.fail(Direction::Read, io::Error::other(Error::WrongClock));
+            }
         }
         self.home = Some(home);
     }

@@ -110,7 +110,8 @@ impl RateLimitGroup {
     /// Sets what there must be before a member that waits is served, bytes, so that nobody runs for a few.
     ///
     /// * `None`, the default: from 64 to 4,096, what each of those who wait gets in half a second.
-    /// * 0: no least share. More than a tick's worth, or than what the burst holds beside one, counts as that.
+    /// * 0: the same up to 4,096, without a least. More than a tick's worth, or than what the burst holds beside one, counts
+    ///   as that.
     ///
     /// # Libevent
     /// `bufferevent_rate_limit_group_set_min_share`. Differs: the default follows the rate; each direction is clipped by its

@@ -16,7 +16,7 @@ use bufferevent_sync::Mutex;
 use crate::harness::{Call, each, each_of, pattern};
 
 /// A file without a name, to be read and written, that holds `data`.
-fn file_of(data: &[u8]) -> File {
+pub(crate) fn file_of(data: &[u8]) -> File {
     let (process, thread) = (std::process::id(), std::thread::current().id());
     let path = std::env::temp_dir().join(format!("bufferevent-test-{process}-{thread:?}"));
     let mut file = File::options().read(true).write(true).create_new(true).open(&path).unwrap();

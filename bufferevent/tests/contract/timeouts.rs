@@ -11,26 +11,14 @@ use bufferevent::{
 };
 use socket2::{Domain, Socket, Type};
 
-use crate::harness::{Actor, Call, Config, Conn, Peer, World, each, each_by_hand, pattern};
+use crate::harness::{
+    Actor, Call, Config, Conn, Peer, World, each, each_by_hand, each_over_unix, pass, pattern,
+};
 
 const READ: Call = Call::Timeout(Direction::Read);
 const WRITE: Call = Call::Timeout(Direction::Write);
 const T: Duration = Duration::from_millis(100);
 const JUST: Duration = Duration::from_millis(1);
-
-/// Every configuration that the test drives, but for TCP: that takes bytes when it likes, also while the clock stands.
-fn each_over_unix(body: impl Fn(Config)) {
-    each_by_hand(|config| {
-        if !config.kind.name.contains("TCP") {
-            body(config);
-        }
-    });
-}
-
-fn pass(world: &mut World, hand: &ManualClock, time: Duration) {
-    hand.advance(time);
-    world.settle();
-}
 
 /// A bufferevent whose timeouts are both `T`, settled.
 fn timed(config: Config) -> (World, ManualClock, Conn, Peer) {
