@@ -5,13 +5,22 @@
 //!
 //! * `clock`: `take` and `give` of a byte clock, the two RMWs that a member pays for each group above it;
 //! * `mutex`: the same of a bucket under a mutex, the least that a lock can cost;
-//! * `bucket`: `available` and `charge` of a bucket of one owner.
+//! * `bucket`: `available` and `charge` of a bucket of one owner;
+//! * `member`, `nested`: `take` and `settle` of a member of a group, and of one that is below three others.
+//!
+//! `ratelimit/serve/WAITING`: an alarm that serves so many members, who take and wait again. Guards against work for those
+//! who are not served.
 
+use std::cell::RefCell;
 use std::hint::black_box;
+use std::num::NonZeroU32;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bufferevent_ratelimit::{ByteClock, Direction, Nanos, Plan, Taken, TokenBucket, TokenBucketConfig};
+use bufferevent_ratelimit::{
+    Bell, ByteClock, Direction, Grant, Group, Member, Nanos, Plan, Taken, TokenBucket, TokenBucketConfig,
+    Waiter, Want,
+};
 use bufferevent_sync::{CachePadded, Mutex};
 use criterion::{BenchmarkId, Criterion};
 
@@ -26,6 +35,11 @@ fn main() {
         mutex(&mut criterion, threads, &config);
     }
     bucket(&mut criterion, &config);
+    member(&mut criterion, "member", 1, &config);
+    member(&mut criterion, "nested", 4, &config);
+    for waiting in [100, 1_000] {
+        serve(&mut criterion, waiting);
+    }
     criterion.final_summary();
 }
 
@@ -65,6 +79,78 @@ fn bucket(criterion: &mut Criterion, config: &TokenBucketConfig) {
     });
 }
 
+fn member(criterion: &mut Criterion, what: &str, depth: usize, config: &TokenBucketConfig) {
+    let mut group: Group<Waiting> = Group::new(config, START);
+    for _ in 1..depth {
+        group = group.child(config, ONE, START).expect("not deep");
+    }
+    let mut member = group.join(ONE);
+    let mut now = START;
+    criterion.benchmark_group("ratelimit").bench_function(BenchmarkId::new(what, 1), |bencher| {
+        bencher.iter(|| {
+            now = now.after(STEP);
+            let grant = take(&mut member, now);
+            assert!(grant, "the limit does not bind");
+        });
+    });
+}
+
+/// What each round wakes is known: all.
+fn serve(criterion: &mut Criterion, waiting: u64) {
+    let rate = waiting * WANT;
+    let tick = Duration::from_millis(1);
+    let config = TokenBucketConfig::new(rate, rate, rate, rate, Some(tick)).expect("valid");
+    let group: Group<Waiting> = Group::new(&config, START);
+    group.decrement(Direction::Read, i64::try_from(rate).expect("small"), START);
+    let mut members = Vec::from_iter((0..waiting).map(|_| group.join(ONE)));
+    let mut now = START;
+    for member in &mut members {
+        assert!(!take(member, now), "there is nothing yet");
+    }
+    let bell = BELL.with_borrow(Clone::clone).expect("somebody waits");
+    criterion.benchmark_group("ratelimit").bench_function(BenchmarkId::new("serve", waiting), |bencher| {
+        bencher.iter(|| {
+            now = now.after(tick);
+            let next = bell.ring(&(), now);
+            assert_eq!(next, None, "all are served");
+            for member in &mut members {
+                // What it was given, and then nothing.
+                assert!(take(member, now) && !take(member, now));
+            }
+        });
+    });
+}
+
+/// Takes and settles, all or nothing.
+fn take(member: &mut Member<Waiting>, now: Nanos) -> bool {
+    match member.take(Direction::Read, Want::once(WANT), now, || Waiting) {
+        Grant::Granted(bytes) => {
+            member.settle(Direction::Read, black_box(bytes), bytes, now);
+            true
+        }
+        Grant::Wait | Grant::Left => false,
+    }
+}
+
+/// A member that is run by hand.
+struct Waiting;
+
+thread_local! {
+    static BELL: RefCell<Option<Bell<Waiting>>> = const { RefCell::new(None) };
+}
+
+impl Waiter for Waiting {
+    type Base = ();
+
+    fn base(&self) {}
+
+    fn wake(self) {}
+
+    fn alarm((): &(), bell: &Bell<Self>, _: Nanos) {
+        BELL.set(Some(bell.clone()));
+    }
+}
+
 /// Runs the operation on each of the threads, so many times; the time is that of the slowest.
 fn measure(criterion: &mut Criterion, what: &str, threads: usize, operation: impl Fn(Nanos) + Sync) {
     // Goes on from sample to sample: a limit knows no time before.
@@ -93,6 +179,7 @@ fn measure(criterion: &mut Criterion, what: &str, threads: usize, operation: imp
 }
 
 const START: Nanos = Nanos(0);
+const ONE: NonZeroU32 = NonZeroU32::MIN;
 const STEP: Duration = Duration::from_micros(1);
 /// What a read asks for, and what it gets.
 const WANT: u64 = 64 * 1024;

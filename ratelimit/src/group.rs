@@ -164,7 +164,8 @@ impl<W: Waiter> Group<W> {
     /// Bytes that are there; negative for a debt. Groups above are not considered.
     #[must_use]
     pub fn level(&self, direction: Direction, now: Nanos) -> i64 {
-        self.snapshot(direction, now).level
+        let (half, key) = self.half(direction);
+        half.enter(Some(now), |room| room.level(*key)).expect("a group with a handle is not dissolved")
     }
 
     /// Bytes that were moved in a direction: see [`GroupSnapshot::total`].

@@ -382,6 +382,10 @@ impl<W: Waiter> Room<W> {
         owed
     }
 
+    pub(crate) fn level(&self, key: Key) -> Option<i64> {
+        self.find(key).map(|node| node.level(self.now))
+    }
+
     pub(crate) fn view(&self, key: Key) -> Option<View> {
         let node = self.find(key)?;
         let below = (0..self.groups.len()).filter(|index| {
@@ -389,7 +393,7 @@ impl<W: Waiter> Room<W> {
         });
         let waited = node.waited_for_since.map_or(0, |since| self.now.since(since));
         Some(View {
-            level: node.shared.clock.level(&node.plan, self.now),
+            level: node.level(self.now),
             quantum: node.quantum(),
             members: node.members,
             waiting: node.waiting,
@@ -516,7 +520,7 @@ impl<W: Waiter> Room<W> {
             self.replan(index, self.node(index).plan.limit());
         }
         let node = self.node(index);
-        let missing = node.needs() as i64 - node.shared.clock.level(&node.plan, now);
+        let missing = node.needs() as i64 - node.level(now);
         if missing <= 0 {
             Standing::Ready(None)
         } else {
@@ -600,6 +604,10 @@ impl<W: Waiter> Room<W> {
 }
 
 impl<W: Waiter> Node<W> {
+    fn level(&self, now: Nanos) -> i64 {
+        self.shared.clock.level(&self.plan, now)
+    }
+
     fn quantum(&self) -> u64 {
         share::quantum(&self.plan, self.min_share, self.queue.len())
     }
