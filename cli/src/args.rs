@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, error::ErrorKind};
+use bufferevent::Rate;
+use clap::{ArgGroup, Args as ClapArgs, Parser, Subcommand, ValueEnum, error::ErrorKind};
 use clap_complete::Shell;
 
 use crate::{failure::Failure, units};
@@ -36,8 +37,13 @@ pub(crate) enum Command {
 /// The arguments of a server.
 #[derive(Debug, ClapArgs)]
 #[command(
+    group(ArgGroup::new("rates").multiple(true)),
     after_help = "SIGTERM or SIGINT ends the server with exit code 0: it accepts no more, writes out what it \
-    owes, for the grace at most, and tells how that went. A second signal ends it at once, with 128 and the signal's number."
+    owes, for the grace at most, and tells how that went. A second signal ends it at once, with 128 and the signal's number.\n\n\
+    A RATE is a number and a unit, such as 10MB/s, 10MiB/s or 80Mbit/s; without a unit it is bytes per second. What was not \
+    used of it is kept for four ticks. Limits hold for what is written out at the end too. Who sends to a server notices \
+    that it is read slowly only once the buffers of both systems are full. At the end a server with limits tells what moved, \
+    and the mean rates: of all over the time in which somebody was connected, and of a connection over its own."
 )]
 pub(crate) struct Serve {
     /// Address to listen on, such as 127.0.0.1:7000; port 0 takes a free one, which the first line of output tells
@@ -88,6 +94,33 @@ pub(crate) struct Serve {
     /// Over how long connections are asked to end then, so that not all peers come back at once, or none
     #[arg(long, value_name = "TIME", default_value = "none", value_parser = units::parse_limit, allow_hyphen_values = true)]
     pub(crate) spread: units::Limit,
+    /// Bytes per second that each connection may read, and as many that it may write [default: no limit]
+    #[arg(long, value_name = "RATE", group = "rates", allow_hyphen_values = true)]
+    pub(crate) limit: Option<Rate>,
+    /// Bytes per second that all connections together may read, and as many that they may write, in fair shares [default: no
+    /// limit]
+    #[arg(long, value_name = "RATE", group = "rates", allow_hyphen_values = true)]
+    pub(crate) group_limit: Option<Rate>,
+    /// How often what a limit lets move is added, from 1ms to 24 days; needs a limit
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "50ms",
+        requires = "rates",
+        value_parser = units::parse_tick,
+        allow_hyphen_values = true
+    )]
+    pub(crate) tick: Duration,
+    /// Bytes that there must be before a connection that waits for the others is served, or 0 for no least share; needs
+    /// --group-limit [default: by the rate, from 64 to 4096]
+    #[arg(
+        long,
+        value_name = "BYTES",
+        requires = "group_limit",
+        value_parser = units::parse_share,
+        allow_hyphen_values = true
+    )]
+    pub(crate) min_share: Option<u64>,
 }
 
 /// The arguments of the load generator.

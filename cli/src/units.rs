@@ -2,6 +2,8 @@
 
 use std::{ops::RangeInclusive, time::Duration};
 
+use bufferevent::TokenBucketConfig;
+
 /// The largest size: what one request may have.
 const MOST_BYTES: u64 = 1 << 30;
 
@@ -18,6 +20,21 @@ pub(crate) fn whole(least: u64, most: u64) -> impl Fn(&str) -> Result<u64, Strin
 
 /// Reads `500ms`, `5s`, `1.5s`, `2m` or `1h`: more than nothing, at most a day.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
+    match any_duration(text)? {
+        Duration::ZERO => Err("must be more than nothing, such as 500ms, 5s or 2m".to_owned()),
+        duration if duration <= LONGEST => Ok(duration),
+        _ => Err("must be at most a day".to_owned()),
+    }
+}
+
+/// Reads a duration that may be the tick of a rate limit.
+pub(crate) fn parse_tick(text: &str) -> Result<Duration, String> {
+    let config = TokenBucketConfig::new(1, 1, 1, 1, Some(any_duration(text)?));
+    config.map(|config| config.tick()).map_err(|why| why.to_string())
+}
+
+/// Any duration; the longest there is for what is longer.
+fn any_duration(text: &str) -> Result<Duration, String> {
     let (number, unit) = split(text).ok_or("must be a number and a unit, such as 500ms, 5s or 2m")?;
     let seconds = match unit {
         "us" => number / 1e6,
@@ -28,13 +45,7 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
         "" => return Err("needs a unit, such as 500ms, 5s or 2m".to_owned()),
         _ => return Err(format!("unknown unit '{unit}'; use us, ms, s, m or h")),
     };
-    match Duration::try_from_secs_f64(seconds) {
-        Ok(duration) if duration.is_zero() => {
-            Err("must be more than nothing, such as 500ms, 5s or 2m".to_owned())
-        }
-        Ok(duration) if duration <= LONGEST => Ok(duration),
-        _ => Err("must be at most a day".to_owned()),
-    }
+    Ok(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
 }
 
 /// A duration, or none. By this name clap does not take it for an argument that may be left out.
@@ -112,6 +123,14 @@ fn parse_bytes(text: &str, range: RangeInclusive<u64>, expected: &str) -> Result
     Ok(bytes as u64)
 }
 
+/// Reads a size, or 0.
+pub(crate) fn parse_share(text: &str) -> Result<u64, String> {
+    match text {
+        "0" => Ok(0),
+        text => parse_size(text).map(|bytes| bytes as u64).map_err(|why| format!("{why}, or 0")),
+    }
+}
+
 /// The number that `text` begins with, and the unit behind it.
 fn split(text: &str) -> Option<(f64, &str)> {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
@@ -180,6 +199,33 @@ mod tests {
         assert_eq!(parse_duration("2m"), Ok(Duration::from_secs(120)));
         for bad in ["", "5", "s", "0s", "-1s", "5x", "25h", "1..2s", "99999999999999999999h"] {
             assert!(parse_duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_tick_is_what_the_library_takes_for_one() {
+        assert_eq!(parse_tick("1ms"), Ok(Duration::from_millis(1)));
+        assert_eq!(parse_tick("1.5ms"), Ok(Duration::from_millis(1)));
+        assert_eq!(parse_tick("500h"), Ok(Duration::from_secs(500 * 3_600)));
+        let cases = [
+            ("0s", "tick is zero"),
+            ("999us", "shorter than 1ms"),
+            ("600h", "longer than 2147483s"),
+            ("99999999999999999999h", "longer than 2147483s"),
+            ("5", "needs a unit"),
+            ("", "must be a number and a unit"),
+        ];
+        for (bad, why) in cases {
+            assert!(parse_tick(bad).is_err_and(|told| told.contains(why)), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_share_is_a_size_or_0() {
+        assert_eq!(parse_share("0"), Ok(0));
+        assert_eq!(parse_share("4KiB"), Ok(4_096));
+        for bad in ["", "0.5", "-1", "none"] {
+            assert!(parse_share(bad).is_err_and(|told| told.ends_with(", or 0")), "{bad}");
         }
     }
 

@@ -1,10 +1,11 @@
-//! A connection that is ended when nothing has moved on it for too long, or when it has lasted too long.
+//! A connection that is ended when nothing has moved on it for too long, or when it has lasted too long, and that moves
+//! no more than it may.
 
 use std::time::Duration;
 
 use bufferevent::{Bufferevent, Direction, Event, Interest};
 
-use super::Service;
+use super::{Present, Rates, Service};
 
 /// How long a connection may last; `None` for ever.
 #[derive(Debug, Clone, Copy, Default)]
@@ -15,16 +16,19 @@ pub(crate) struct TimeLimits {
     pub(crate) lifetime: Option<Duration>,
 }
 
-/// A service within time limits.
+/// A service within limits.
 #[derive(Debug)]
 pub(crate) struct Limited<S> {
     service: S,
     limits: TimeLimits,
+    rates: Option<Rates>,
+    /// Under these rates, from the beginning on.
+    present: Option<Present>,
 }
 
 impl<S> Limited<S> {
-    pub(crate) fn new(service: S, limits: TimeLimits) -> Self {
-        Self { service, limits }
+    pub(crate) fn new(service: S, limits: TimeLimits, rates: Option<Rates>) -> Self {
+        Self { service, limits, rates, present: None }
     }
 }
 
@@ -34,6 +38,7 @@ impl<S: Service> Service for Limited<S> {
     fn begin(&mut self, connection: &mut Bufferevent) {
         connection.set_timeouts(self.limits.idle, self.limits.idle);
         connection.set_lifetime(self.limits.lifetime);
+        self.present = self.rates.as_ref().map(|rates| rates.admit(connection));
         self.service.begin(connection);
     }
 
@@ -61,7 +66,10 @@ impl<S: Service> Service for Limited<S> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
 
-    use bufferevent::testing::{ManualBase, Wire};
+    use bufferevent::{
+        RateLimitGroup, TokenBucketConfig,
+        testing::{ManualBase, Wire},
+    };
 
     use super::*;
     use crate::server::{Echo, Served, Sink, Source};
@@ -73,7 +81,7 @@ mod tests {
     const CLOSING: Duration = Duration::from_secs(60);
 
     fn serve(base: &mut ManualBase, wire: &Wire, service: impl Service, limits: TimeLimits) {
-        let mut service = Limited::new(service, limits);
+        let mut service = Limited::new(service, limits, None);
         Bufferevent::scripted(wire)
             .configure(|connection| service.begin(connection))
             .handler(Served(service))
@@ -119,6 +127,87 @@ mod tests {
         assert_eq!(wire.written().len(), 10);
         advance(&mut base, IDLE.idle.unwrap() + CLOSING);
         assert!(wire.is_closed());
+    }
+
+    /// A service under limits of its own, or of a group.
+    struct Slow<S> {
+        service: S,
+        limits: fn(&mut Bufferevent, &RateLimitGroup, &TokenBucketConfig),
+        group: RateLimitGroup,
+    }
+
+    /// Four bytes a minute in each direction.
+    fn four_a_minute() -> TokenBucketConfig {
+        TokenBucketConfig::new(4, 4, 4, 4, Some(60 * SECOND)).unwrap()
+    }
+
+    impl<S> Slow<S> {
+        fn own(service: S, base: &ManualBase) -> Self {
+            Self {
+                limits: |connection, _, config| connection.set_rate_limit(Some(config)),
+                ..Self::shared(service, base)
+            }
+        }
+
+        fn shared(service: S, base: &ManualBase) -> Self {
+            let group = RateLimitGroup::with_clock(&four_a_minute(), base.handle().clock().clone());
+            Self {
+                service,
+                limits: |connection, group, _| connection.join_rate_limit_group(group).unwrap(),
+                group,
+            }
+        }
+    }
+
+    impl<S: Service> Service for Slow<S> {
+        const FILLS_ROOM: bool = S::FILLS_ROOM;
+
+        fn begin(&mut self, connection: &mut Bufferevent) {
+            (self.limits)(connection, &self.group, &four_a_minute());
+            self.service.begin(connection);
+        }
+
+        fn input(&mut self, connection: &mut Bufferevent) {
+            self.service.input(connection);
+        }
+
+        fn room(&mut self, connection: &mut Bufferevent) {
+            self.service.room(connection);
+        }
+    }
+
+    // C-31, D6: the timeout of a suspended direction stands still.
+    #[test]
+    fn who_is_held_by_a_rate_limit_is_not_idle() {
+        for slow in [Slow::own, Slow::shared] {
+            let (mut base, wire) = (ManualBase::new().unwrap(), Wire::new());
+            let service = slow(Echo::default(), &base);
+            wire.deliver(b"held back by its limit");
+            serve(&mut base, &wire, service, IDLE);
+            for minute in 1..=5 {
+                assert_eq!(wire.written().len(), 4 * minute);
+                advance(&mut base, 59 * SECOND);
+                assert!(!wire.is_shut_down(), "in minute {minute}");
+                advance(&mut base, SECOND);
+            }
+            assert_eq!(wire.written(), b"held back by its limit");
+            advance(&mut base, IDLE.idle.unwrap());
+            assert!(wire.is_shut_down(), "with its limit not used up it is idle again");
+        }
+    }
+
+    #[test]
+    fn who_is_sent_to_within_a_rate_limit_is_not_idle() {
+        for slow in [Slow::own, Slow::shared] {
+            let (mut base, wire) = (ManualBase::new().unwrap(), Wire::new());
+            let service = slow(Source::new(), &base);
+            serve(&mut base, &wire, service, IDLE);
+            for minute in 1..=5 {
+                assert_eq!(wire.written().len(), 4 * minute);
+                advance(&mut base, 60 * SECOND);
+                assert!(!wire.is_shut_down(), "in minute {minute}");
+            }
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod echo;
 mod limited;
+mod rates;
 mod service;
 mod sink;
 mod source;
@@ -22,6 +23,7 @@ use rustix::net::sockopt::set_tcp_nodelay;
 pub(crate) use self::{
     echo::Echo,
     limited::{Limited, TimeLimits},
+    rates::{Present, Rates},
     service::{Served, Service},
     sink::Sink,
     source::Source,
@@ -37,10 +39,12 @@ pub(crate) fn run<S: Service>(
     let runtime = runtime(serve)?;
     let how = How::from(serve);
     let limits = TimeLimits { idle: serve.idle, lifetime: serve.lifetime };
+    let rates = Rates::of(serve)?;
     let connections = ConnectionLimit::of_descriptors();
     let memory = memory(serve, &connections);
+    let admitted = rates.clone();
     let listener = listen(&runtime, serve, &connections, move |connection, base| {
-        start(Limited::new(make(), limits), how, memory.as_ref(), connection, base)
+        start(Limited::new(make(), limits, admitted.clone()), how, memory.as_ref(), connection, base)
     })
     .map_err(|why| Failure::of(format_args!("cannot listen on {}", serve.listen), why))?;
     let draining = drain_at_signal(&runtime, serve)?;
@@ -52,7 +56,8 @@ pub(crate) fn run<S: Service>(
     running.wait()?;
     if let Some(draining) = draining.lock().take() {
         // Who started it may be gone by now.
-        let _ = writeln!(io::stdout(), "{}", farewell(draining.report()));
+        let rates = rates.map(|rates| rates.report().to_string()).unwrap_or_default();
+        let _ = writeln!(io::stdout(), "{}{rates}", farewell(draining.report()));
     }
     Ok(())
 }

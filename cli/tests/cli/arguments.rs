@@ -33,6 +33,11 @@ fn bad_arguments_are_told_on_one_line_with_exit_code_2() {
         &["sink", "--listen", "127.0.0.1:0", "--grace", "5"],
         &["sink", "--listen", "127.0.0.1:0", "--idle", "0s"],
         &["sink", "--listen", "127.0.0.1:0", "--lifetime", "never"],
+        &["echo", "--listen", "127.0.0.1:0", "--limit", "10Mb/s"],
+        &["echo", "--listen", "127.0.0.1:0", "--tick", "10ms"],
+        &["sink", "--listen", "127.0.0.1:0", "--min-share", "64"],
+        &["source", "--listen", "127.0.0.1:0", "--limit", "1MB/s", "--min-share", "64"],
+        &["source", "--listen", "127.0.0.1:0", "--group-limit", "18446744073709551615", "--tick", "24h"],
         &["load"],
         &["load", "--connect", "127.0.0.1:1"],
         &["load", "--mode", "echo"],
@@ -75,6 +80,7 @@ fn no_argument_at_all_is_answered_with_the_help_on_stderr_and_exit_code_2() {
 #[test]
 fn a_bad_number_is_told_with_its_argument_and_what_is_allowed() {
     let serve = &["echo", "--listen", "127.0.0.1:0"][..];
+    let limited = &["echo", "--listen", "127.0.0.1:0", "--group-limit", "1MB/s"][..];
     let load = &["load", "--connect", "127.0.0.1:1", "--mode", "echo"][..];
     let cases: &[(&[&str], &str, &[&str], &str)] = &[
         (serve, "--workers", &["0", "1025", "-1", "many", "1.5"], "a whole number from 1 to 1024"),
@@ -85,6 +91,22 @@ fn a_bad_number_is_told_with_its_argument_and_what_is_allowed() {
         (serve, "--idle", &["5", "0s", "-1s", "never"], "such as 500ms, 5s or 2m, or none"),
         (serve, "--spread", &["1", "0s"], "or none"),
         (serve, "--lifetime", &["1", "25h"], "or none"),
+        (serve, "--limit", &["", "-1", "fast"], "no number such as 10 or 2.5"),
+        (serve, "--limit", &["0", "0.9", "7bit/s"], "less than one byte per second"),
+        (serve, "--group-limit", &["10MB", "10MBps", "10m/s"], "no unit such as MB/s, MiB/s or Mbit/s"),
+        (serve, "--group-limit", &["10Mb/s"], "say bit or B"),
+        (limited, "--tick", &["0s"], "tick is zero"),
+        (limited, "--tick", &["999us"], "shorter than 1ms"),
+        (limited, "--tick", &["600h"], "longer than 2147483s"),
+        (limited, "--tick", &["50", "-1s"], "such as 500ms"),
+        (limited, "--min-share", &["-1", "2GiB", "some"], "or 0"),
+        // Two bytes in 50 ms are 40 a second, three are 60.
+        (
+            serve,
+            "--limit",
+            &["59"],
+            "59 B/s (472 bit/s) is no whole number of bytes in a tick of 50ms; a longer --tick",
+        ),
         (load, "--workers", &["0", "1025"], "a whole number from 1 to 1024"),
         (load, "--connections", &["0", "-1", "1000001", "many"], "a whole number from 1 to 1000000"),
         (load, "--size", &["0", "-1", "2GiB", "many"], "1 byte to 1 GiB"),
@@ -104,6 +126,21 @@ fn a_bad_number_is_told_with_its_argument_and_what_is_allowed() {
 fn unlocked_without_defer_says_what_is_missing() {
     let (_, _, stderr) = run(&["echo", "--listen", "127.0.0.1:0", "--unlocked", "--threadsafe"]);
     assert!(stderr.contains("--defer"), "{stderr}");
+}
+
+#[test]
+fn what_belongs_to_a_rate_limit_says_what_is_missing() {
+    let serve = ["echo", "--listen", "127.0.0.1:0"];
+    let cases: &[(&[&str], &[&str])] = &[
+        (&["--tick", "10ms"], &["--limit <RATE>", "--group-limit <RATE>"]),
+        (&["--min-share", "0"], &["--group-limit <RATE>"]),
+        (&["--min-share", "0", "--limit", "1MB/s"], &["--group-limit <RATE>"]),
+    ];
+    for (args, missing) in cases {
+        let (code, _, stderr) = run(&[&serve, *args].concat());
+        assert_eq!(code, Some(2), "{args:?}: {stderr}");
+        assert!(missing.iter().all(|option| stderr.contains(option)), "{args:?}: {stderr}");
+    }
 }
 
 #[test]

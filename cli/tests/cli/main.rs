@@ -6,5 +6,6 @@ mod arguments;
 mod demo;
 mod load;
 mod manual;
+mod rates;
 mod servers;
 mod support;
