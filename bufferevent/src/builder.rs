@@ -440,6 +440,11 @@ impl<A: HandlerAffinity> Confined<A> {
 }
 
 /// A handler of a THREADSAFE bufferevent: a [`Handler`] that is `Send`, or one that is called unlocked.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no handler of a THREADSAFE bufferevent",
+    label = "it does not take `{Self}`",
+    note = "it takes what implements `Handler` and is `Send`, since any worker may run it; with `unlocked(..)` an `UnlockedHandler`"
+)]
 pub trait IntoSlot {
     #[doc(hidden)]
     fn into_slot(self) -> Slot;

@@ -169,6 +169,42 @@ impl HandlerAffinity for Pinned {
 }
 
 /// A handler that a base of affinity `A` may store: any for [`Pinned`], only `Send` ones for [`Movable`].
+///
+/// What is not `Send` stays out of a base that workers pass among themselves:
+///
+/// ```compile_fail,E0277
+/// use bufferevent::{Base, Bufferevent, Handler};
+/// use std::{os::unix::net::UnixStream, rc::Rc};
+///
+/// struct Counts(Rc<()>);
+/// impl Handler for Counts {}
+///
+/// fn start(base: &mut Base, socket: UnixStream) {
+///     let _ = Bufferevent::socket(socket).handler(Counts(Rc::new(()))).start(base);
+/// }
+/// ```
+///
+/// On a base that keeps its thread it may be. There the handler says so: `impl Handler` alone is for `Base<Movable>`, and a
+/// `Base<Pinned>` answers to it `expected Movable, found Pinned`.
+///
+/// ```
+/// use bufferevent::{Base, Bufferevent, Handler, Pinned};
+/// use std::{os::unix::net::UnixStream, rc::Rc};
+///
+/// struct Counts(Rc<()>);
+/// impl Handler<Pinned> for Counts {}
+///
+/// fn start(base: &mut Base<Pinned>, socket: UnixStream) {
+///     let _ = Bufferevent::socket(socket).handler(Counts(Rc::new(()))).start(base);
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no handler that this base may own",
+    label = "a base of this kind does not take `{Self}`",
+    note = "for a base of a runtime, a `Base<Movable>`, it implements `Handler` and is `Send`, since workers pass such bases among themselves",
+    note = "for a `Base<Pinned>`, which keeps its thread, it implements `Handler<Pinned>`, and may be not `Send`",
+    note = "for both: `impl<A: HandlerAffinity> Handler<A> for ...`; an `UnlockedHandler` goes to `threadsafe().unlocked(..)`"
+)]
 pub trait IntoHandler<A: HandlerAffinity> {
     /// Boxes the handler.
     fn into_handler(self) -> Box<A::Handler>;

@@ -68,6 +68,11 @@ impl Affinity for Pinned {
 }
 
 /// A source that a base of affinity `A` may own: any for [`Pinned`], only `Send` ones for [`Movable`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is nothing that a `Base<{A}>` may own",
+    label = "such a base does not take this",
+    note = "a `Base<Movable>`, as those of a runtime, takes only what is `Send`, since workers pass such bases among themselves; a `Base<Pinned>` keeps its thread and takes anything"
+)]
 pub trait IntoSource<A: Affinity> {
     /// Boxes the source.
     fn into_source(self) -> Box<A::Source>;
