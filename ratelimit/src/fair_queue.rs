@@ -181,3 +181,58 @@ impl<T> Next<T> {
 
 /// Bytes: a want of more counts as that.
 const REACH: u64 = 4096;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn arrival(number: u64, weight: u32, finish: Tag) -> Arrival {
+        Arrival { number, weight, finish, taken: 0, lead: u64::MAX, wants: u64::MAX }
+    }
+
+    /// whoever wants little is before those who want much, but for what it has had.
+    #[test]
+    fn light_one_is_next() {
+        let mut queue = FairQueue::default();
+        queue.enter(arrival(1, 1, Tag::default()), "heavy");
+        queue.enter(Arrival { wants: 10, ..arrival(2, 1, Tag::default()) }, "light");
+        queue.enter(Arrival { wants: 10, taken: 10_000, ..arrival(3, 1, Tag::default()) }, "not so light");
+        let order = std::iter::from_fn(|| queue.next().map(|next| next.what));
+        assert_eq!(Vec::from_iter(order), ["light", "heavy", "not so light"]);
+        assert_eq!(queue.weights(), 0);
+    }
+
+    #[test]
+    fn who_had_much_is_ahead_by_a_lead_at_most() {
+        let mut queue = FairQueue::default();
+        queue.enter(Arrival { taken: 1 << 50, lead: 100, ..arrival(1, 1, Tag::default()) }, ());
+        queue.enter(arrival(2, 1, Tag::default()), ());
+        let first = queue.next().expect("two are there");
+        assert_eq!((first.number, first.lag), (2, REACH + 100));
+    }
+
+    proptest! {
+        /// Who always wants more gets bytes by weight, whatever the sizes of the grants.
+        #[test]
+        fn shares_are_by_weight(
+            weights in prop::collection::vec(1..8u32, 1..8),
+            grants in prop::collection::vec(1..REACH, 100..400),
+        ) {
+            let mut queue = FairQueue::default();
+            let mut got = vec![0; weights.len()];
+            for (number, weight) in (0..).zip(&weights) {
+                queue.enter(arrival(number, *weight, Tag::default()), number as usize);
+            }
+            for bytes in grants {
+                let (next, who) = queue.next().expect("all are there").split();
+                got[who] += bytes;
+                queue.enter(next.again(next.finish(bytes), u64::MAX), who);
+            }
+            let by_weight = Vec::from_iter(got.iter().zip(&weights).map(|(bytes, weight)| bytes / u64::from(*weight)));
+            let (least, most) = (by_weight.iter().min(), by_weight.iter().max());
+            prop_assert!(most.zip(least).is_some_and(|(most, least)| most - least <= 2 * REACH), "{by_weight:?}");
+        }
+    }
+}

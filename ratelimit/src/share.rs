@@ -29,3 +29,46 @@ pub(crate) fn turn(left: u64, quantum: u64, lag: u64, weight: u32, weights: u64)
     let turn = part.max(lag).max(left / quanta);
     if left.saturating_sub(turn) < quantum { left } else { turn }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{Direction, Nanos, TokenBucketConfig};
+
+    fn plan(rate: u64, burst: u64) -> Plan {
+        let config = TokenBucketConfig::new(rate, burst, rate, burst, None).expect("valid");
+        Plan::new(config.limit(Direction::Read), Nanos(0))
+    }
+
+    /// G-06, G-09, in bytes per second.
+    #[test]
+    fn quantum_follows_the_rate_unless_it_is_set() {
+        let ten_thousand = plan(10_000, 40_000);
+        let of = |waiting| quantum(&ten_thousand, None, waiting);
+        assert_eq!([0, 1, 10, 100, 1_000].map(of), [4_096, 4_096, 500, 64, 64]);
+        let set = |bytes| quantum(&ten_thousand, Some(bytes), 100);
+        // Of the burst, so much that another tick's worth fits.
+        assert_eq!([1_000, 5_000, 1 << 60].map(set), [1_000, 5_000, 30_000]);
+        // None: what each gets in half a second, but a byte.
+        assert_eq!([100, 100_000].map(|waiting| quantum(&ten_thousand, Some(0), waiting)), [50, 1]);
+        assert_eq!(quantum(&plan(10, 10), None, 1), 10, "never more than there can be");
+    }
+
+    proptest! {
+        #[test]
+        fn turns_hand_out_all_in_no_slivers(
+            left in 1..100_000u64,
+            quantum in 1..5_000u64,
+            lag in 0..5_000u64,
+            weight in 1..10u32,
+            others in 0..100u64,
+        ) {
+            let turn = turn(left, quantum, lag, weight, u64::from(weight) + others);
+            prop_assert!(turn >= left.min(quantum));
+            // What is left makes another turn, if it is anything.
+            prop_assert!(turn >= left || left - turn >= quantum);
+        }
+    }
+}
