@@ -291,6 +291,8 @@ impl<W: Waiter> Room<W> {
         let node = self.node_mut(key.index);
         node.waiting += 1;
         let Asks { want: wants, weight, finish, taken } = asks;
+        // Nobody else wanted it: who had much alone must not make up for it when a thousand come.
+        let taken = taken.min(node.quantum());
         let arrival = Arrival { number, weight, finish, taken, lead, wants };
         let place = node.queue.enter(arrival, Entry::Member { want: wants, who: None });
         self.stand(key.index);

@@ -66,6 +66,22 @@ fn greedy_members_share_all_of_the_promise() {
     }
 }
 
+/// R6: what a member had while nobody else wanted any is not held against it for long once many do.
+#[test]
+fn who_had_much_alone_is_served_when_a_thousand_come() {
+    let mut world = World::new(2, Nanos(0));
+    let root = world.root(&config(100_000, 400_000, 100));
+    world.populate(root, 1, |_| 0);
+    world.run_until(50 * MS);
+    assert_eq!(world.shares(0..1), [100_000.0], "a hundred seconds' worth of what it gets below");
+    world.populate(root, 999, |member| member % 2);
+    world.run_until(10_000 * MS);
+    let (had, others) = (world.shares(0..1)[0] - 100_000.0, world.shares(1..1_000));
+    let least = others.iter().copied().fold(f64::INFINITY, f64::min);
+    // Behind the others by what they reach at most.
+    assert!(had >= least - 8_192.0 - 500.0 && had > 0.0, "{had} beside {least} and more");
+}
+
 /// R5, F48: with many more members than tokens, everybody has its turn before anybody has two.
 #[test]
 fn ten_thousand_members_take_turns() {
