@@ -9,7 +9,7 @@ LINT := lint-format lint-layout lint-clippy lint-loom lint-docs
 TEST := test-workspace loom-quick
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint steps $(LINT) test-workspace loom loom-quick tsan asan stress bench bench-smoke doc fmt deny clean
+.PHONY: help demo test lint steps $(LINT) test-workspace loom loom-quick tsan asan stress bench bench-limits bench-smoke doc fmt deny clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,6 +68,9 @@ stress: ## The stress tests, for about a minute (BEV_STRESS_SECONDS)
 
 bench: ## The table of speed goals (about eight minutes, on an idle machine)
 	benches/run.sh
+
+bench-limits: ## The table of rate-limit groups on real connections (about three minutes, on an idle machine)
+	$(CARGO) run --release --quiet --package benches --bin limits
 
 bench-smoke: ## Every benchmark once, to see that it runs
 	$(CARGO) test --package benches --benches

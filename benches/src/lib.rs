@@ -6,13 +6,14 @@
 //! * `drive`, a closed-loop load client that checks what comes back ([`drive`]);
 //! * `compare` and `goals`, which run servers against each other in interleaved rounds ([`compare`], [`goals`]).
 //!
-//! And what can only be measured from inside, in a process of its own: [`skew`], one hot base on two workers, and
-//! [`wake`], two threads that wake each other.
+//! And what can only be measured from inside, in a process of its own: [`skew`], one hot base on two workers, [`limits`],
+//! groups with a limit, and [`wake`], two threads that wake each other.
 
 pub mod compare;
 pub mod drive;
 pub mod goals;
 pub mod json;
+pub mod limits;
 mod mode;
 pub mod skew;
 pub mod wake;
