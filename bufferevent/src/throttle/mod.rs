@@ -92,7 +92,12 @@ impl Throttle {
     pub(crate) fn grant(&mut self, direction: Direction, want: Want, now: Time, home: &Home) -> u64 {
         let own = self.own.as_mut().map_or(u64::MAX, |own| own.available(direction, now));
         let want = Want { once: want.once.min(own), in_all: want.in_all.min(own) };
-        let Some(membership) = self.membership.as_mut().filter(|_| want.once > 0) else { return want.once };
+        let Some(membership) = &mut self.membership else { return want.once };
+        if want.once == 0 {
+            // What its own limit holds up holds up nobody in the group.
+            membership.member.withdraw(side(direction));
+            return 0;
+        }
         match membership.take(direction, want, now, home) {
             Grant::Granted(bytes) => bytes,
             Grant::Wait => 0,

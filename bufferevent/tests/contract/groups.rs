@@ -410,6 +410,24 @@ fn the_smaller_of_ones_own_limit_and_the_groups_holds_and_both_are_charged() {
 }
 
 #[test]
+fn who_is_in_debt_to_its_own_limit_leaves_its_turns_to_others() {
+    // D12: it neither waits in its group nor keeps what that grants.
+    each_crowd(|mut crowd| {
+        let (group, direction) = (crowd.group(1_000, 1_000), crowd.direction);
+        let [in_debt, other] = [(); 2].map(|()| crowd.join(100_000, &group));
+        crowd.with(in_debt, |b| b.set_rate_limit(Some(&limit(5_000, 5_000))));
+        crowd.pass(5);
+        assert_eq!(group.snapshot(direction).waiting, 2);
+        crowd.with(in_debt, move |b| b.decrement_rate_limit(direction, 1 << 40)).unwrap();
+        let before = crowd.moved();
+        assert_eq!(group.snapshot(direction).waiting, 1);
+        crowd.pass(10);
+        assert_eq!(crowd.moved()[in_debt], before[in_debt]);
+        assert_eq!(crowd.moved()[other], before[other] + 10_000);
+    });
+}
+
+#[test]
 fn nested_groups_limit_and_count_on_every_level() {
     // G-16, X-34: connection < user < tenant < site
     each_crowd(|mut crowd| {
