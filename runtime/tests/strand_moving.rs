@@ -120,6 +120,27 @@ fn one_that_moves_in_its_run_goes_on_at_the_new_base() {
 }
 
 #[test]
+fn of_what_its_timer_is_asked_for_by_several_the_earliest_counts() {
+    let _census = Census::begin();
+    let second = Duration::from_secs(1);
+    let (mut one, mut other, hand) = two_by_hand();
+    let log = Log::default();
+    let strand = one.strand(Placement::Any, (), |_| logging(&log));
+    one.turn(NOW).unwrap();
+    log.take();
+    // In one message, and in two.
+    strand.arm_by(one.deadline(second * 2));
+    strand.arm_by(one.deadline(second));
+    one.turn(NOW).unwrap();
+    strand.arm_by(one.deadline(second * 3));
+    turn_both(&mut one, &mut other);
+    hand.advance(second);
+    turn_both(&mut one, &mut other);
+    assert_eq!(log.take(), ["TIMER"]);
+    assert_eq!(one.next_deadline(), None);
+}
+
+#[test]
 fn its_timer_goes_along_and_fires_once() {
     // C-37: libevent leaves the timers behind.
     let _census = Census::begin();

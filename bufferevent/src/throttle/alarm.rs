@@ -3,7 +3,8 @@
 //!
 //! Whichever rings first serves the waiters of all bases; so no base needs another. An alarm ends when nobody of its base
 //! has waited for a while: it takes itself out of the register and *then* rings once more. So who begins to wait either
-//! finds it gone, and makes another, or is found by it.
+//! finds it gone, and makes another, or is found by it. Several threads may set one at once, in any order: the earliest time
+//! of those counts.
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,12 +25,12 @@ impl Alarms {
     pub(super) fn set(site: &Site, bell: &Bell<Throttled>, at: Nanos) {
         let known = site.tree.alarms.find(|alarm| alarm.is_for(site, bell));
         if let Some(strand) = known {
-            return strand.arm(Some(time(at)));
+            return strand.arm_by(time(at));
         }
         let what = Arc::new(What { site: site.clone(), bell: bell.clone() });
         // A base that is gone has no waiters for long.
         let Ok(strand) = site.base.strand(Placement::Any, what, |_| Alarm::default()) else { return };
-        strand.arm(Some(time(at)));
+        strand.arm_by(time(at));
         site.tree.alarms.set.lock().push(strand);
     }
 
@@ -83,7 +84,7 @@ impl Body for Alarm {
         let ends = next.is_none() && (lingers || reasons.contains(Reasons::CLOSE));
         if !ends && site.tree.alarms.holds(strand.outer()) {
             let soon = lent.now.saturating_add(LINGER);
-            strand.arm(Some(next.map_or(soon, |next| next.min(soon))));
+            strand.arm_by(next.map_or(soon, |next| next.min(soon)));
             return Left::Idle;
         }
         site.tree.alarms.forget(strand.outer());
@@ -101,3 +102,43 @@ impl Body for Alarm {
 
 /// An alarm is kept for so long after it was of use, and looks whether it is so often.
 const LINGER: Duration = Duration::from_millis(50);
+
+#[cfg(all(test, feature = "test-util"))]
+mod tests {
+    use bufferevent_ratelimit::TokenBucketConfig;
+
+    use super::*;
+    use crate::{
+        Bufferevent, Direction, NoHandler, RateLimitGroup,
+        testing::{Census, ManualBase},
+    };
+
+    fn config(tick: Duration) -> TokenBucketConfig {
+        TokenBucketConfig::new(100, 100, 100, 100, Some(tick)).expect("valid")
+    }
+
+    /// Two threads that hold the lock of the group one after the other may come here in the other order.
+    #[test]
+    fn alarm_that_is_set_late_puts_no_earlier_one_off() {
+        let _census = Census::begin();
+        let (short, long) = (Duration::from_millis(10), Duration::from_secs(3_600));
+        let mut base = ManualBase::new().expect("a base");
+        let group = RateLimitGroup::with_clock(&config(short), base.handle().clock().clone());
+        let (ours, _theirs) = std::os::unix::net::UnixStream::pair().expect("a pair");
+        let id = Bufferevent::socket(ours)
+            .handler(NoHandler)
+            .rate_limit_group(&group)
+            .configure(|bufferevent| drop(bufferevent.write(&[7; 1_000])))
+            .start(&mut *base)
+            .expect("started");
+        base.settle().expect("settled");
+        let waiting = |group: &RateLimitGroup| group.snapshot(Direction::Write).waiting;
+        assert_eq!((group.total(Direction::Write), waiting(&group)), (100, 1));
+        let alarm = group.tree.alarms.find(|_| true).expect("somebody waits");
+        let What { site, bell } = &**alarm.outer();
+        Alarms::set(site, bell, nanos(base.now().saturating_add(long)));
+        base.advance(short).expect("settled");
+        assert_eq!(group.total(Direction::Write), 200);
+        drop((alarm, id));
+    }
+}

@@ -44,7 +44,7 @@ use crate::{bufferevent::Home, interest::Direction};
 #[derive(Clone, PartialEq, Eq)]
 pub struct RateLimitGroup {
     group: Group<Throttled>,
-    tree: Arc<Tree>,
+    pub(super) tree: Arc<Tree>,
 }
 
 /// What all groups of a tree have in common.

@@ -184,7 +184,16 @@ impl<B: Body> Strand<B> {
 
     /// Sets the strand's timer, or cancels it: [`Reasons::TIMER`] is posted then, once.
     pub fn arm(&self, deadline: Option<Time>) {
-        if let Some((base, key)) = self.seat.look(|home| home.want(deadline)) {
+        self.arm_as(|home| home.want(deadline));
+    }
+
+    /// Sets the strand's timer, unless it fires by then: of what several threads ask for at once the earliest counts.
+    pub fn arm_by(&self, deadline: Time) {
+        self.arm_as(|home| home.want_by(deadline));
+    }
+
+    fn arm_as(&self, want: impl FnOnce(&mut Home) -> Option<(Arc<BaseShared>, Key)>) {
+        if let Some((base, key)) = self.seat.look(want) {
             // A base that is gone fires no timers.
             let _ = base.send_internal(Message::Arm(key));
         }

@@ -38,6 +38,12 @@ impl Home {
         tell.then(|| (Arc::clone(&self.base), self.key))
     }
 
+    /// The same, unless that or an earlier one is wanted already.
+    pub(super) fn want_by(&mut self, deadline: Time) -> Option<(Arc<BaseShared>, Key)> {
+        let later = self.deadline.is_none_or(|wanted| deadline < wanted);
+        later.then(|| self.want(Some(deadline))).flatten()
+    }
+
     pub(super) fn wanted(&mut self, base: &BaseShared, key: Key) -> Option<Option<Time>> {
         if !self.is(base, key) {
             return None;
