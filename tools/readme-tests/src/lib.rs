@@ -1,4 +1,4 @@
-//! The code in `README.md` and `docs/migrating-from-libevent.md`, as doctests. Empty otherwise.
+//! The code in `README.md`, `docs/migrating-from-libevent.md` and `docs/recipes.md`, as doctests. Empty otherwise.
 
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
@@ -7,3 +7,7 @@ mod readme {}
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/migrating-from-libevent.md")]
 mod migrating_from_libevent {}
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/recipes.md")]
+mod recipes {}
