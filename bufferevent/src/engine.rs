@@ -14,6 +14,7 @@ use crate::{
     defaults::READS_PER_RUN,
     event::{Cause, Event},
     interest::{Direction, Interest},
+    memory::Member,
     options::Options,
     pending::{Callback, Due},
     stream::{Io, is_shortage},
@@ -166,7 +167,7 @@ impl Bufferevent {
     #[inline(always)]
     pub(crate) fn end_run(&mut self, scratch: &mut Scratch) -> Ended {
         self.give_back(scratch);
-        if self.memory.is_some() && self.count_memory() {
+        if self.has_memory_to_count() && self.count_memory() {
             return self.give_way();
         }
         if self.throttle.is_some() {
@@ -223,6 +224,12 @@ impl Bufferevent {
         member.waits(held, home)
     }
 
+    #[inline]
+    fn has_memory_to_count(&self) -> bool {
+        let to_count = |member: &Member| !member.is_counted(self.held_bytes());
+        self.memory.as_ref().is_some_and(|member| self.phase == Phase::Ended || to_count(member))
+    }
+
     /// Tells the limit what is held now. What has ended is no member any more. True: it is to end.
     #[cold]
     pub(crate) fn count_memory(&mut self) -> bool {
@@ -255,7 +262,8 @@ impl Bufferevent {
     #[inline(always)]
     fn step_read(&mut self, scratch: &mut Scratch) -> bool {
         // Also one that was held back before: it may have lost its place.
-        let waits = self.memory.is_some() && self.waits_for_memory();
+        let asks = self.memory.as_ref().is_some_and(|member| member.asks());
+        let waits = asks && self.waits_for_memory();
         let budget = self.room_to_read();
         if waits || budget == 0 {
             return self.tell_input_full();

@@ -310,7 +310,7 @@ impl Lab<'_> {
             Subject::Yard => self.yard(threads),
             Subject::Bev(path) => {
                 let mut server = Server::parse(&format!(
-                    "bev=bev {{mode}} --listen {{addr}} --idle none {}",
+                    "bev=bev {{mode}} --listen {{addr}} --idle none --memory none {}",
                     threads.bev
                 ))?;
                 server.command[0].clone_from(path);

@@ -263,11 +263,16 @@ impl MemoryLimit {
         self.shared.members.fetch_sub(1, Ordering::Relaxed);
     }
 
+    /// Whether nobody is held back.
+    #[inline]
+    pub(super) fn is_calm(&self) -> bool {
+        // ORDER: Relaxed; who goes by an old stage reads once too often, or asks `wait`, which knows.
+        self.shared.stage.load(Ordering::Relaxed) == 0
+    }
+
     /// Whether a member that holds `held` bytes is to hold no more.
     pub(super) fn holds_back(&self, held: usize) -> bool {
-        // ORDER: Relaxed; who goes by an old stage reads once too often, or asks `wait`, which knows.
-        self.shared.stage.load(Ordering::Relaxed) != 0
-            && held >= self.shared.marks.calm() / self.members().max(1)
+        !self.is_calm() && held >= self.shared.marks.calm() / self.members().max(1)
     }
 
     /// Counts that a member holds `to` bytes now, which held `from`.

@@ -37,6 +37,19 @@ impl Member {
         self.ticket.is_some() && self.limit.holds_back(held)
     }
 
+    /// Whether a read is to be asked for.
+    #[inline]
+    pub(crate) fn asks(&self) -> bool {
+        !self.limit.is_calm()
+    }
+
+    /// Whether there is nothing to count, as nearly always: it holds `held` bytes as before, waits for nothing, and nobody
+    /// looks at it.
+    #[inline]
+    pub(crate) fn is_counted(&self, held: usize) -> bool {
+        held == self.held && self.ticket.is_none() && self.holding.is_none()
+    }
+
     /// Before a read, when it holds `held` bytes: whether it must not read, but waits from now on.
     pub(crate) fn waits(&mut self, held: usize, home: &Home) -> bool {
         if !self.limit.holds_back(held) {
