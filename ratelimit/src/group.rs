@@ -6,7 +6,8 @@ use bufferevent_sync::Arc;
 
 use crate::half::Half;
 use crate::room::{Key, View};
-use crate::{Direction, Member, Nanos, TokenBucketConfig, Waiter};
+use crate::source::Supply;
+use crate::{Direction, Member, Nanos, Plan, TokenBucketConfig, TokenSource, Waiter};
 
 /// How deep groups may be nested: a root, and so many minus one below it.
 pub const GROUP_DEPTH_MAX: usize = 16;
@@ -95,8 +96,32 @@ impl<W: Waiter> Group<W> {
     /// Makes a group that is below no other. It holds one tick's worth; its ticks count from now.
     #[must_use]
     pub fn new(config: &TokenBucketConfig, now: Nanos) -> Self {
-        let halves = Direction::ALL.map(|direction| Half::new(config.limit(direction), now));
+        Self::root(|direction| Plan::new(config.limit(direction), now), now)
+    }
+
+    /// Makes a group that is below no other, and is given what `source` says: it holds nothing yet. Of the configuration
+    /// the burst counts, and of the rate only how much one waits for at a time.
+    #[must_use]
+    pub fn with_source(
+        config: &TokenBucketConfig,
+        source: std::sync::Arc<dyn TokenSource>,
+        now: Nanos,
+    ) -> Self {
+        let supply =
+            |direction| Supply::new(std::sync::Arc::clone(&source), direction, config.limit(direction), now);
+        Self::root(|direction| Plan::of(supply(direction)), now)
+    }
+
+    fn root(plan: impl Fn(Direction) -> Plan, now: Nanos) -> Self {
+        let halves = Direction::ALL.map(|direction| Half::new(plan(direction), now));
         Self { inner: Arc::new(Inner { halves, parent: None, depth: 1 }) }
+    }
+
+    /// The source of the tree has given more in a direction, at a moment that it had not announced: serves who waits for
+    /// it. This may be any group of the tree.
+    pub fn supplied(&self, direction: Direction, now: Nanos) {
+        let (half, _) = self.half(direction);
+        half.enter(Some(now), |room| room.supplied());
     }
 
     /// Makes a group below this one.

@@ -40,6 +40,7 @@ mod plan;
 mod rate;
 mod room;
 mod share;
+mod source;
 mod time;
 mod waiter;
 
@@ -58,6 +59,7 @@ pub use self::{
     member::{Grant, Member, Want},
     plan::{BYTES_MAX, Plan},
     rate::{ParseRateError, Rate},
+    source::{LocalClock, TokenSource},
     time::Nanos,
     waiter::{Bell, Waiter},
 };

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use crate::accrual::Accrual;
+use crate::source::Supply;
 use crate::{Limit, Nanos};
 
 /// The most that counts, of a rate per tick, a burst or a debt that many share: 2^59 bytes. More counts as that.
@@ -22,7 +23,14 @@ pub const BYTES_MAX: u64 = 1 << 59;
 pub struct Plan {
     /// Accrued when this was made, modulo 2^63.
     base: u64,
-    accrual: Accrual,
+    pays: Pays,
+}
+
+/// What pays after that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Pays {
+    Ticks(Accrual),
+    Source(Supply),
 }
 
 impl Plan {
@@ -31,64 +39,92 @@ impl Plan {
     #[must_use]
     pub fn new(limit: Limit, now: Nanos) -> Self {
         let limit = clamped(limit);
-        Self { base: limit.rate, accrual: Accrual::new(limit, now) }
+        Self { base: limit.rate, pays: Pays::Ticks(Accrual::new(limit, now)) }
     }
 
-    /// The first tick boundary after `now`.
+    /// For a new clock that holds nothing, and whatever `supply` gives from now on.
+    pub(crate) fn of(mut supply: Supply) -> Self {
+        supply.limit = clamped(supply.limit);
+        Self { base: 0, pays: Pays::Source(supply) }
+    }
+
+    /// The first tick boundary after `now`, or what its [source](crate::TokenSource) says instead.
     #[must_use]
     pub fn next_boundary(&self, now: Nanos) -> Nanos {
-        self.accrual.next(now)
+        match &self.pays {
+            Pays::Ticks(accrual) => accrual.next(now),
+            Pays::Source(supply) => supply.next(now),
+        }
     }
 
     /// Bytes per tick.
     #[must_use]
     pub const fn rate(&self) -> u64 {
-        self.accrual.limit().rate
+        self.limit().rate
     }
 
     /// Bytes that may be there at once.
     #[must_use]
     pub const fn burst(&self) -> u64 {
-        self.accrual.limit().burst
+        self.limit().burst
     }
 
     /// How long a tick is.
     #[must_use]
     pub const fn tick(&self) -> Duration {
-        self.accrual.limit().tick()
+        self.limit().tick()
     }
 
     /// Bytes per second, rounded down.
     pub(crate) const fn per_second(&self) -> u64 {
-        self.accrual.limit().per_second()
+        self.limit().per_second()
     }
 
     /// What it was made for, or last changed to.
     pub(crate) const fn limit(&self) -> Limit {
-        self.accrual.limit()
+        match &self.pays {
+            Pays::Ticks(accrual) => accrual.limit(),
+            Pays::Source(supply) => supply.limit,
+        }
     }
 
     /// Whether this must be replaced soon, by [`ByteClock::replan`](crate::ByteClock::replan) with the same limit: it
     /// has paid 2^60 bytes, and pays twice that at most. At 1 GB/s this takes 36 years.
     #[must_use]
     pub fn is_worn(&self, now: Nanos) -> bool {
-        self.accrual.paid(now) >= PAID_MAX / 2
+        self.paid(now) >= PAID_MAX / 2
     }
 
     /// Bytes accrued since creation, modulo 2^63.
     #[inline]
     pub(crate) fn accrued(&self, now: Nanos) -> u64 {
-        self.base.wrapping_add(self.accrual.paid(now).min(PAID_MAX))
+        self.base.wrapping_add(self.paid(now).min(PAID_MAX))
     }
 
-    /// When what accrues from `now` on will be `bytes`, at least one, or never.
+    #[inline]
+    fn paid(&self, now: Nanos) -> u64 {
+        match &self.pays {
+            Pays::Ticks(accrual) => accrual.paid(now),
+            Pays::Source(supply) => supply.paid(now),
+        }
+    }
+
+    /// When what accrues from `now` on will be `bytes`, at least one, or never. Of a source: when there may be more.
     pub(crate) fn accrues(&self, bytes: u64, now: Nanos) -> Nanos {
-        self.accrual.after(now).reaches(bytes)
+        match &self.pays {
+            Pays::Ticks(accrual) => accrual.after(now).reaches(bytes),
+            Pays::Source(supply) => supply.next(now).max(now.plus(1)),
+        }
     }
 
     /// What follows if the limit changes now.
     pub(crate) fn changed(&self, limit: Limit, now: Nanos) -> Self {
-        Self { base: self.accrued(now), accrual: self.accrual.changed(clamped(limit), now) }
+        let limit = clamped(limit);
+        let pays = match &self.pays {
+            Pays::Ticks(accrual) => Pays::Ticks(accrual.changed(limit, now)),
+            Pays::Source(supply) => Pays::Source(supply.changed(limit, now)),
+        };
+        Self { base: self.accrued(now), pays }
     }
 }
 

@@ -137,7 +137,7 @@ enum Standing {
 
 impl<W: Waiter> Room<W> {
     /// A tree with a root.
-    pub(crate) fn new(limit: Limit, now: Nanos) -> (Self, Key) {
+    pub(crate) fn new(plan: Plan, now: Nanos) -> (Self, Key) {
         let mut room = Self {
             groups: Vec::new(),
             free: Vec::new(),
@@ -149,7 +149,7 @@ impl<W: Waiter> Room<W> {
             numbers: 0,
             owed: Owed::default(),
         };
-        let root = room.add(None, 1, limit);
+        let root = room.add(None, 1, plan);
         (room, root)
     }
 
@@ -163,17 +163,18 @@ impl<W: Waiter> Room<W> {
     pub(crate) fn child(&mut self, parent: Key, weight: u32, limit: Limit) -> Key {
         debug_assert!(self.find(parent).is_some(), "a child keeps its parent");
         self.node_mut(parent.index).children += 1;
-        self.add(Some(parent.index), weight, limit)
+        let plan = Plan::new(limit, self.now);
+        self.add(Some(parent.index), weight, plan)
     }
 
-    fn add(&mut self, parent: Option<usize>, weight: u32, limit: Limit) -> Key {
+    fn add(&mut self, parent: Option<usize>, weight: u32, plan: Plan) -> Key {
         let number = self.number();
         let node = Node {
             number,
             parent,
             weight,
             shared: Arc::new(Shared::default()),
-            plan: Plan::new(limit, self.now),
+            plan,
             min_share: None,
             path: None,
             queue: FairQueue::default(),
@@ -280,6 +281,13 @@ impl<W: Waiter> Room<W> {
             if self.find(key).is_some() {
                 self.stand(key.index);
             }
+        }
+    }
+
+    /// The source of the root may have given more than it had said it would by now.
+    pub(crate) fn supplied(&mut self) {
+        if self.root().is_some() {
+            self.stand(ROOT);
         }
     }
 

@@ -3,8 +3,8 @@
 use std::{fmt, num::NonZeroU32, sync::Arc};
 
 use bufferevent_ratelimit::{
-    self as ratelimit, Bell, Grant, Group, GroupSnapshot, Member, Nanos, TokenBucketConfig, TooDeep, Waiter,
-    Want,
+    self as ratelimit, Bell, Grant, Group, GroupSnapshot, Member, Nanos, TokenBucketConfig, TokenSource,
+    TooDeep, Waiter, Want,
 };
 use bufferevent_runtime::{BaseHandle, Clock, Key, Time};
 
@@ -79,6 +79,19 @@ impl RateLimitGroup {
     pub fn with_clock(config: &TokenBucketConfig, clock: Clock) -> Self {
         let group = Group::new(config, aligned(clock.now()));
         Self { group, tree: Arc::new(Tree { clock, alarms: Alarms::default() }) }
+    }
+
+    /// Makes a group that is below no other, and is given its bytes by `source` instead of by its ticks, such as a share of
+    /// what several hosts may move together: see [`TokenSource`]. It holds nothing yet.
+    #[must_use]
+    pub fn with_source(config: &TokenBucketConfig, source: Arc<dyn TokenSource>, clock: Clock) -> Self {
+        let group = Group::with_source(config, source, nanos(clock.now()));
+        Self { group, tree: Arc::new(Tree { clock, alarms: Alarms::default() }) }
+    }
+
+    /// The source of the tree has given more in a direction, at a moment that it had not announced: serves who waits.
+    pub fn supplied(&self, direction: Direction) {
+        self.group.supplied(side(direction), self.now());
     }
 
     /// Makes a group below this one, of weight 1.
