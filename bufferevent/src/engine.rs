@@ -129,8 +129,7 @@ impl Bufferevent {
         closed.map(|closed| Callback::Event(Event::Closed(Box::new(closed))))
     }
 
-    /// Does the next system call, if there is one to do. False: there is none. Each kind of step is one call, so that what
-    /// asks for it stays small.
+    /// Does the next system call, if there is one to do. False: there is none.
     #[inline(always)]
     fn step(&mut self, scratch: &mut Scratch) -> bool {
         if self.phase != Phase::Open {
