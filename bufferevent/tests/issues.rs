@@ -1,6 +1,9 @@
 //! Bugs that libevent's users have met, each with the number of its issue there and the row (X and a number) of the
 //! project's inventory. A row that an older test shows already is quoted in that test. Races that the thread sanitizer has
 //! found there are looked for by running all suites under it: `make tsan`.
+//!
+//! Of those about rate limits  wait for pairs, filters and TLS, X-44 is asked of other libraries,
+//! and the rest are quoted in `contract/limits.rs`, `contract/groups.rs`, `limits_shared.rs` and `ratelimit/tests/`.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -11,10 +14,10 @@ mod harness;
 #[allow(dead_code, reason = "it serves the suite of faults too")]
 mod sim;
 
-use std::{cell::RefCell, io, rc::Rc, sync::Arc};
+use std::{cell::RefCell, io, rc::Rc, sync::Arc, time::Duration};
 
 use bufferevent::{
-    Bufferevent, Callbacks, Cause, Direction, Evbuffer, Event,
+    Bufferevent, Callbacks, Cause, Direction, Evbuffer, Event, RateLimitGroup, TokenBucketConfig,
     testing::{Census, ManualBase, ReadStep, Ready, Wire, WriteStep},
 };
 use bufferevent_sync::Mutex;
@@ -158,5 +161,38 @@ fn issue_891_data_left_at_the_high_mark_calls_nobody_again() {
             sim.settle();
         }
         assert!(got == pattern(1_000));
+    }
+}
+
+#[test]
+fn issue_1440_a_limited_read_of_nothing_is_neither_tried_nor_the_end() {
+    // X-30, and 1439: since 2.1.12 there, a read of no bytes into a buffer without room; here at the high mark, without
+    // tokens, and with both, by its own limit and its group's
+    let _census = Census::begin();
+    for (set, grouped) in SETS.into_iter().flat_map(|set| [(set, false), (set, true)]) {
+        let (mut sim, wire) = (Sim::new(), Wire::new());
+        let tick = Duration::from_millis(100);
+        let limit = TokenBucketConfig::new(70, 70, 70, 70, Some(tick)).unwrap();
+        let group = RateLimitGroup::with_clock(&limit, sim.base.handle().clock().clone());
+        let builder = Bufferevent::scripted(&wire).read_watermark(0, Some(100));
+        let builder = if grouped { builder.rate_limit_group(&group) } else { builder.rate_limit(&limit) };
+        let conn = sim.start_with(set, builder, |_, _| {});
+        wire.deliver(&pattern(1_000));
+        let mut got = Vec::<u8>::new();
+        for _ in 0..100 {
+            sim.settle();
+            let (reads, more) = (wire.reads(), got.len() < 800);
+            for _ in 0..3 {
+                wire.ready(Ready::BOTH);
+                sim.settle();
+            }
+            assert!(!more || wire.reads() == reads, "{set:?}: nothing is read without room and tokens");
+            sim.advance(tick);
+            let mut some = [0; 60];
+            let n = sim.with(&conn, |bufferevent| bufferevent.read(&mut some).unwrap()).unwrap();
+            got.extend(&some[..n]);
+        }
+        assert!(got == pattern(1_000), "{set:?}: {}", got.len());
+        assert_eq!(conn.log.count(Call::Read), conn.log.calls().len(), "neither an end nor an error");
     }
 }

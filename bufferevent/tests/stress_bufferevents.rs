@@ -3,6 +3,9 @@
 //! What was accepted by one that was closed, and not aborted, must have arrived at its peer to the last byte, but for what
 //! it says at its end that it did not send: a write that raced with the close. libevent has no such test (TT-09).
 //!
+//! All are members of nested rate-limit groups, which they change, and which change, all the time (R8, F49, F53): what was
+//! sent and received is what the groups have counted, and never more than the site lets.
+//!
 //! `BEV_STRESS_SECONDS=600 cargo test --release -p bufferevent --test stress_bufferevents -- --nocapture` runs for long;
 //! without it two seconds are enough.
 #![allow(clippy::unwrap_used, reason = "a test")]
@@ -15,8 +18,8 @@ use std::{
 };
 
 use bufferevent::{
-    Bufferevent, Context, Error, Event, Handle, Handler, Interest, Runtime, Trigger, UnlockedHandler,
-    lock_both, testing::Census,
+    Bufferevent, Context, Direction, Error, Event, Handle, Handler, Interest, RateLimitGroup, Runtime,
+    TokenBucketConfig, Trigger, UnlockedHandler, lock_both, runtime::Clock, testing::Census,
 };
 use bufferevent_sync::{
     Mutex,
@@ -122,7 +125,74 @@ struct Pair {
     back: Arc<Way>,
 }
 
+/// A site, tenants below it, and users of the first of these.
+struct Groups {
+    site: RateLimitGroup,
+    others: [RateLimitGroup; 5],
+    since: Instant,
+}
+
+/// Bytes that the site lets move each way in a tick: less than is written.
+const SITE_RATE: u64 = 40_000;
+const TICK: Duration = Duration::from_millis(5);
+
+fn limit(rate: u64) -> TokenBucketConfig {
+    TokenBucketConfig::new(rate, 2 * rate, rate, 2 * rate, Some(TICK)).unwrap()
+}
+
+impl Groups {
+    fn new() -> Self {
+        let since = Instant::now();
+        let site = RateLimitGroup::with_clock(&limit(SITE_RATE), Clock::monotonic());
+        let below = |group: &RateLimitGroup, rate| group.child(&limit(rate)).unwrap();
+        let tenants = [10_000, 20_000, 400_000].map(|rate| below(&site, rate));
+        let users = [2_000, 30_000].map(|rate| below(&tenants[0], rate));
+        let others = tenants.into_iter().chain(users).collect::<Vec<_>>().try_into().unwrap();
+        Self { site, others, since }
+    }
+
+    fn any(&self, dice: &mut Dice) -> &RateLimitGroup {
+        match dice.roll(6) as usize {
+            5 => &self.site,
+            other => &self.others[other],
+        }
+    }
+
+    fn change(&self, handle: &Handle, dice: &mut Dice) {
+        let group = self.any(dice);
+        match dice.roll(6) {
+            0 => self.others[dice.roll(5) as usize].set_config(&limit(1_000 + dice.roll(100_000))),
+            1 => group.set_min_share(Some(dice.roll(5_000))),
+            2 => group.decrement(Direction::Write, dice.roll(20_000) as i64),
+            3 => {
+                let own = (dice.roll(2) == 0).then(|| limit(20_000 + dice.roll(100_000)));
+                let _closed = handle.lock().map(|mut guard| guard.set_rate_limit(own.as_ref()));
+            }
+            _ => {
+                let _closed = handle.lock().and_then(|mut guard| guard.join_rate_limit_group(group));
+            }
+        }
+    }
+
+    /// What the site has counted is at most what the ticks have paid.
+    fn check(&self) {
+        let written = self.site.total(Direction::Write);
+        let ticks = (self.since.elapsed().as_nanos() / TICK.as_nanos()) as u64 + 2;
+        assert!(written <= SITE_RATE * ticks, "{written} bytes in {ticks} ticks");
+    }
+
+    /// Nobody is to wait any more.
+    fn open(&self) {
+        for group in self.others.iter().chain([&self.site]) {
+            group.set_config(&limit(1 << 40));
+            group.decrement(Direction::Write, i64::MIN);
+            group.decrement(Direction::Read, i64::MIN);
+        }
+    }
+}
+
 struct World {
+    groups: Groups,
     runtime: Runtime,
     pairs: Vec<Mutex<Pair>>,
     closing: Mutex<Vec<Pair>>,
@@ -130,10 +200,16 @@ struct World {
     deeds: AtomicU64,
 }
 
-fn start(runtime: &Runtime, stream: UnixStream, ways: [&Arc<Way>; 2], dice: &mut Dice) -> Handle {
+fn start(
+    runtime: &Runtime,
+    groups: &Groups,
+    stream: UnixStream,
+    ways: [&Arc<Way>; 2],
+    dice: &mut Dice,
+) -> Handle {
     let bases = runtime.bases();
     let mut base = bases[dice.roll(bases.len() as u64) as usize].clone();
-    let builder = Bufferevent::socket(stream).report_close().threadsafe();
+    let builder = Bufferevent::socket(stream).report_close().rate_limit_group(groups.any(dice)).threadsafe();
     let [incoming, outgoing] = ways.map(Arc::clone);
     let sink = Sink { incoming, outgoing };
     match dice.roll(3) {
@@ -144,11 +220,11 @@ fn start(runtime: &Runtime, stream: UnixStream, ways: [&Arc<Way>; 2], dice: &mut
     .unwrap()
 }
 
-fn pair(runtime: &Runtime, dice: &mut Dice) -> Pair {
+fn pair(runtime: &Runtime, groups: &Groups, dice: &mut Dice) -> Pair {
     let (one, other) = UnixStream::pair().unwrap();
     let (there, back) = (Arc::<Way>::default(), Arc::<Way>::default());
-    let first = start(runtime, one, [&back, &there], dice);
-    let second = start(runtime, other, [&there, &back], dice);
+    let first = start(runtime, groups, one, [&back, &there], dice);
+    let second = start(runtime, groups, other, [&there, &back], dice);
     Pair { first, second, there, back }
 }
 
@@ -167,7 +243,7 @@ impl World {
     }
 
     fn replace(&self, dice: &mut Dice) -> Pair {
-        let new = pair(&self.runtime, dice);
+        let new = pair(&self.runtime, &self.groups, dice);
         let old = std::mem::replace(&mut *self.pairs[dice.roll(PAIRS as u64) as usize].lock(), new);
         self.closing.lock().push(old.clone());
         old
@@ -202,7 +278,8 @@ impl World {
                 }
             }
             850..900 => self.migrate(if dice.roll(2) == 0 { &pair.first } else { &pair.second }, dice),
-            900..950 => {
+            900..930 => self.groups.change(if dice.roll(2) == 0 { &pair.first } else { &pair.second }, dice),
+            930..950 => {
                 let _closed_or_full = pair.second.trigger(Interest::BOTH, Trigger::PLAIN);
                 let _closed_or_full = pair.first.trigger_event(3, Trigger::PLAIN);
             }
@@ -235,6 +312,7 @@ impl World {
         };
         while Instant::now() < self.until {
             thread::sleep(Duration::from_millis(100));
+            self.groups.check();
             for slot in &self.pairs {
                 let pair = slot.lock().clone();
                 for handle in [&pair.first, &pair.second] {
@@ -249,11 +327,13 @@ impl World {
     }
 
     fn settle(&self) {
+        self.groups.check();
+        self.groups.open();
         let mut all = std::mem::take(&mut *self.closing.lock());
         all.extend(self.pairs.iter().map(|slot| slot.lock().clone()));
         all.iter().for_each(|pair| pair.first.close());
         let deadline = Instant::now() + PATIENCE;
-        let mut unsent = 0;
+        let (mut unsent, mut taken) = (0, 0);
         for pair in &all {
             for way in [&pair.there, &pair.back] {
                 while !way.ended.load(Ordering::SeqCst) {
@@ -268,8 +348,18 @@ impl World {
                 unsent += left;
             }
             assert!(received <= accepted, "bytes were doubled");
+            taken += received + pair.back.received.load(Ordering::SeqCst);
         }
-        eprintln!("{} deeds, {} pairs, {unsent} bytes unsent", self.deeds.load(Ordering::SeqCst), all.len());
+        // Of a close what was read is counted, and not taken by a handler; of an abort what was not is lost.
+        let [read, written] =
+            [Direction::Read, Direction::Write].map(|direction| self.groups.site.total(direction));
+        assert!(taken <= read && read <= written, "{taken} bytes taken, {read} read, {written} written");
+        let waited = self.groups.site.snapshot(Direction::Write).throttled;
+        let deeds = self.deeds.load(Ordering::SeqCst);
+        eprintln!(
+            "{deeds} deeds, {} pairs, {unsent} bytes unsent, {written} written, {waited:?} waited",
+            all.len()
+        );
     }
 }
 
@@ -280,10 +370,10 @@ fn nothing_is_lost_and_nobody_waits_for_ever() {
     let runtime = Runtime::builder().workers(2).bases(4).trace(true).build().unwrap();
     let theirs = runtime.clone();
     let running = thread::spawn(move || theirs.run());
-    let mut dice = Dice(0x9E37_79B9_7F4A_7C15);
-    let pairs = (0..PAIRS).map(|_| Mutex::new(pair(&runtime, &mut dice))).collect();
+    let (groups, mut dice) = (Groups::new(), Dice(0x9E37_79B9_7F4A_7C15));
+    let pairs = (0..PAIRS).map(|_| Mutex::new(pair(&runtime, &groups, &mut dice))).collect();
     let until = Instant::now() + Duration::from_secs_f64(seconds.unwrap_or(2.0));
-    let world = World { runtime, pairs, closing: Mutex::default(), until, deeds: AtomicU64::new(0) };
+    let world = World { groups, runtime, pairs, closing: Mutex::default(), until, deeds: AtomicU64::new(0) };
     thread::scope(|scope| {
         let mut threads: Vec<_> = (1..=CLIENTS)
             .map(|seed| {

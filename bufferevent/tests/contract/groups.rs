@@ -141,6 +141,9 @@ fn members_together_move_one_ticks_worth_and_then_one_more_at_each_boundary() {
         assert!(moved.iter().all(|n| n.abs_diff(21_000) <= 3_000), "fair to a tick: {moved:?}");
         let other = if crowd.direction == Direction::Read { Direction::Write } else { Direction::Read };
         assert_eq!(group.total(other), 0);
+        //
+        let snapshot = group.snapshot(crowd.direction);
+        assert_eq!((snapshot.waiting, snapshot.members, snapshot.throttled), (3, 3, 20 * TICK));
         assert!(crowd.goes_on());
     });
 }
@@ -233,7 +236,7 @@ fn a_group_is_joined_changed_and_left_while_its_limit_is_reached() {
 
 #[test]
 fn who_ends_while_it_waits_leaves_its_tokens_and_its_place() {
-    // G-03, F49: there, it is a member until the loop has run
+    // G-03, F49, X-07, X-31: there, it is a member until the loop has run
     each_crowd(|mut crowd| {
         let group = crowd.group(1_000, 1_000);
         for _ in 0..4 {

@@ -118,7 +118,7 @@ fn each_flow(len: usize, rate: u64, burst: u64, body: impl Fn(Flow)) {
 
 #[test]
 fn one_ticks_worth_moves_and_then_one_more_at_each_boundary() {
-    // D13: the peer need not do anything for it
+    // D13: the peer need not do anything for it
     each_flow(1_000, 100, 400, |mut flow| {
         assert_eq!((flow.level(), flow.suspended()), (0, Suspend::BANDWIDTH));
         for _ in 0..4 {
@@ -263,7 +263,7 @@ fn credit_lets_it_go_on_at_once_up_to_the_burst() {
 
 #[test]
 fn a_decrement_in_a_callback_holds_up_what_comes_next_and_no_longer() {
-    // between two writes of one run, as a user does who counts what a packet costs beside its bytes
+    // between two writes of one run, as a user does who counts what a packet costs beside its bytes
     each_over_unix(|config| {
         let (mut world, hand) = config.with_manual_clock();
         let set_up = |b: Builder| b.rate_limit(&limit(100, 100));
@@ -301,7 +301,7 @@ fn to_decrement_without_a_limit_is_an_error() {
 
 #[test]
 fn the_least_of_all_limits_holds_and_to_ask_for_it_suspends_nobody() {
-    // D11: libevent ignores the most of one operation under a limit
+    // D11: libevent ignores the most of one operation under a limit
     each_flow(40_000, 20_000, 20_000, |mut flow| {
         let direction = flow.direction;
         assert_eq!(flow.moved(), 20_000);

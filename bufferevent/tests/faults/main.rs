@@ -13,6 +13,7 @@ mod sim;
 mod callbacks;
 mod invariants;
 mod lifetimes;
+mod limits;
 mod processes;
 mod transport;
 mod wires;

@@ -1,0 +1,296 @@
+//! One group over several bases: what its members move together is what it lets, wherever they live and move (D12, F52,
+//! G-07, R8), and no base is needed by the members on another (F49). On the system's clock sums and upper bounds are
+//! exact; on one that is turned by hand all is.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::{
+    io::{Read as _, Write as _},
+    os::unix::net::UnixStream,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use bufferevent::{
+    Base, BaseHandle, Bufferevent, Builder, Callbacks, Context, Direction, Handle, Movable, NoHandler,
+    RateLimitGroup, Runtime, TokenBucketConfig,
+    runtime::{Clock, ManualClock},
+    testing::Census,
+};
+use bufferevent_sync::atomic::{AtomicUsize, Ordering};
+
+const LIMIT: Duration = Duration::from_secs(20);
+const TICK: Duration = Duration::from_millis(5);
+const MEMBERS: usize = 12;
+
+fn limit(rate: u64, tick: Duration) -> TokenBucketConfig {
+    TokenBucketConfig::new(rate, rate, rate, rate, Some(tick)).unwrap()
+}
+
+fn connection() -> (Builder, UnixStream) {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    theirs.set_nonblocking(true).unwrap();
+    (Bufferevent::socket(ours), theirs)
+}
+
+/// Takes what has arrived.
+fn received(peer: &mut UnixStream) -> usize {
+    let (mut block, mut sum) = ([0; 16 * 1024], 0);
+    while let Ok(n @ 1..) = peer.read(&mut block) {
+        sum += n;
+    }
+    sum
+}
+
+/// Runs until it is dropped.
+struct Running {
+    runtime: Runtime,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Running {
+    fn new(workers: usize, bases: usize) -> Self {
+        let runtime = Runtime::builder().workers(workers).bases(bases).build().unwrap();
+        let theirs = runtime.clone();
+        Self { runtime, thread: Some(thread::spawn(move || theirs.run().unwrap())) }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.runtime.stop();
+        let ended = self.thread.take().map(thread::JoinHandle::join);
+        assert!(thread::panicking() || matches!(ended, Some(Ok(()))), "a worker panicked");
+    }
+}
+
+/// Members, each of which has always something to move both ways.
+struct Crowd {
+    handles: Vec<Handle>,
+    peers: Vec<UnixStream>,
+    read: Arc<AtomicUsize>,
+    /// Bytes that the peers have received.
+    written: usize,
+}
+
+impl Crowd {
+    fn new(bases: &[BaseHandle], group: &RateLimitGroup) -> Self {
+        let read = Arc::new(AtomicUsize::new(0));
+        let (mut handles, mut peers) = (Vec::new(), Vec::new());
+        for member in 0..MEMBERS {
+            let (builder, peer) = connection();
+            let count = Arc::clone(&read);
+            let handler = Callbacks::new().on_read(move |cx: &mut Context<'_>| {
+                let len = cx.input().len();
+                cx.input().drain(len).unwrap();
+                count.fetch_add(len, Ordering::AcqRel);
+            });
+            let builder = builder.rate_limit_group(group).handler(handler).threadsafe();
+            handles.push(builder.start(&mut bases[member % bases.len()].clone()).unwrap());
+            peers.push(peer);
+        }
+        Self { handles, peers, read, written: 0 }
+    }
+
+    /// Sees to it that all have something to move, and counts what has moved.
+    fn feed(&mut self) {
+        for (handle, peer) in self.handles.iter().zip(&mut self.peers) {
+            let _would_block = peer.write(&[1; 8_192]);
+            let mut guard = handle.lock().unwrap();
+            if guard.output().len() < 65_536 {
+                guard.write(&[2; 32_768]).unwrap();
+            }
+        }
+        self.count();
+    }
+
+    fn count(&mut self) {
+        self.written += self.peers.iter_mut().map(received).sum::<usize>();
+    }
+
+    /// Nobody wants to move more: counts until the sums hold still with the group's.
+    fn rest(&mut self, site: &RateLimitGroup) {
+        for handle in &self.handles {
+            handle.lock().unwrap().disable(bufferevent::Interest::BOTH);
+        }
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            self.count();
+            let moved = [self.read.load(Ordering::Acquire), self.written];
+            let totals = [Direction::Read, Direction::Write].map(|direction| site.total(direction) as usize);
+            if moved == totals {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{moved:?} were moved, {totals:?} counted");
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+#[test]
+fn members_on_any_bases_that_move_and_change_groups_get_what_the_site_lets_and_no_more() {
+    // F49, F52, F53, R8, X-33: whoever moves, joins another group, or is reconfigured on the way
+    const RATE: u64 = 40_000;
+    for (workers, bases) in [(1, 2), (2, 2), (2, 4), (3, 3)] {
+        let _census = Census::begin();
+        let running = Running::new(workers, bases);
+        let bases = running.runtime.bases();
+        let clock = Clock::monotonic();
+        let since = clock.now();
+        let site = RateLimitGroup::new(&limit(RATE, TICK));
+        let tenants = [10_000, 30_000, 400_000].map(|rate| site.child(&limit(rate, TICK)).unwrap());
+        let groups = [&site, &tenants[0], &tenants[1], &tenants[2]];
+        let mut crowd = Crowd::new(&bases, &site);
+        let mut samples = vec![(since, since, 0)];
+        for step in 0..150 {
+            let handle = &crowd.handles[step * 7 % MEMBERS];
+            let _later = handle.set_base(&bases[step % bases.len()]).unwrap();
+            let other = &crowd.handles[step * 5 % MEMBERS];
+            other.lock().unwrap().join_rate_limit_group(groups[step * 3 % groups.len()]).unwrap();
+            let rate = 10_000 + 10_000 * (step as u64 % 3);
+            tenants[1].set_config(&limit(rate * (1 + step as u64 % 2), TICK * (1 + step as u32 % 2)));
+            tenants[0].set_min_share(Some(step as u64 * 10));
+            let began = clock.now();
+            crowd.feed();
+            samples.push((began, clock.now(), crowd.written));
+            thread::sleep(Duration::from_millis(2));
+        }
+        // What was seen between the end of one count and that of a later one went after the former began.
+        // A member that was served runs when a worker has time for it, which may be in a later tick: its turn is under way.
+        let under_way = MEMBERS as u64 * RATE;
+        for (at, (began, _, before)) in samples.iter().enumerate() {
+            for (_, ended, after) in &samples[at..] {
+                let ticks = (ended.since(*began).as_nanos() / TICK.as_nanos()) as u64 + 1;
+                // The first is from when the group was made, when nothing was.
+                let most = RATE * ticks + if at == 0 { 0 } else { RATE + under_way };
+                let moved = (after - before) as u64;
+                assert!(moved <= most, "{workers} workers: {moved} in {ticks} ticks");
+            }
+        }
+        assert!(crowd.written > 0 && crowd.read.load(Ordering::Acquire) > 0);
+        crowd.rest(&site);
+        let snapshot = site.snapshot(Direction::Write);
+        assert!(snapshot.throttled > Duration::ZERO && snapshot.level <= RATE as i64, "{snapshot:?}");
+    }
+}
+
+/// Two bases that only the test turns, by one clock.
+struct Two {
+    bases: [Base<Movable>; 2],
+    hand: ManualClock,
+}
+
+const BY_HAND: Duration = Duration::from_millis(100);
+
+impl Two {
+    fn new() -> Self {
+        let (clock, hand) = Clock::manual();
+        let bases = [(), ()].map(|()| Base::with_clock(clock.clone()).unwrap());
+        Self { bases, hand }
+    }
+
+    fn group(&self, rate: u64) -> RateLimitGroup {
+        RateLimitGroup::with_clock(&limit(rate, BY_HAND), self.hand.clock())
+    }
+
+    fn start(&mut self, base: usize, set_up: impl FnOnce(Builder) -> Builder) -> (Handle, UnixStream) {
+        let (builder, peer) = connection();
+        let builder = set_up(builder).configure(|b| _ = b.write(&[7; 50_000]).unwrap());
+        let handle = builder.handler(NoHandler).threadsafe().start(&mut self.bases[base]).unwrap();
+        (handle, peer)
+    }
+
+    fn turn(&mut self, base: usize) {
+        for _ in 0..20 {
+            self.bases[base].turn(Some(Duration::ZERO)).unwrap();
+        }
+    }
+
+    fn pass(&mut self, turned: &[usize]) {
+        self.hand.advance(BY_HAND);
+        turned.iter().for_each(|base| self.turn(*base));
+    }
+}
+
+#[test]
+fn a_base_that_is_not_turned_stops_nobody_on_another() {
+    // D12, F52, G-07: there, the group is filled by the base that it was made on
+    let _census = Census::begin();
+    let mut two = Two::new();
+    let group = two.group(1_000);
+    let (_rests, mut its_peer) = two.start(0, |b| b.rate_limit_group(&group));
+    let (_goes_on, mut peer) = two.start(1, |b| b.rate_limit_group(&group));
+    two.turn(0);
+    two.turn(1);
+    let mut moved = [received(&mut its_peer), received(&mut peer)];
+    assert_eq!(moved, [1_000, 0]);
+    two.turn(0);
+    for _ in 0..20 {
+        two.pass(&[1]);
+        moved[1] += received(&mut peer);
+    }
+    let kept = 20_000 - moved[1];
+    assert!(kept <= 1_000, "who does not run keeps one turn at most: {kept}");
+    assert_eq!(received(&mut its_peer), 0);
+    for _ in 0..20 {
+        two.pass(&[0, 1]);
+    }
+    moved[0] += received(&mut its_peer);
+    moved[1] += received(&mut peer);
+    assert_eq!(moved.iter().sum::<usize>() as u64, group.total(Direction::Write));
+    assert!(moved.iter().sum::<usize>() >= 40_000 && moved[0] >= 8_000, "{moved:?}");
+}
+
+#[test]
+fn one_that_moves_while_it_is_suspended_goes_on_at_its_new_base() {
+    // F49, C-37: by its own limit, by its group, by both; the old base is turned no more
+    for case in 0..3 {
+        let _census = Census::begin();
+        let mut two = Two::new();
+        let group = two.group(1_000);
+        let own = limit(1_000, BY_HAND);
+        let (handle, mut peer) = two.start(0, |b| match case {
+            0 => b.rate_limit(&own),
+            1 => b.rate_limit_group(&group),
+            _ => b.rate_limit(&own).rate_limit_group(&group),
+        });
+        two.turn(0);
+        assert_eq!(received(&mut peer), 1_000);
+        handle.lock().unwrap().set_base(&two.bases[1].handle()).unwrap();
+        two.turn(1);
+        for _ in 0..5 {
+            assert_eq!(received(&mut peer), 0, "case {case}");
+            two.pass(&[1]);
+            assert_eq!(received(&mut peer), 1_000, "case {case}");
+        }
+    }
+}
+
+#[test]
+fn a_base_that_is_dropped_takes_its_members_and_nobody_elses_turn() {
+    // F49, R8: what its end sends in spite of the limit is counted, and owed by all
+    let _census = Census::begin();
+    let mut two = Two::new();
+    let group = two.group(1_000);
+    let (_gone, mut its_peer) = two.start(0, |b| b.rate_limit_group(&group));
+    let (_stays, mut peer) = two.start(1, |b| b.rate_limit_group(&group));
+    two.turn(0);
+    two.turn(1);
+    two.pass(&[0, 1]);
+    let Two { bases: [first, mut second], hand } = two;
+    drop(first);
+    let its = received(&mut its_peer);
+    assert_eq!(its, 50_000, "a close that cannot wait");
+    assert_eq!(group.snapshot(Direction::Write).members, 1);
+    let mut moved = received(&mut peer);
+    for _ in 0..60 {
+        hand.advance(BY_HAND);
+        for _ in 0..10 {
+            second.turn(Some(Duration::ZERO)).unwrap();
+        }
+        moved += received(&mut peer);
+    }
+    assert_eq!(group.total(Direction::Write) as usize, its + moved);
+    assert_eq!(its + moved, 62_000, "what the ticks have paid, the debt first");
+}
