@@ -547,3 +547,38 @@ fn every_kind_is_limited_by_a_group_of_the_systems_clock() {
         assert!(crowd.iter().all(|(conn, _, got)| *got == data && conn.log.data() == data));
     });
 }
+
+#[test]
+fn a_group_is_asked_changed_left_and_dropped_inside_any_callback() {
+    // D16, G-04: docs/calls.md; nothing there waits, for whoever holds a strand too
+    each(|config| {
+        let mut world = config.world();
+        let group = RateLimitGroup::new(&limit(1_000, 1_000));
+        let kept = bufferevent_sync::Mutex::new(Some((group.clone(), group.child(&limit(9, 9)).unwrap())));
+        let (_conn, mut peer) = config.start_with(
+            &mut world,
+            |b| b.rate_limit_group(&group),
+            move |cx, call| {
+                let Some((group, child)) = kept.lock().take().filter(|_| *call == Call::Read) else { return };
+                for direction in DIRECTIONS {
+                    let _any = (group.level(direction), group.total(direction), cx.max_to_move(direction));
+                    group.decrement(direction, 10_000);
+                    group.decrement(direction, -10_000);
+                    assert_eq!(group.snapshot(direction).members, 1);
+                }
+                group.set_config(&limit(2_000, 2_000));
+                group.set_min_share(Some(1));
+                group.reset_totals();
+                cx.join_rate_limit_group(&child).unwrap();
+                assert_eq!(child.snapshot(Direction::Read).members, 1);
+                cx.leave_rate_limit_group();
+                cx.join_rate_limit_group(&child).unwrap();
+                cx.write(b"more than the child lets").unwrap();
+                drop((child, group));
+            },
+        );
+        drop(group);
+        world.send(&mut peer, b"go");
+        assert_eq!(world.receive(&mut peer, 24), b"more than the child lets");
+    });
+}
