@@ -19,6 +19,9 @@ use crate::{bufferevent::Home, interest::Direction};
 /// [below](RateLimitGroup::child) another is limited by both. A member that has a limit
 /// [of its own](crate::Bufferevent::set_rate_limit) moves what the least of them lets.
 ///
+/// A member that was granted its share while its base rests, or is in a callback that lasts, moves that when it runs again: a
+/// turn each, beside what the group lets by then. The rest of the shares is for others meanwhile.
+///
 /// While nobody waits there is no timer, and no lock is taken for what moves. When the last handle is dropped the group is
 /// dissolved: its members leave it and go on; groups below keep it.
 ///

@@ -215,6 +215,11 @@ impl World {
         self.post();
     }
 
+    pub(crate) fn set_min_share(&mut self, group: usize, bytes: Option<u64>) {
+        self.groups[group].0.set_min_share(bytes, Nanos(self.now));
+        self.post();
+    }
+
     pub(crate) fn decrement(&mut self, group: usize, bytes: i64) {
         let (of, _, oracle) = &mut self.groups[group];
         of.decrement(WRITE, bytes, Nanos(self.now));
