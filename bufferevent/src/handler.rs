@@ -6,7 +6,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
 };
 
-use bufferevent_runtime::{Affinity, Base, BaseCounters, BaseHandle, Movable, Pinned};
+use bufferevent_runtime::{Affinity, Base, BaseCounters, BaseHandle, Movable, Pinned, drop_panic};
 
 use crate::{
     confined::Confined,
@@ -339,7 +339,7 @@ impl<A: HandlerAffinity, R: DataCall<A>, W: DataCall<A>, E: EventCall<A>> Handle
 
 /// What becomes of a panic in a callback.
 ///
-/// A panic in the drop of a handler, or of output that was not sent when the bufferevent ended, is isolated whatever the
+/// A panic in the drop of a handler, of output that was not sent when the bufferevent ended, or of what a panic said, is isolated whatever the
 /// policy: it is counted among the base's panics, and the bufferevent goes on, or ends, as if there had been none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -363,7 +363,10 @@ impl PanicPolicy {
         match catch_unwind(AssertUnwindSafe(call)) {
             Ok(()) => true,
             Err(panic) => match self {
-                Self::Isolate => false,
+                Self::Isolate => {
+                    drop_panic(panic);
+                    false
+                }
                 Self::Propagate => resume_unwind(panic),
                 Self::Abort => std::process::abort(),
             },
@@ -373,7 +376,8 @@ impl PanicPolicy {
 
 /// Runs code of the user's that is no callback; a panic in there is counted and goes no further.
 pub(crate) fn isolate(counters: &BaseCounters, call: impl FnOnce()) {
-    if catch_unwind(AssertUnwindSafe(call)).is_err() {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(call)) {
+        drop_panic(panic);
         counters.panics.add(1);
     }
 }

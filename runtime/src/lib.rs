@@ -95,6 +95,7 @@ pub use self::{
     slots::Key,
     source::{After, Source},
     strand::{Body, Held, Left, Lent, Seating, Strand, StrandGuard, holds_strand, lock_both},
+    task::drop_panic,
     timer::{TimerKey, Wheel},
     timers::{Every, Once, TimerId},
 };

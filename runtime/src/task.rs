@@ -3,6 +3,7 @@
 use std::{
     any::Any,
     cell::{Cell, RefCell},
+    mem,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
 };
@@ -59,16 +60,37 @@ const CALL_NANOS: u64 = 5_000;
 
 /// Runs a closure of the user; a panic ends the closure, not the worker. True if it did not panic.
 pub(crate) fn isolate(call: impl FnOnce()) -> bool {
-    catch_unwind(AssertUnwindSafe(call)).is_ok()
+    catch_unwind(AssertUnwindSafe(call)).map_err(drop_panic).is_ok()
+}
+
+/// Drops what a panic said, which is the user's and may panic too. What that one says is leaked: there may be no end to it.
+///
+/// ```
+/// use std::panic::{catch_unwind, panic_any};
+///
+/// struct Again;
+/// impl Drop for Again {
+///     fn drop(&mut self) {
+///         panic_any(Again);
+///     }
+/// }
+/// let panic = catch_unwind(|| panic_any(Again)).unwrap_err();
+/// bufferevent_runtime::drop_panic(panic);
+/// ```
+#[cold]
+pub fn drop_panic(panic: Box<dyn Any + Send>) {
+    if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
+        mem::forget(again);
+    }
 }
 
 pub(crate) type Panic = Box<dyn Any + Send>;
 
-/// What a panic said. It is dropped, which may panic too.
+/// What a panic said.
 pub(crate) fn message_of(panic: Panic) -> String {
     let text = panic.downcast_ref::<&str>().map(|&text| text.to_owned());
     let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-    isolate(|| drop(panic));
+    drop_panic(panic);
     text.unwrap_or_else(|| "with a payload that is no text".to_owned())
 }
 
@@ -94,10 +116,11 @@ pub(crate) fn hold_panic<R>(call: impl FnOnce() -> R) -> Option<R> {
 
 #[cold]
 fn escape(panic: Panic) {
-    ESCAPED.with(|escaped| {
-        escaped.borrow_mut().get_or_insert(panic);
-    });
-    HAS_ESCAPED.set(true);
+    if HAS_ESCAPED.replace(true) {
+        drop_panic(panic);
+    } else {
+        ESCAPED.set(Some(panic));
+    }
 }
 
 /// Takes the panic that waits to go on, and puts another in its place: for a turn inside a callback, whose panics are its

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use bufferevent_runtime::{BLOCK, BaseHandle, ConnectionLimit, Key, Paused, Time};
+use bufferevent_runtime::{BLOCK, BaseHandle, ConnectionLimit, Key, Paused, Time, drop_panic};
 use bufferevent_sync::{
     Leaf, SharedCounter,
     atomic::{AtomicUsize, Ordering},
@@ -346,7 +346,7 @@ impl MemoryLimit {
             synced.told = synced.stage;
             let stage = synced.stage;
             drop(synced);
-            let _isolated = catch_unwind(AssertUnwindSafe(|| hook(stage)));
+            let _isolated = catch_unwind(AssertUnwindSafe(|| hook(stage))).map_err(drop_panic);
         }
     }
 

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use bufferevent_runtime::drop_panic;
 use bufferevent_sync::{Condvar, Mutex, thread};
 
 use super::{
@@ -145,7 +146,8 @@ impl Pool {
             return;
         }
         // A panic drops the reply, which says that there is no answer.
-        let _isolated = catch_unwind(AssertUnwindSafe(move || reply.send((self.function)(query))));
+        let _isolated =
+            catch_unwind(AssertUnwindSafe(move || reply.send((self.function)(query)))).map_err(drop_panic);
     }
 }
 

@@ -34,7 +34,7 @@ pub(crate) fn hush() {
     HUSHED.get_or_init(|| {
         let before = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
-            if !info.payload().is::<Meant>() {
+            if !info.payload().is::<Meant>() && !info.payload().is::<Endless>() {
                 before(info);
             }
         }));
@@ -256,6 +256,31 @@ fn armed(world: &World) -> Actor {
             cx.replace(heir);
         }
     })
+}
+
+/// Panics with one of its kind when it is dropped.
+struct Endless;
+
+impl Drop for Endless {
+    fn drop(&mut self) {
+        panic::panic_any(Endless);
+    }
+}
+
+#[test]
+fn a_panic_in_the_drop_of_what_a_panic_said_goes_no_further() {
+    // D16, F19: the runtime goes on
+    hush();
+    each(|config| {
+        let mut world = config.world();
+        let (other, mut other_peer) = config.start(&mut world);
+        let (conn, _peer) = config.start_with(&mut world, |b| b, |_, _| panic::panic_any(Endless));
+        world.with(&conn, |b| b.trigger_event(1, Trigger::PLAIN)).unwrap();
+        world.until_panics(1);
+        world.until_gone(&conn);
+        world.send(&mut other_peer, b"alive");
+        world.until_called(&other, Call::Read, 1);
+    });
 }
 
 #[test]
