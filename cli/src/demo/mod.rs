@@ -1,6 +1,6 @@
-//! The demo: a server and its load in one process, with a view on what the bases do.
+//! The demo: a server and its load in one process, with a view on what the bases do; then tenants under rate limits.
 //!
-//! The server is skewed on purpose: half of the connections are THREADSAFE and homed on base 0, the others are confined
+//! The first server is skewed on purpose: half of the connections are THREADSAFE and homed on base 0, the others are confined
 //! and spread over the bases. So the workers of the other bases run out of work of their own, and steal.
 
 mod sample;
@@ -8,6 +8,7 @@ mod screen;
 mod server;
 mod summary;
 mod table;
+mod tenants;
 mod traffic;
 
 use std::{
@@ -17,7 +18,13 @@ use std::{
 
 use bufferevent::Runtime;
 
-use self::{screen::Screen, server::Server, summary::Summary, table::Bases, traffic::Traffic};
+use self::{
+    screen::Screen,
+    server::Server,
+    summary::Summary,
+    table::{Bases, Line, heading},
+    traffic::Traffic,
+};
 use crate::{
     args::{self, Mode},
     failure::Failure,
@@ -42,7 +49,7 @@ const BASES: usize = 4;
 /// Bytes of a request; connections take them in turn.
 const SIZES: [usize; 5] = [64, 256, 1_024, 4_096, 16_384];
 
-/// What each part may take at most; with 8 seconds of traffic all of them are below 15.
+/// What each part may take at most; with 5 seconds of traffic twice all of them are below 15.
 const CONNECT: Duration = Duration::from_secs(2);
 const LAST_ANSWERS: Duration = Duration::from_millis(1_500);
 const GRACE: Duration = Duration::from_millis(300);
@@ -52,11 +59,21 @@ pub(crate) fn run(demo: &args::Demo) -> Result<(), Failure> {
     let cores = available_parallelism().map_or(1, usize::from);
     let bases = cores.max(BASES);
     let connections = affordable(cores + bases);
+    if echo(demo.seconds, bases, connections)? {
+        Ok(())
+    } else {
+        tenants::run(demo.seconds, bases, connections)
+    }
+}
+
+/// Shows the echo server; answers whether a signal ended it.
+fn echo(seconds: u64, bases: usize, connections: usize) -> Result<bool, Failure> {
     let server = Server::start(bases)?;
     let mut screen = Screen::new();
     introduce(&mut screen, bases, connections)?;
 
-    let plan = Plan { targets: vec![server.address()], mode: Mode::Echo, connections, sizes: SIZES.to_vec() };
+    let plan =
+        Plan { servers: vec![vec![server.address()]], mode: Mode::Echo, connections, sizes: SIZES.to_vec() };
     let engine = Engine::start(Runtime::builder().build().map_err(Failure::runtime)?, plan)?;
     screen.line("")?;
     let connecting = Instant::now();
@@ -68,7 +85,7 @@ pub(crate) fn run(demo: &args::Demo) -> Result<(), Failure> {
 
     let before = server.sample();
     engine.begin()?;
-    let elapsed = watch(&mut screen, &server, &engine, Duration::from_secs(demo.seconds))?;
+    let elapsed = watch(&mut screen, &server, &engine, Duration::from_secs(seconds))?;
     let sample = server.sample().since(&before);
     let measured = engine.totals();
     screen.settle()?;
@@ -77,7 +94,9 @@ pub(crate) fn run(demo: &args::Demo) -> Result<(), Failure> {
     let ended = engine.finish(LAST_ANSWERS)?;
     server.finish(GRACE)?;
     screen.line(Summary { elapsed, measured: &measured, ended: &ended })?;
-    ended.result()
+    let interrupted = ended.interrupted;
+    ended.result()?;
+    Ok(interrupted)
 }
 
 /// Shows the traffic for `duration`; answers how long it was.
@@ -94,7 +113,11 @@ fn watch(
         if screen.is_due(elapsed) && shown.is_ok() {
             let totals = engine.totals();
             let traffic = Traffic::between((latest.0, &latest.1), (elapsed, &totals));
-            shown = screen.show(&traffic, &server.sample().since(&before));
+            let sample = server.sample().since(&before);
+            let line = Line { traffic: &traffic, steals: sample.total().steals };
+            let bases = Bases { sample: &sample, elapsed };
+            let live = || format!("{}\n{line}\n\n{bases}", heading());
+            shown = screen.show(elapsed, heading(), &line, live);
             latest = (elapsed, totals);
         }
     };

@@ -1,17 +1,13 @@
 //! Where the demo is shown: a table that is drawn again and again on a terminal, plain lines elsewhere.
 
 use std::{
+    fmt::Display,
     io::{self, IsTerminal as _, Stdout, Write as _},
     time::Duration,
 };
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::{
-    sample::Sample,
-    table::{Bases, Line, heading},
-    traffic::Traffic,
-};
 use crate::failure::Failure;
 
 /// How often the table is drawn on a terminal.
@@ -47,7 +43,7 @@ impl Screen {
     }
 
     /// Writes a line that stays.
-    pub(super) fn line(&mut self, text: impl std::fmt::Display) -> Result<(), Failure> {
+    pub(super) fn line(&mut self, text: impl Display) -> Result<(), Failure> {
         writeln!(self.out, "{text}").map_err(Failure::output)
     }
 
@@ -56,19 +52,23 @@ impl Screen {
         elapsed >= self.next
     }
 
-    /// Shows one interval of traffic, and what the bases did so far.
-    pub(super) fn show(&mut self, traffic: &Traffic, sample: &Sample) -> Result<(), Failure> {
-        while self.next <= traffic.at {
+    /// Shows what an interval that ended at `at` brought: what is `live` on a terminal, a line below a heading elsewhere.
+    pub(super) fn show(
+        &mut self,
+        at: Duration,
+        heading: impl Display,
+        line: impl Display,
+        live: impl FnOnce() -> String,
+    ) -> Result<(), Failure> {
+        while self.next <= at {
             self.next += self.interval();
         }
-        let line = Line { traffic, steals: sample.total().steals };
-        if let Some(live) = &self.live {
-            let bases = Bases { sample, elapsed: traffic.at };
-            live.set_message(format!("{}\n{line}\n\n{bases}", heading()));
+        if let Some(bar) = &self.live {
+            bar.set_message(live());
             return Ok(());
         }
         if !std::mem::replace(&mut self.has_heading, true) {
-            self.line(heading())?;
+            self.line(heading)?;
         }
         self.line(line)
     }

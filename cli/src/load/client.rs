@@ -151,7 +151,7 @@ impl Client {
     fn discard(&mut self, connection: &mut Bufferevent, n: usize) {
         let drained = connection.input().drain(n);
         debug_assert!(drained.is_ok(), "the front of an input is never frozen here");
-        self.base.tally.received.add(n as u64);
+        self.base.tally.received[self.slot].add(n as u64);
     }
 
     fn fail(&mut self, connection: &mut Bufferevent, why: impl FnOnce() -> String) {

@@ -28,8 +28,9 @@ const LOOK: Duration = Duration::from_millis(100);
 /// What is to be done.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
-    /// The addresses of the server, at least one: the first that can be had is connected to.
-    pub(crate) targets: Vec<SocketAddr>,
+    /// The addresses of each server, at least one: the first that can be had is connected to. Connections take the servers
+    /// in turn.
+    pub(crate) servers: Vec<Vec<SocketAddr>>,
     pub(crate) mode: Mode,
     pub(crate) connections: usize,
     /// Bytes of a request; connections take them in turn.
@@ -37,6 +38,11 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    /// The addresses of the server of connection `number`.
+    fn server(&self, number: usize) -> &[SocketAddr] {
+        &self.servers[number % self.servers.len()]
+    }
+
     /// Bytes of a request of connection `number`.
     pub(super) fn size(&self, number: usize) -> usize {
         self.sizes[number % self.sizes.len()]
@@ -102,7 +108,7 @@ impl BaseLoad {
     pub(super) fn start_next(self: &Arc<Self>, place: &mut impl Place<Affinity = Movable>) {
         while let Some(number) = self.take_number() {
             let client = Client::new(Arc::clone(self), number);
-            let builder = match self.load.plan.targets[..] {
+            let builder = match *self.load.plan.server(number) {
                 [only] => Bufferevent::connect(only),
                 ref all => Bufferevent::connect_any(all),
             };
@@ -261,6 +267,13 @@ impl Engine {
             Mode::Echo | Mode::Source => totals.received,
         };
         totals
+    }
+
+    /// Bytes that each connection has received so far.
+    pub(crate) fn received_each(&self) -> Vec<u64> {
+        let bases = self.bases.len();
+        let received = |number: usize| self.bases[number % bases].1.tally.received[number / bases].get();
+        (0..self.load.plan.connections).map(received).collect()
     }
 
     /// Lets each connection end its request and closes it, then ends the runtime. A request that is not answered within

@@ -42,7 +42,7 @@ pub(crate) fn run(load: &args::Load) -> Result<(), Failure> {
         builder = builder.workers(workers as usize);
     }
     let plan = Plan {
-        targets: resolve(&load.connect)?,
+        servers: vec![resolve(&load.connect)?],
         mode: load.mode,
         connections: load.connections as usize,
         sizes: vec![load.size],

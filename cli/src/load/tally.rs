@@ -10,7 +10,8 @@ use hdrhistogram::Histogram;
 pub(super) struct Tally {
     pub(super) requests: CachePadded<Counter>,
     pub(super) sent: Counter,
-    pub(super) received: Counter,
+    /// Of each connection.
+    pub(super) received: Box<[Counter]>,
     latencies: Mutex<Latencies>,
     /// What the times of `under_way` count from.
     epoch: Instant,
@@ -25,7 +26,7 @@ impl Tally {
             under_way: (0..connections).map(|_| Counter::new()).collect(),
             requests: CachePadded::new(Counter::new()),
             sent: Counter::new(),
-            received: Counter::new(),
+            received: (0..connections).map(|_| Counter::new()).collect(),
             latencies: Mutex::new(Latencies::new()),
         }
     }
@@ -52,7 +53,7 @@ impl Tally {
     pub(super) fn add_to(&self, totals: &mut Totals) {
         totals.requests += self.requests.get();
         totals.sent += self.sent.get();
-        totals.received += self.received.get();
+        totals.received += self.received.iter().map(Counter::get).sum::<u64>();
         totals.latencies.add(&self.latencies.lock());
     }
 }

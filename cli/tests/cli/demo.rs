@@ -9,7 +9,8 @@ use crate::support::{Process, bev, rest, run, shell};
 fn assert_good((code, stdout, stderr): (Option<i32>, String, String)) -> String {
     assert_eq!((code, stderr.as_str()), (Some(0), ""), "{stdout}");
     assert!(stdout.starts_with("bev demo: an echo server on "), "{stdout}");
-    assert!(stdout.ends_with("every byte came back in place\n"), "{stdout}");
+    assert!(stdout.contains("\n  every byte came back in place\n"), "{stdout}");
+    assert!(stdout.ends_with("\n  every promise was kept\n"), "{stdout}");
     assert!(stdout.lines().all(|line| line.chars().count() <= 100), "{stdout}");
     stdout
 }
@@ -17,7 +18,10 @@ fn assert_good((code, stdout, stderr): (Option<i32>, String, String)) -> String 
 #[test]
 fn a_second_of_it_succeeds() {
     let stdout = assert_good(run(&["demo", "--seconds", "1"]));
-    for word in ["requests", "MB/s", "p50", "p99", "checked", "steals", "busy"] {
+    for word in [
+        "requests", "MB/s", "p50", "p99", "checked", "steals", "busy", "gold", "silver", "bronze", "site",
+        "fairness",
+    ] {
         assert!(stdout.contains(word), "{word}: {stdout}");
     }
     assert_connections_add_up(&stdout);
@@ -72,6 +76,29 @@ fn a_signal_ends_it_early_with_its_summary() {
     demo.signal(Signal::INT);
     let last = rest(stdout);
     assert!(last.ends_with("every byte came back in place\n"), "{last}");
+    assert_eq!(demo.wait().code(), Some(0));
+}
+
+#[test]
+fn a_signal_ends_the_tenants_early_too() {
+    let mut demo = Process::start(bev(&["demo", "--seconds", "3"]).stdout(Stdio::piped()));
+    let mut stdout = demo.stdout();
+    let mut until = |words: &str| {
+        let mut line = String::new();
+        while !line.contains(words) {
+            line.clear();
+            assert_ne!(stdout.read_line(&mut line).unwrap(), 0, "{words}");
+        }
+    };
+    until("rate limits: three tenants");
+    // With the first second of them.
+    until("   gold ");
+    demo.signal(Signal::TERM);
+    let last = rest(stdout);
+    assert!(
+        last.ends_with("\n  ended early, before it could be told whether every promise was kept\n"),
+        "{last}"
+    );
     assert_eq!(demo.wait().code(), Some(0));
 }
 

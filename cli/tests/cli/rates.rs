@@ -27,6 +27,23 @@ fn read_watching(stream: &mut TcpStream, bytes: usize, rate: f64, began: Instant
 
 // The burst is four ticks' worth: 80 ms.
 #[test]
+fn each_connection_gets_no_more_than_its_limit() {
+    for locking in LOCKINGS {
+        let began = Instant::now();
+        let server = Server::start("source", &[locking, &["--limit", "2MB/s", "--tick", "20ms"]].concat());
+        thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    let excess = read_watching(&mut server.connect(), 400_000, 2e6, began);
+                    assert!(excess <= 160_000.0, "{locking:?}: {excess}");
+                });
+            }
+        });
+        server.end();
+    }
+}
+
+#[test]
 fn all_connections_together_get_no_more_than_the_limit_of_all() {
     for locking in LOCKINGS {
         let began = Instant::now();
