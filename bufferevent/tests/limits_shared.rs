@@ -13,8 +13,8 @@ use std::{
 };
 
 use bufferevent::{
-    Base, BaseHandle, Bufferevent, Builder, Callbacks, Context, Direction, Handle, Movable, NoHandler,
-    RateLimitGroup, Runtime, TokenBucketConfig,
+    Base, BaseExt as _, BaseHandle, Bufferevent, Builder, Callbacks, Context, Direction, Handle, Movable,
+    NoHandler, RateLimitGroup, Runtime, TokenBucketConfig,
     runtime::{Clock, ManualClock},
     testing::Census,
 };
@@ -258,6 +258,35 @@ fn one_that_moves_while_it_is_suspended_goes_on_at_its_new_base() {
         two.turn(0);
         assert_eq!(received(&mut peer), 1_000);
         handle.lock().unwrap().set_base(&two.bases[1].handle()).unwrap();
+        two.turn(1);
+        for _ in 0..5 {
+            assert_eq!(received(&mut peer), 0, "case {case}");
+            two.pass(&[1]);
+            assert_eq!(received(&mut peer), 1_000, "case {case}");
+        }
+    }
+}
+
+#[test]
+fn a_confined_one_that_moves_while_it_is_suspended_goes_on_at_its_new_base() {
+    // F49, C-37
+    for case in 0..3 {
+        let _census = Census::begin();
+        let mut two = Two::new();
+        let group = two.group(1_000);
+        let own = limit(1_000, BY_HAND);
+        let (builder, mut peer) = connection();
+        let builder = match case {
+            0 => builder.rate_limit(&own),
+            1 => builder.rate_limit_group(&group),
+            _ => builder.rate_limit(&own).rate_limit_group(&group),
+        };
+        let builder = builder.configure(|b| _ = b.write(&[7; 50_000]).unwrap());
+        let id = builder.handler(NoHandler).start(&mut two.bases[0]).unwrap();
+        two.turn(0);
+        assert_eq!(received(&mut peer), 1_000);
+        let other = two.bases[1].handle();
+        two.bases[0].set_base(id, &other).unwrap();
         two.turn(1);
         for _ in 0..5 {
             assert_eq!(received(&mut peer), 0, "case {case}");
