@@ -261,7 +261,15 @@ impl<W: Waiter> Side<W> {
         }
     }
 
+    #[inline]
     fn withdraw(&mut self) {
+        if self.place.is_some() || self.held > 0 {
+            self.withdraw_all();
+        }
+    }
+
+    #[cold]
+    fn withdraw_all(&mut self) {
         if let Some(place) = self.place.take() {
             let (served, _who) = self.half.enter(None, |room| match room.collect(place) {
                 None => (None, room.withdraw(self.key, place)),

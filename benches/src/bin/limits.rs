@@ -5,6 +5,7 @@
 //! limits --rounds 3       # medians of three runs, each with another phase of the start
 //! limits --all            # every case
 //! limits one --rate 10000000 --tick 1 --members 1000 --bases 2 --way read
+//! limits by-hand --rate 10000000 --tick 1 --members 1000   # what the machine takes for the same pieces
 //! limits echo --listen 127.0.0.1:0 --bases 2 --group   # what goal 13 counts the instructions of
 //! ```
 #![allow(clippy::print_stdout, reason = "a program's output")]
@@ -15,7 +16,7 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use benches::json::{self, Object};
-use benches::limits::{Case, Echo, Judged, Way, in_own_process, matrix, run};
+use benches::limits::{Case, Echo, Judged, Way, by_hand, in_own_process, matrix, run};
 use clap::{Parser, Subcommand};
 use signal_hook::consts::SIGTERM;
 
@@ -39,6 +40,8 @@ struct Args {
 enum Command {
     /// Measures one case in this process, and prints JSON.
     One(Case),
+    /// Sends the traffic of one case without a library, and prints its CPU time for each MB in milliseconds.
+    ByHand(Case),
     /// Echoes, with or without a group that never binds.
     Echo {
         /// Address to listen on; port 0 picks a free one.
@@ -57,6 +60,7 @@ fn main() -> io::Result<ExitCode> {
     let args = Args::parse();
     match args.command {
         Some(Command::One(case)) => println!("{}", run(&case)?.to_json()),
+        Some(Command::ByHand(case)) => println!("{:.2}", by_hand(&case)?),
         Some(Command::Echo { listen, bases, group }) => {
             let echo = Echo::bind(listen, bases, group)?;
             println!("listening on {}", echo.address());

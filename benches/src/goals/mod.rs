@@ -75,7 +75,7 @@ pub enum Verdict {
 }
 
 /// The goals this module knows.
-pub const KNOWN: [u8; 15] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 14, 15, 16, 17, 19, 20];
+pub const KNOWN: [u8; 16] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 14, 15, 16, 17, 19, 20];
 
 /// Reports whether `goal` is measured on a server of its own process.
 pub fn needs_server(goal: u8) -> bool {
@@ -97,6 +97,7 @@ pub fn measure(bench: &Bench, settings: &Settings, goal: u8) -> io::Result<Vec<R
         8 => lab.churn(),
         9 => lab.idle_memory(),
         _ if matches!(settings.subject, Subject::Yard) => Ok(Vec::new()),
+        13 => lab.unbinding_group(),
         16 => Ok([inside::wake(settings)?, criterion::rows(bench, goal)?].concat()),
         20 => inside::skew(settings),
         _ => criterion::rows(bench, goal),
@@ -265,6 +266,23 @@ impl Lab<'_> {
             let count = instructions::measure(self.bench, &server, &self.echo(64), self.settings.requests)?;
             let Some(count) = count else { return Ok(rows) };
             rows.push(self.row(format!("user instructions per echo, {what}"), once(count.each), limit));
+        }
+        Ok(rows)
+    }
+
+    /// A program of ours serves: `bev` is not needed.
+    fn unbinding_group(&self) -> io::Result<Vec<Row>> {
+        let mut rows = Vec::new();
+        for bases in [1, 2] {
+            let count = |name: &str, group: &str| {
+                let words = format!("{name}={{bin}}/limits echo --listen {{addr}} --bases {bases}{group}");
+                let server = Server::parse(&words)?;
+                instructions::measure(self.bench, &server, &self.echo(64), self.settings.requests)
+            };
+            let Some(free) = count("free", "")? else { return Ok(rows) };
+            let Some(group) = count("group", " --group")? else { return Ok(rows) };
+            let what = format!("user instructions per echo in a group, / without, {bases} bases");
+            rows.push(self.row(what, once(group.each / free.each), 1.02));
         }
         Ok(rows)
     }

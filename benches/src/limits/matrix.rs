@@ -60,9 +60,13 @@ fn case((rate, tick, members): Cell, at: usize, [two_bases, deep, reads]: [bool;
 
 /// Milliseconds in which each member gets `QUANTA` quanta.
 fn quanta_time(case: &Case) -> u64 {
-    let members = case.members as u64;
-    let quantum = (case.rate / (2 * members)).clamp(64, 4096).min(case.per_tick().max(1) * case.burst);
-    (QUANTA * quantum * members * 1_000).div_ceil(case.rate)
+    (QUANTA * quantum(case) * case.members as u64 * 1_000).div_ceil(case.rate)
+}
+
+/// Bytes that a member is given at a time, at least, while all want some.
+pub(super) fn quantum(case: &Case) -> u64 {
+    let share = case.rate / (2 * case.members as u64);
+    share.clamp(64, 4096).min(case.per_tick().max(1) * case.burst)
 }
 
 const RATES: [u64; 3] = [1_000_000, 10_000_000, 100_000_000];

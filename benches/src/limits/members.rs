@@ -32,8 +32,7 @@ impl Members {
         let runtime = built.map_err(io::Error::other)?;
         let runs = runtime.clone();
         let running = thread::Builder::new().spawn(move || runs.run())?;
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        let pairs = (0..case.members).map(|_| pair(&listener)).collect::<io::Result<Vec<_>>>()?;
+        let pairs = pairs(case.members)?;
 
         let clock = Clock::monotonic();
         let group = (case.rate > 0).then(|| config(case)).transpose()?;
@@ -145,7 +144,12 @@ fn config(case: &Case) -> io::Result<TokenBucketConfig> {
     config.map_err(io::Error::other)
 }
 
-/// Both ends of a connection; ours is the first.
+/// Both ends of so many connections; ours are the first.
+pub(super) fn pairs(count: usize) -> io::Result<Vec<(TcpStream, TcpStream)>> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    (0..count).map(|_| pair(&listener)).collect()
+}
+
 fn pair(listener: &TcpListener) -> io::Result<(TcpStream, TcpStream)> {
     let ours = TcpStream::connect(listener.local_addr()?)?;
     let (theirs, _) = listener.accept()?;

@@ -8,6 +8,7 @@
 //! It is looked at twice, in the middle of a tick each time, when all that the tick has paid is gone. So what was
 //! promised between the two is a whole number of ticks, and exact.
 
+mod by_hand;
 mod echo;
 mod judged;
 pub mod matrix;
@@ -21,6 +22,7 @@ use std::{env, io, process::Command, time::Duration};
 use bufferevent::runtime::Time;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+pub use self::by_hand::by_hand;
 pub use self::echo::Echo;
 pub use self::judged::Judged;
 use self::members::Members;

@@ -116,7 +116,8 @@ fn move_all(mut step: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
     Ok(moved)
 }
 
-fn used(clock: ClockId) -> Duration {
+/// What has been used of CPU time.
+pub(super) fn used(clock: ClockId) -> Duration {
     let time = clock_gettime(clock);
     Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
 }

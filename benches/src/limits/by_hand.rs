@@ -1,0 +1,51 @@
+//! The same traffic without a library: a thread that sleeps until the next tick, and sends what that pays in pieces.
+//!
+//! It says what the machine alone takes for a limit that is kept in such pieces: no bookkeeping, no buffers, no callbacks.
+
+use std::io::{self, Write as _};
+use std::net::TcpStream;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use bufferevent::runtime::Clock;
+
+use super::members::pairs;
+use super::peers::{Peers, used};
+use super::{Case, Way, matrix, raise_open_files};
+
+/// Returns milliseconds of CPU time for each MB of `case`, written in pieces of a group's quantum.
+///
+/// # Errors
+/// The system has no sockets or threads to give, or a send fails.
+pub fn by_hand(case: &Case) -> io::Result<f64> {
+    raise_open_files();
+    let (ours, theirs) = pairs(case.members)?.into_iter().unzip();
+    let mut peers = Peers::new(theirs, Way::Write)?;
+    let (case, clock) = (*case, Clock::monotonic());
+    let sender = thread::spawn(move || send(ours, &case));
+    while !sender.is_finished() {
+        peers.run_until(clock.now().saturating_add(TURN), &clock)?;
+    }
+    let (cpu, sent, _open) = sender.join().map_err(|_| io::Error::other("the sender panicked"))??;
+    Ok(cpu.as_secs_f64() * 1e3 / (sent as f64 / 1e6))
+}
+
+/// Answers what that took of CPU time, how many bytes went, and the connections, still open.
+fn send(mut streams: Vec<TcpStream>, case: &Case) -> io::Result<(Duration, u64, Vec<TcpStream>)> {
+    let block = vec![7; matrix::quantum(case) as usize];
+    let (start, before) = (Instant::now(), used(rustix::time::ClockId::ThreadCPUTime));
+    let (mut sent, mut turn) = (0, 0);
+    for tick in 1..=case.ticks {
+        let due = start + Duration::from_millis(case.tick * tick);
+        thread::sleep(due.saturating_duration_since(Instant::now()));
+        while sent < case.per_tick() * tick {
+            let next = turn % streams.len();
+            sent += streams[next].write(&block)? as u64;
+            turn += 1;
+        }
+    }
+    Ok((used(rustix::time::ClockId::ThreadCPUTime) - before, sent, streams))
+}
+
+/// Between two looks whether all is over.
+const TURN: Duration = Duration::from_millis(20);
