@@ -138,7 +138,6 @@ impl<T> FairQueue<T> {
         self.entries.first_key_value().map(|(_, entry)| &entry.what)
     }
 
-    #[cfg(test)]
     pub(crate) fn get(&self, place: Place) -> Option<&T> {
         self.entries.get(&place).map(|entry| &entry.what)
     }

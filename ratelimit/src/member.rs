@@ -48,7 +48,7 @@ pub struct Member<W: Waiter> {
 
 /// One direction.
 ///
-/// * N1 `place` is one in the room's queue, or of what it has in `served`; `held` is 0 then.
+/// * N1 `place` is one in the room's queue, or of what it has in `served`, or of what has lapsed there; `held` is 0 then.
 /// * N2 `held` bytes were taken from every clock of the path, and not settled yet.
 struct Side<W: Waiter> {
     half: Half<W>,
@@ -176,28 +176,26 @@ impl<W: Waiter> Side<W> {
         self.give_back();
         let in_all = want.in_all.max(want.once);
         let served = match self.place {
-            Some(place) => self.collect(place, in_all, now),
+            Some(place) => self.collect(place, in_all, now, who),
             None => self.wait(in_all, now, who()),
         };
-        let (Some(Served { bytes, finish }), Some(path)) = (served, &self.path) else {
+        let Some(Served { bytes, finish, until, .. }) = served else {
             return if self.path.is_some() { Grant::Wait } else { Grant::Left };
         };
         self.place = None;
         self.finish = finish;
-        let until = path.next_boundary(now);
         self.hold(bytes, until);
         Grant::Granted(bytes.min(want.once))
     }
 
-    /// It was woken, or runs for another reason.
-    fn collect(&mut self, place: Place, want: u64, now: Nanos) -> Option<Served> {
-        self.half.enter(Some(now), |room| {
+    /// It was woken, or runs for another reason. If it comes too late for what it got, it waits again.
+    fn collect(&mut self, place: Place, want: u64, now: Nanos, who: impl FnOnce() -> W) -> Option<Served> {
+        let (served, waits) = self.half.enter(Some(now), |room| {
             let served = room.collect(place);
-            if served.is_none() {
-                room.set_want(self.key, place, want);
-            }
-            served
-        })
+            room.set_want(self.key, place, want);
+            (served, room.is_queued(self.key, place))
+        });
+        if served.is_some() || waits { served } else { self.wait(want, now, who()) }
     }
 
     fn wait(&mut self, want: u64, now: Nanos, who: W) -> Option<Served> {
@@ -275,7 +273,7 @@ impl<W: Waiter> Side<W> {
                 None => (None, room.withdraw(self.key, place)),
                 served => (served, None),
             });
-            if let Some(Served { bytes, finish }) = served {
+            if let Some(Served { bytes, finish, .. }) = served {
                 self.finish = finish;
                 self.hold(bytes, Nanos(0));
             }

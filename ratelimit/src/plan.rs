@@ -53,7 +53,7 @@ impl Plan {
     pub fn next_boundary(&self, now: Nanos) -> Nanos {
         match &self.pays {
             Pays::Ticks(accrual) => accrual.next(now),
-            Pays::Source(supply) => supply.next(now),
+            Pays::Source(supply) => supply.next(now).max(now.plus(1)),
         }
     }
 
@@ -113,7 +113,7 @@ impl Plan {
     pub(crate) fn accrues(&self, bytes: u64, now: Nanos) -> Nanos {
         match &self.pays {
             Pays::Ticks(accrual) => accrual.after(now).reaches(bytes),
-            Pays::Source(supply) => supply.next(now).max(now.plus(1)),
+            Pays::Source(_) => self.next_boundary(now),
         }
     }
 

@@ -26,7 +26,10 @@
 //! * M3 After `serve` the root is not ready, and nobody who is blocked could have gone on by then.
 //! * M4 `alarms` counts the members that wait, by base; each base with some rings at the next time at which something may
 //!   go on. Whoever rings serves all.
-//! * M5 What was granted is with a member, or in `served` until that member collects it; the room itself keeps nothing.
+//! * M5 What was granted is with a member, or in `served` until that member collects it; the room itself keeps nothing. It
+//!   is good for [`GOOD_FOR`], up to the next tick boundary after that; what nobody has collected by then goes back before
+//!   anybody else is served. So a base that did not run for long moves, when it does, what its members were granted in the
+//!   last of that time, and no more.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -43,6 +46,8 @@ pub(crate) struct Room<W: Waiter> {
     free: Vec<usize>,
     blocked: BTreeSet<(Nanos, usize)>,
     served: BTreeMap<u64, Served>,
+    /// The same, by the time at which it is too late.
+    lapsing: BTreeSet<(Nanos, u64)>,
     /// Those among them that want more and still stand in the queue of a group: while serving only.
     taking_part: BTreeMap<u64, (usize, Place)>,
     alarms: Alarms<W::Base>,
@@ -72,11 +77,14 @@ pub(crate) struct Asks {
 
 /// What a member got.
 #[must_use]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone)]
 pub(crate) struct Served {
     pub(crate) bytes: u64,
     /// To enter with the next time.
     pub(crate) finish: Tag,
+    /// From then on it is too late to collect it.
+    pub(crate) until: Nanos,
+    path: Arc<Path>,
 }
 
 /// What is to be done once the lock is released: nothing of this may run under it.
@@ -143,6 +151,7 @@ impl<W: Waiter> Room<W> {
             free: Vec::new(),
             blocked: BTreeSet::new(),
             served: BTreeMap::new(),
+            lapsing: BTreeSet::new(),
             taking_part: BTreeMap::new(),
             alarms: Alarms::default(),
             now,
@@ -219,18 +228,23 @@ impl<W: Waiter> Room<W> {
 
     /// The clocks from the group up to the root, and what they go by; `None` once it is dissolved.
     pub(crate) fn path(&mut self, key: Key) -> Option<Arc<Path>> {
-        let node = self.find(key)?;
+        self.find(key)?;
+        Some(self.path_of(key.index))
+    }
+
+    fn path_of(&mut self, index: usize) -> Arc<Path> {
+        let node = self.node(index);
         if let Some(path) = node.path.as_ref().filter(|path| path.is_current()) {
-            return Some(Arc::clone(path));
+            return Arc::clone(path);
         }
         let link = |index| {
             let node = self.node(index);
             let key = Key { index, number: node.number };
             Link { key, shared: Arc::clone(&node.shared), plan: node.plan.clone() }
         };
-        let path = Arc::new(Path::new(self.upwards(key.index).map(link).collect()));
-        self.node_mut(key.index).path = Some(Arc::clone(&path));
-        Some(path)
+        let path = Arc::new(Path::new(self.upwards(index).map(link).collect()));
+        self.node_mut(index).path = Some(Arc::clone(&path));
+        path
     }
 
     pub(crate) fn join(&mut self, key: Key) {
@@ -309,14 +323,14 @@ impl<W: Waiter> Room<W> {
 
     /// A member that is still in the queue waits as `who`. Gives who it was before. One that was served is woken again.
     pub(crate) fn stay(&mut self, key: Key, place: Place, who: W) -> Option<W> {
-        if self.served.contains_key(&place.number) || self.find(key).is_none() {
+        if !self.is_queued(key, place) {
             self.owed.wakes.push(who);
             return None;
         }
         self.alarms.enter(who.base());
         let before = match self.node_mut(key.index).queue.get_mut(place) {
             Some(Entry::Member { who: slot, .. }) => slot.replace(who),
-            _ => unreachable!("M2: who was not served is in the queue"),
+            _ => unreachable!("it is in the queue"),
         };
         if let Some(before) = &before {
             self.stays_no_more(before);
@@ -324,9 +338,29 @@ impl<W: Waiter> Room<W> {
         before
     }
 
-    /// What a member got, once.
+    /// What a member got, once; not if it comes too late for it.
     pub(crate) fn collect(&mut self, place: Place) -> Option<Served> {
+        self.lapse();
+        let until = self.served.get(&place.number)?.until;
+        self.lapsing.remove(&(until, place.number));
         self.served.remove(&place.number)
+    }
+
+    /// Gives all back that nobody has collected in time.
+    fn lapse(&mut self) {
+        while let Some(&(_, number)) = self.lapsing.first().filter(|(until, _)| *until <= self.now) {
+            self.lapsing.pop_first();
+            let Some(Served { bytes, path, .. }) = self.served.remove(&number) else { continue };
+            // Whoever waits is served below.
+            let _here = path.give(bytes);
+            self.relieved(&path);
+        }
+    }
+
+    /// Whether a member is still in its group's queue. If it is not, and there is nothing for it to collect, it came too
+    /// late, or the group is dissolved.
+    pub(crate) fn is_queued(&self, key: Key, place: Place) -> bool {
+        self.find(key).is_some_and(|node| node.queue.get(place).is_some())
     }
 
     /// A member that is still in the queue wants another amount.
@@ -353,6 +387,7 @@ impl<W: Waiter> Room<W> {
 
     /// Serves all who can be (M3). Whoever has changed something does this last.
     pub(crate) fn serve(&mut self) {
+        self.lapse();
         while let Some(&(_, index)) = self.blocked.first().filter(|(at, _)| *at <= self.now) {
             self.stand(index);
         }
@@ -456,8 +491,15 @@ impl<W: Waiter> Room<W> {
             self.taking_part.remove(&next.number);
             self.wake(index, who);
         }
-        let served = self.served.entry(next.number).or_insert(Served { bytes: 0, finish });
-        *served = Served { bytes: served.bytes + bytes, finish };
+        let path = self.path_of(index);
+        let until = path.next_boundary(self.now.plus(GOOD_FOR));
+        let before = self.served.remove(&next.number);
+        if let Some(before) = &before {
+            self.lapsing.remove(&(before.until, next.number));
+        }
+        let all = before.map_or(0, |before| before.bytes) + bytes;
+        self.served.insert(next.number, Served { bytes: all, finish, until, path });
+        self.lapsing.insert((until, next.number));
         bytes
     }
 
@@ -643,6 +685,9 @@ impl<W: Waiter> Default for Owed<W> {
 }
 
 const ROOT: usize = 0;
+
+/// How long a base may take to run who was served, nanoseconds: 20 ms, which is many turns.
+const GOOD_FOR: u64 = 20_000_000;
 
 #[cfg(all(test, not(loom)))]
 mod tests;

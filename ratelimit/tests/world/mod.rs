@@ -83,6 +83,8 @@ struct Oracle {
     next: u64,
     tick: u64,
     exact: bool,
+    /// What may be above it.
+    slack: i128,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -144,6 +146,7 @@ impl World {
             next: self.now + tick,
             tick,
             exact: true,
+            slack: 0,
         };
         self.groups.push((group, parent, oracle));
         self.groups.len() - 1
@@ -230,8 +233,9 @@ impl World {
     /// Nothing runs on the base until then.
     pub(crate) fn stick(&mut self, base: usize, until: u64) {
         self.stuck_until[base] = until;
+        // Of what was granted to those that did not run, that of the last 20 ms is good still, up to the end of its tick.
         for (_, _, oracle) in &mut self.groups {
-            oracle.exact = false;
+            oracle.slack = oracle.rate * (i128::from(20 * 1_000_000 / oracle.tick) + 2);
         }
     }
 
@@ -444,7 +448,7 @@ impl Oracle {
             self.next += self.tick;
         }
         self.level -= i128::from(bytes);
-        assert!(!self.exact || self.level >= 0, "F52: {} too much", -self.level);
+        assert!(!self.exact || self.level >= -self.slack, "F52: {} too much", -self.level);
     }
 }
 
