@@ -214,12 +214,12 @@ fn an_accept_that_blocks_on_the_base_it_was_sent_to_is_told_while_it_runs() {
         drop(TcpStream::connect(handle.local_addr().unwrap()).unwrap());
         door.reached.load(Ordering::Acquire)
     });
-    eventually("it is reported", || !reports.lock().is_empty());
-    let report = reports.lock()[0].clone();
-    assert_eq!(
-        (report.kind, report.running, report.base),
-        (CallbackKind::Accept, true, runtime.bases()[1].id())
-    );
+    // Where all is slow, those that came to the first base may be told as well.
+    let other = runtime.bases()[1].id();
+    let told = || reports.lock().iter().find(|report| report.base == other).cloned();
+    eventually("it is reported", || told().is_some());
+    let report = told().unwrap();
+    assert_eq!((report.kind, report.running), (CallbackKind::Accept, true));
     door.open();
     runtime.stop();
     running.join().unwrap().unwrap();

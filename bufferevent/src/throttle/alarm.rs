@@ -9,47 +9,67 @@
 use std::{sync::Arc, time::Duration};
 
 use bufferevent_ratelimit::{Bell, Nanos};
-use bufferevent_runtime::{Body, Held, Left, Lent, Placement, Reasons, Strand};
+use bufferevent_runtime::{Body, Held, Left, Lent, Placement, Reasons, Strand, Time};
 use bufferevent_sync::Leaf;
 
 use super::group::{Site, Throttled, nanos, time};
 
-/// The alarms of one tree: one for each base and bell at most, but for a moment. Leaf lock.
+/// The alarms of one tree: one for each base and bell. Leaf lock.
+///
+/// An alarm is entered *before* its strand is made, which may run, and end, before its maker goes on.
 #[derive(Default)]
 pub(super) struct Alarms {
-    set: Leaf<Vec<Arc<Strand<Alarm>>>>,
+    entries: Leaf<Vec<Entry>>,
+}
+
+struct Entry {
+    what: Arc<What>,
+    /// `None` while it is being made.
+    strand: Option<Arc<Strand<Alarm>>>,
+    /// When it is to ring once it is made.
+    at: Time,
 }
 
 impl Alarms {
     /// Has the bell rung for `site` at `at`, or earlier.
     pub(super) fn set(site: &Site, bell: &Bell<Throttled>, at: Nanos) {
-        let known = site.tree.alarms.find(|alarm| alarm.is_for(site, bell));
-        if let Some(strand) = known {
-            return strand.arm_by(time(at));
+        let (alarms, at) = (&site.tree.alarms, time(at));
+        let mut entries = alarms.entries.lock();
+        if let Some(entry) = entries.iter_mut().find(|entry| entry.what.is_for(site, bell)) {
+            entry.at = entry.at.min(at);
+            let strand = entry.strand.clone();
+            drop(entries);
+            return strand.iter().for_each(|strand| strand.arm_by(at));
         }
         let what = Arc::new(What { site: site.clone(), bell: bell.clone() });
-        // A base that is gone has no waiters for long.
-        let Ok(strand) = site.base.strand(Placement::Any, what, |_| Alarm::default()) else { return };
-        strand.arm_by(time(at));
-        site.tree.alarms.set.lock().push(strand);
+        entries.push(Entry { what: Arc::clone(&what), strand: None, at });
+        drop(entries);
+        alarms.make(what);
     }
 
-    fn find(&self, which: impl Fn(&What) -> bool) -> Option<Arc<Strand<Alarm>>> {
-        self.set.lock().iter().find(|alarm| which(alarm.outer())).cloned()
-    }
-
-    /// Whether `alarm` is the one for its base and bell: two threads may have made one.
-    fn holds(&self, alarm: &What) -> bool {
-        let first = self.find(|known| known.is_for(&alarm.site, &alarm.bell));
-        first.is_some_and(|first| std::ptr::eq(&**first.outer(), alarm))
+    fn make(&self, what: Arc<What>) {
+        let Ok(strand) = what.site.base.strand(Placement::Any, Arc::clone(&what), |_| Alarm::default())
+        else {
+            // A base that is gone has no waiters for long.
+            return self.forget(&what);
+        };
+        let mut entries = self.entries.lock();
+        let entry = entries.iter_mut().find(|entry| Arc::ptr_eq(&entry.what, &what));
+        let at = entry.map(|entry| {
+            entry.strand = Some(Arc::clone(&strand));
+            entry.at
+        });
+        drop(entries);
+        // Else it has ended already.
+        at.into_iter().for_each(|at| strand.arm_by(at));
     }
 
     /// Takes `alarm` out, if it is in.
     fn forget(&self, alarm: &What) {
-        let mut set = self.set.lock();
-        let at = set.iter().position(|known| std::ptr::eq(&**known.outer(), alarm));
-        let forgotten = at.map(|at| set.swap_remove(at));
-        drop(set);
+        let mut entries = self.entries.lock();
+        let at = entries.iter().position(|entry| std::ptr::eq(&*entry.what, alarm));
+        let forgotten = at.map(|at| entries.swap_remove(at));
+        drop(entries);
         drop(forgotten);
     }
 }
@@ -82,7 +102,7 @@ impl Body for Alarm {
         let next = bell.ring(site, nanos(lent.now)).map(time);
         let lingers = std::mem::replace(&mut held.body().lingers, next.is_none());
         let ends = next.is_none() && (lingers || reasons.contains(Reasons::CLOSE));
-        if !ends && site.tree.alarms.holds(strand.outer()) {
+        if !ends {
             let soon = lent.now.saturating_add(LINGER);
             strand.arm_by(next.map_or(soon, |next| next.min(soon)));
             return Left::Idle;
@@ -134,8 +154,8 @@ mod tests {
         base.settle().expect("settled");
         let waiting = |group: &RateLimitGroup| group.snapshot(Direction::Write).waiting;
         assert_eq!((group.total(Direction::Write), waiting(&group)), (100, 1));
-        let alarm = group.tree.alarms.find(|_| true).expect("somebody waits");
-        let What { site, bell } = &**alarm.outer();
+        let alarm = Arc::clone(&group.tree.alarms.entries.lock()[0].what);
+        let What { site, bell } = &*alarm;
         Alarms::set(site, bell, nanos(base.now().saturating_add(long)));
         base.advance(short).expect("settled");
         assert_eq!(group.total(Direction::Write), 200);
