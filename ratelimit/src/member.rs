@@ -92,6 +92,13 @@ impl<W: Waiter> Member<W> {
         self.sides[direction.index()].settle(0, bytes, now);
     }
 
+    /// Counts bytes in the totals alone: they went beside the limits, and nobody owes them.
+    pub fn count(&mut self, direction: Direction, bytes: u64) {
+        if let Some(path) = &self.sides[direction.index()].path {
+            path.count(bytes);
+        }
+    }
+
     /// Wants no more for now: waits no longer, and gives back what it holds. To be called whenever a direction that took
     /// with a want beyond [once](Want::once) rests.
     pub fn withdraw(&mut self, direction: Direction) {

@@ -276,8 +276,9 @@ impl Bufferevent {
         self.run.reads -= 1;
         let Some(link) = self.link() else { return false };
         let received = link.receive(scratch.block());
-        // It does not wait for its limits, and owes them.
-        self.charge(Direction::Read, 0, &received);
+        if let (Io::Done(n), Some(throttle)) = (&received, &mut self.throttle) {
+            throttle.count(Direction::Read, *n as u64);
+        }
         match received {
             Io::Done(0) => self.end_clean(),
             Io::Failed(_) => self.end(),

@@ -22,8 +22,10 @@ use crate::{bufferevent::Home, interest::Direction};
 /// A member that was granted its share while its base rests, or is in a callback that lasts, moves that when it runs again: a
 /// turn each, beside what the group lets by then. The rest of the shares is for others meanwhile.
 ///
-/// While nobody waits there is no timer, and no lock is taken for what moves. When the last handle is dropped the group is
-/// dissolved: its members leave it and go on; groups below keep it.
+/// While nobody waits there is no timer, and no lock is taken for what moves.
+///
+/// **Keep a handle for as long as the limit is to hold.** Members do not keep their group: when its last handle is dropped it
+/// is dissolved, and they go on without its limit *and without those of the groups above it*. Groups below keep it.
 ///
 /// ```
 /// use std::time::Duration;
@@ -97,7 +99,7 @@ impl RateLimitGroup {
         self.group.supplied(side(direction), self.now());
     }
 
-    /// Makes a group below this one, of weight 1.
+    /// Makes a group below this one, of weight 1. Who keeps no handle of it keeps no limit: see [`RateLimitGroup`].
     ///
     /// # Errors
     /// [`TooDeep`].

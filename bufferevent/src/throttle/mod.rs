@@ -118,6 +118,14 @@ impl Throttle {
         }
     }
 
+    /// Counts bytes in the totals of the group, and owes them to nobody: they are read to be dropped, and who is closed must
+    /// not take from others what it has no use for.
+    pub(crate) fn count(&mut self, direction: Direction, bytes: u64) {
+        if let Some(Membership { member, .. }) = &mut self.membership {
+            member.count(side(direction), bytes);
+        }
+    }
+
     /// The direction does not want to move anything now: it holds up nobody.
     pub(crate) fn withdraw(&mut self, direction: Direction) {
         if let Some(own) = &mut self.own {
