@@ -297,22 +297,22 @@ fn stress(workers: usize, bases: usize) {
     drop(all);
     let length = Duration::from_secs_f64(seconds() / 3.0);
     thread::scope(|scope| {
-        for client in 0..CLIENTS {
-            let world = &world;
-            scope.spawn(move || {
-                let mut dice = Dice::new(client + 1);
-                while !world.is_stopping() {
-                    world.disturb(&mut dice);
-                }
-            });
-        }
-        scope.spawn(|| world.watch());
+        let disturb = |client| {
+            let mut dice = Dice::new(client + 1);
+            while !world.is_stopping() {
+                world.disturb(&mut dice);
+            }
+        };
+        let mut threads = Vec::from_iter((0..CLIENTS).map(|client| scope.spawn(move || disturb(client))));
+        threads.push(scope.spawn(|| world.watch()));
         thread::sleep(length / 2);
         // ORDER: Relaxed; see `disturb`.
         world.timers.store(true, Ordering::Relaxed);
         thread::sleep(length / 2);
         // ORDER: Release, pairs with `is_stopping`.
         world.stop.store(true, Ordering::Release);
+        // By hand: the end of a scope is nothing to the thread sanitizer.
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
     });
     // Nothing is posted any more: the last run of each strand has seen the last post.
     let until = Instant::now() + PATIENCE;

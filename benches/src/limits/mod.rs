@@ -2,7 +2,7 @@
 //!
 //! A [`Case`] is measured in a process of its own ([`in_own_process`]). The members are THREADSAFE bufferevents over TCP,
 //! on bases of a runtime with as many workers; each wants to move more than there is, all the time. The main thread is
-//! at the other ends of all connections ([`peers`]) and does nothing else, so that what the rest of the process uses is
+//! at the other ends of all connections (`peers`) and does nothing else, so that what the rest of the process uses is
 //! the members' and the group's.
 //!
 //! It is looked at twice, in the middle of a tick each time, when all that the tick has paid is gone. So what was

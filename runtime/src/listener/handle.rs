@@ -43,7 +43,7 @@ impl<A: Affinity> ListenerHandle<A> {
     ///
     /// From any thread and any callback.
     /// # Errors
-    /// [`Error::InboxFull`](crate::Error::InboxFull) or [`Error::Closed`](crate::Error::Closed) of the base.
+    /// [`Error::InboxFull`] or [`Error::Closed`] of the base.
     /// # Libevent
     /// `evconnlistener_enable`.
     #[doc(alias = "evconnlistener_enable")]
@@ -108,7 +108,7 @@ impl<A: Affinity> ListenerHandle<A> {
     /// Closes the listening socket, at the end of the accept callback if one runs.
     ///
     /// # Errors
-    /// [`Error::InboxFull`](crate::Error::InboxFull) or [`Error::Closed`](crate::Error::Closed) of the base.
+    /// [`Error::InboxFull`] or [`Error::Closed`] of the base.
     /// # Libevent
     /// `evconnlistener_free`.
     #[doc(alias = "evconnlistener_free")]

@@ -103,7 +103,7 @@ word!(
     u32
 );
 word!(
-    /// A [`Word`](crate::Word) of 64 bits.
+    /// A [`Word`] of 64 bits.
     Word64,
     AtomicU64,
     u64
