@@ -59,6 +59,7 @@ pub use self::{
     member::{Grant, Member, Want},
     plan::{BYTES_MAX, Plan},
     rate::{ParseRateError, Rate},
+    room::GRANT_GOOD_FOR,
     source::{LocalClock, TokenSource},
     time::Nanos,
     waiter::{Bell, Waiter},

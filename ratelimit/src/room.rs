@@ -27,11 +27,12 @@
 //! * M4 `alarms` counts the members that wait, by base; each base with some rings at the next time at which something may
 //!   go on. Whoever rings serves all.
 //! * M5 What was granted is with a member, or in `served` until that member collects it; the room itself keeps nothing. It
-//!   is good for [`GOOD_FOR`], up to the next tick boundary after that; what nobody has collected by then goes back before
+//!   is good for [`GRANT_GOOD_FOR`], up to the next tick boundary after that; what nobody has collected by then goes back before
 //!   anybody else is served. So a base that did not run for long moves, when it does, what its members were granted in the
 //!   last of that time, and no more.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use bufferevent_sync::{Arc, mutant};
 
@@ -492,7 +493,7 @@ impl<W: Waiter> Room<W> {
             self.wake(index, who);
         }
         let path = self.path_of(index);
-        let until = path.next_boundary(self.now.plus(GOOD_FOR));
+        let until = path.next_boundary(self.now.after(GRANT_GOOD_FOR));
         let before = self.served.remove(&next.number);
         if let Some(before) = &before {
             self.lapsing.remove(&(before.until, next.number));
@@ -686,8 +687,8 @@ impl<W: Waiter> Default for Owed<W> {
 
 const ROOT: usize = 0;
 
-/// How long a base may take to run who was served, nanoseconds: 20 ms, which is many turns.
-const GOOD_FOR: u64 = 20_000_000;
+/// How long a base may take to run who was served, up to the end of the tick: what it was granted goes back after that.
+pub const GRANT_GOOD_FOR: Duration = Duration::from_millis(20);
 
 #[cfg(all(test, not(loom)))]
 mod tests;

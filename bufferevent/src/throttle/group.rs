@@ -22,6 +22,9 @@ use crate::{bufferevent::Home, interest::Direction};
 /// A member that was granted its share while its base rests, or is in a callback that lasts, moves that when it runs again: a
 /// turn each, beside what the group lets by then. The rest of the shares is for others meanwhile.
 ///
+/// In any time there moves at most the burst and what that time's ticks pay. Only where a base did not run in time, what its
+/// members were granted in the last 20 ms ([`GRANT_GOOD_FOR`](ratelimit::GRANT_GOOD_FOR)) moves beside that when it does.
+///
 /// While nobody waits there is no timer, and no lock is taken for what moves.
 ///
 /// **Keep a handle for as long as the limit is to hold.** Members do not keep their group: when its last handle is dropped it
