@@ -7,7 +7,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-#[path = "contract/harness.rs"]
+#[path = "contract/harness/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "it serves the contract suite too")]
 mod harness;
 #[path = "faults/sim.rs"]

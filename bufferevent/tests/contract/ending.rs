@@ -212,7 +212,7 @@ fn a_close_lingers_for_no_more_bytes_than_its_bound() {
         let (block, mut sent) = ([0; 10_000], 0);
         world.until("the close to lose patience", || {
             while sent <= 4 * LINGER_BYTES {
-                match peer.0.write(&block) {
+                match peer.write(&block) {
                     Ok(n) => sent += n,
                     Err(_) => break,
                 }

@@ -1,7 +1,7 @@
 //! C-37, K-17, C-35, X-80, X-81: a live bufferevent moves to another base while data flows, whole or not at all.
 
 use std::{
-    io::{self, Write as _},
+    io,
     net::TcpListener,
     os::fd::AsFd as _,
     sync::Arc,
@@ -212,7 +212,7 @@ fn until(what: &str, mut condition: impl FnMut() -> bool) {
 
 /// Writes what the socket takes; answers how much.
 fn give(peer: &mut Peer, data: &[u8]) -> usize {
-    match peer.0.write(data) {
+    match peer.write(data) {
         Ok(n) => n,
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
         Err(error) => panic!("the peer cannot send: {error}"),

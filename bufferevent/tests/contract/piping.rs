@@ -1,6 +1,6 @@
 //! pipe: two bufferevents joined, nothing lost, never more held than the marks allow.
 
-use std::{io::Write as _, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use bufferevent::{
     Base, BaseExt as _, Bufferevent, Error, Interest, Movable, NoHandler, Pipe, PipeEnd, Piped,
@@ -73,7 +73,7 @@ impl Joined {
         while quiet < 5 {
             let before = sent;
             let peer = self.peers[0].as_mut().unwrap();
-            while let Ok(n) = std::io::Write::write(&mut peer.0, &block[sent % block.len()..]) {
+            while let Ok(n) = peer.write(&block[sent % block.len()..]) {
                 sent += n;
             }
             self.world.pump();
@@ -121,7 +121,7 @@ fn an_end_is_passed_on_behind_the_bytes_before_it_and_the_other_direction_goes_o
         let [Some(first), Some(second)] = peers else { unreachable!() };
         world.until("all at the other end", || {
             while sent < data.len() {
-                match std::io::Write::write(&mut first.0, &data[sent..]) {
+                match first.write(&data[sent..]) {
                     Ok(n) => sent += n,
                     Err(_) => break,
                 }
@@ -225,9 +225,7 @@ fn a_busy_end_neither_blocks_the_other_nor_loses_a_byte() {
             let held = Held::of(&conn);
             for _ in 0..50 {
                 let upto = data.len().min(sent + 100);
-                while let Ok(n @ 1..) =
-                    std::io::Write::write(&mut joined.peers[0].as_mut().unwrap().0, &data[sent..upto])
-                {
+                while let Ok(n @ 1..) = joined.peers[0].as_mut().unwrap().write(&data[sent..upto]) {
                     sent += n;
                 }
                 joined.world.pump();
@@ -352,7 +350,7 @@ fn an_end_that_is_confined_stays_on_its_base_until_it_is_taken_apart() {
         assert!(matches!(here.set_base(*end, &there.handle()), Err(Error::Joined)));
     }
     let [mut first, mut second] = peers;
-    first.0.write_all(b"through").unwrap();
+    assert_eq!(first.write(b"through").unwrap(), 7);
     let mut got = Vec::new();
     while got.len() < 7 {
         here.turn(Some(Duration::ZERO)).unwrap();

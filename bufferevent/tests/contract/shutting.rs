@@ -1,6 +1,6 @@
 //! Ending one direction, and the bounds of a close.
 
-use std::{io::Write as _, time::Duration};
+use std::time::Duration;
 
 use bufferevent::{Closing, Direction, Error, Interest};
 
@@ -74,7 +74,7 @@ fn shutting_reading_down_stops_it_for_good() {
         world.with(&conn, |b| b.shutdown(Direction::Read).unwrap()).unwrap();
         world.with(&conn, |b| b.enable(Interest::BOTH)).unwrap();
         // Over a Unix socket the peer is told.
-        let _ = peer.0.write(b"after");
+        let _ = peer.write(b"after");
         world.fence(&conn);
         assert_eq!(conn.log.count(Call::Read), 1);
         assert_eq!(

@@ -1,5 +1,5 @@
 //! What lives for how long, and in how much memory: F31, F58. F56 and F57 are looked at in every test by its census,
-//! handlers by `contract/leaks.rs`; F59 is tested in the contract suite's `panics` and in `drain.rs`, F61 in the suite's `ending`, F65
+//! handlers by `contract/harness/leaks.rs`; F59 is tested in the contract suite's `panics` and in `drain.rs`, F61 in the suite's `ending`, F65
 //! in its `files`. F34, memory that cannot be had, is in `SECURITY.md`.
 
 use std::sync::Arc;

@@ -8,7 +8,7 @@ use std::{
 
 use bufferevent::BaseHandle;
 
-use super::{Actor, Script};
+use super::{Actor, actor::Script};
 
 /// What a world was given. The last of its fields, so dropped when all that lived there is.
 pub(super) struct Leaks {

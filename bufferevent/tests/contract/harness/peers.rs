@@ -1,7 +1,7 @@
 //! The other end of a connection: a plain non-blocking socket of the standard library.
 
 use std::{
-    io::{self, Read as _},
+    io::{self, Read as _, Write as _},
     net::{Shutdown, TcpListener, TcpStream},
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
@@ -14,10 +14,10 @@ use bufferevent_sync::atomic::{AtomicU64, Ordering};
 use socket2::SockRef;
 
 /// The other end of a connection.
-pub(crate) struct Peer(pub(crate) Stream);
+pub(crate) struct Peer(Stream);
 
 /// A non-blocking stream.
-pub(crate) enum Stream {
+enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
 }
@@ -62,6 +62,14 @@ impl Peer {
         }
     }
 
+    /// Writes what the other side has room for.
+    pub(crate) fn write(&mut self, from: &[u8]) -> io::Result<usize> {
+        match &mut self.0 {
+            Stream::Tcp(stream) => stream.write(from),
+            Stream::Unix(stream) => stream.write(from),
+        }
+    }
+
     /// Reads what there is, at most `max` bytes; answers whether the stream has ended.
     pub(crate) fn read_some(&mut self, max: usize, to: &mut Vec<u8>) -> io::Result<bool> {
         let (mut block, mut left) = ([0; 16 * 1024], max);
@@ -96,19 +104,6 @@ impl io::Read for Stream {
             Self::Tcp(stream) => stream.read(to),
             Self::Unix(stream) => stream.read(to),
         }
-    }
-}
-
-impl io::Write for Stream {
-    fn write(&mut self, from: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => stream.write(from),
-            Self::Unix(stream) => stream.write(from),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 

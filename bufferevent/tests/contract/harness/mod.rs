@@ -1,0 +1,35 @@
+//! What hides the differences: how a bufferevent is made, locked and driven, and who its peer is.
+//!
+//! A test is one body, called with every [`Config`]: a [`Kind`] of bufferevent, a [`Set`] of options, a [`Shape`] of
+//! bases and workers and a selector. The body starts bufferevents in a [`World`], whose handlers write down each
+//! callback in a [`Log`] and then run the test's script; the peer is a plain non-blocking socket of the standard
+//! library. Nothing sleeps to synchronise: [`World::until`] waits for a condition, and fails after [`LIMIT`].
+//!
+//! A new kind is one more row of [`KINDS`].
+
+mod actor;
+mod config;
+mod conn;
+mod cx;
+mod leaks;
+mod log;
+mod peers;
+mod world;
+
+use std::time::Duration;
+
+pub(crate) use self::{
+    actor::Actor,
+    config::{
+        Config, KINDS, Kind, SETS, Set, Shape, each, each_by_hand, each_by_hand_once, each_driven, each_of,
+        each_once, each_over_unix, pass,
+    },
+    conn::{Conn, Who, launch},
+    cx::Cx,
+    log::{Call, Entry, Log},
+    peers::{Peer, pattern, tcp_pair, unix_pair},
+    world::{Drive, World},
+};
+
+/// How long a condition may take to come true. Only a failing test waits as long.
+pub(crate) const LIMIT: Duration = Duration::from_secs(20);
