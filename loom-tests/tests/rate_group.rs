@@ -190,9 +190,26 @@ fn change_of_the_tick_moves_the_alarm() {
     });
 }
 
-/// Who waits in a group that ends is let go.
+/// Who waits in a root that ends is let go.
 #[test]
-fn dissolved_group_lets_all_go() {
+fn dissolved_root_lets_all_go() {
+    model(Bounds::EXHAUSTIVE, || {
+        let root = Group::new(&config(10), START);
+        let _glutton = glutton(&root, 10);
+        let (here, mut member) = (Here::new(), join(&root));
+        let ending = thread::spawn(move || drop(root));
+        let grant = here.take(&mut member, 10, START);
+        ending.join().expect("no panic");
+        if grant == Grant::Wait {
+            assert_eq!(here.0.woken.get(), 1, "it waits for ever");
+        }
+        assert_eq!(here.take(&mut member, 10, START), Grant::Left);
+    });
+}
+
+/// G-04: who waits in another group that ends, or comes to it then, goes on in its parent.
+#[test]
+fn who_waits_falls_to_the_parent() {
     model(Bounds::EXHAUSTIVE, || {
         let root = Group::new(&config(100), START);
         let child = root.child(&config(10), NonZeroU32::MIN, START).expect("not deep");
@@ -201,12 +218,32 @@ fn dissolved_group_lets_all_go() {
         let ending = thread::spawn(move || drop(child));
         let grant = here.take(&mut member, 10, START);
         ending.join().expect("no panic");
-        if grant == Grant::Wait {
-            assert_eq!(here.0.woken.get(), 1, "it waits for ever");
-        }
-        assert_eq!(here.take(&mut member, 10, START), Grant::Left);
+        assert_served(grant, &here, &mut member, 10);
+        assert_eq!((root.level(WRITE, START), root.snapshot(WRITE, START).members), (80, 2));
         drop((member, glutton));
         assert_eq!(root.level(WRITE, START), 100, "what was not used is back");
+    });
+}
+
+/// G-04, R2: who has taken and not settled when its group ends is counted, and leaves what it does not use.
+#[test]
+fn who_is_moving_bytes_falls_to_the_parent() {
+    model(Bounds::EXHAUSTIVE, || {
+        let root = Group::new(&config(100), START);
+        let child = root.child(&config(50), NonZeroU32::MIN, START).expect("not deep");
+        let mut member = glutton(&child, 30);
+        let ending = thread::spawn(move || drop(child));
+        member.settle(WRITE, 30, 20, START);
+        let again = Here::new().take(&mut member, 80, START);
+        ending.join().expect("no panic");
+        // Of the child, or of the root.
+        assert!(matches!(again, Grant::Granted(30 | 80)), "{again:?}");
+        let Grant::Granted(bytes) = again else { return };
+        member.settle(WRITE, bytes, bytes, START);
+        assert_eq!((root.total(WRITE), root.level(WRITE, START)), (20 + bytes, 80 - bytes as i64));
+        member.settle(WRITE, 0, 5, START);
+        drop(member);
+        assert_eq!((root.total(WRITE), root.level(WRITE, START)), (25 + bytes, 75 - bytes as i64));
     });
 }
 
@@ -247,7 +284,11 @@ fn mutants_die() {
         ("group_keeps_what_is_refused", "what_a_parent_refuses_goes_back_below"),
         ("group_changes_in_silence", "change_of_the_tick_moves_the_alarm"),
         ("group_outdates_nobody", "change_reaches_all"),
-        ("group_dissolves_in_silence", "dissolved_group_lets_all_go"),
+        ("group_dissolves_in_silence", "dissolved_root_lets_all_go"),
+        ("group_dissolves_in_silence", "who_waits_falls_to_the_parent"),
+        ("group_lets_in_after_its_end", "who_waits_falls_to_the_parent"),
+        ("group_forgets_who_falls", "who_waits_falls_to_the_parent"),
+        ("group_forgets_who_falls", "who_is_moving_bytes_falls_to_the_parent"),
         ("group_sets_no_alarm", "alarms_of_two_bases_serve_all_once"),
         ("clock_wait:torn", "nobody_waits_beside_a_refund"),
         ("clock_give:torn", "nobody_waits_beside_a_refund"),

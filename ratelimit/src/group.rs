@@ -21,7 +21,9 @@ pub const GROUP_DEPTH_MAX: usize = 16;
 ///   not at all. Where groups wait at the same parent, they get fair shares of it by their weights.
 /// * It belongs to no base. Whichever of the bases on which somebody waits comes first serves all. While nobody waits
 ///   there is no alarm, and taking is a write to one word of each group on the path.
-/// * When its last handle is dropped it is dissolved: its members leave it, and go on without it. Groups below keep it.
+/// * When its last handle is dropped it is dissolved: its members, those that wait included, go on in its parent with their
+///   weights, and what they have moved stays counted there; those of a root go on without a limit. A group keeps those above
+///   it.
 ///
 /// Every operation is of any thread.
 ///
@@ -199,7 +201,7 @@ impl<W: Waiter> Group<W> {
         self.view(direction, None).total
     }
 
-    /// Counts both totals from 0 again. No byte is missed or counted twice.
+    /// Counts both totals from 0 again, and no other group's. No byte is missed or counted twice.
     pub fn reset_totals(&self) {
         for (half, key) in &self.inner.halves {
             half.enter(None, |room| room.reset_total(*key));

@@ -34,11 +34,12 @@ pub enum Grant {
     Granted(u64),
     /// None: the waiter is [woken](Waiter::wake) when its turn has come, to take again.
     Wait,
-    /// The group was dissolved: it limits no more.
+    /// The group was dissolved, and there is none above it: nothing limits it any more.
     Left,
 }
 
-/// A place in a [`Group`](crate::Group), which belongs to one connection. Dropped, it leaves the group.
+/// A place in a [`Group`](crate::Group), or in those above once that is dissolved, which belongs to one connection. Dropped,
+/// it leaves the group.
 ///
 /// In each direction it takes, moves bytes, and settles, under no lock as long as nobody waits on the path from its group
 /// to the root. See [`Group`](crate::Group) for an example.
@@ -49,12 +50,14 @@ pub struct Member<W: Waiter> {
 /// One direction.
 ///
 /// * N1 `place` is one in the room's queue, or of what it has in `served`, or of what has lapsed there; `held` is 0 then.
-/// * N2 `held` bytes were taken from every clock of the path, and not settled yet.
+/// * N2 `held` bytes were taken from every clock of the path, and not settled yet. If the path was longer then, those clocks
+///   are no more.
+/// * N3 `key` is of the group that the path begins with.
 struct Side<W: Waiter> {
     half: Half<W>,
     key: Key,
     weight: u32,
-    /// `None`: the group was dissolved.
+    /// `None`: all groups were dissolved.
     path: Option<Arc<Path>>,
     place: Option<Place>,
     finish: Tag,
@@ -122,7 +125,11 @@ impl<W: Waiter> Member<W> {
     #[must_use]
     pub fn most(&self, direction: Direction, now: Nanos) -> u64 {
         let side = &self.sides[direction.index()];
-        side.path.as_ref().map_or(u64::MAX, |path| path.most(now))
+        let path = match &side.path {
+            Some(path) if !path.is_current() => side.half.enter(Some(now), |room| room.path(side.key)),
+            path => path.clone(),
+        };
+        path.map_or(u64::MAX, |path| path.most(now))
     }
 
     pub(crate) fn is_of(&self, half: &Half<W>, key: Key) -> bool {
@@ -151,7 +158,7 @@ impl<W: Waiter> Side<W> {
     fn new(half: Half<W>, key: Key, weight: u32) -> Self {
         let path = half.enter(None, |room| {
             room.join(key);
-            room.path(key)
+            room.follow(key)
         });
         let (finish, held_until) = (Tag::default(), Nanos::NEVER);
         Self { half, key, weight, path, place: None, finish, taken: 0, held: 0, held_until }
@@ -186,13 +193,12 @@ impl<W: Waiter> Side<W> {
             Some(place) => self.collect(place, in_all, now, who),
             None => self.wait(in_all, now, who()),
         };
-        let Some(Served { bytes, finish, until, .. }) = served else {
+        let Some(served) = served else {
             return if self.path.is_some() { Grant::Wait } else { Grant::Left };
         };
         self.place = None;
-        self.finish = finish;
-        self.hold(bytes, until);
-        Grant::Granted(bytes.min(want.once))
+        self.take_over(&served);
+        Grant::Granted(self.held.min(want.once))
     }
 
     /// It was woken, or runs for another reason. If it comes too late for what it got, it waits again.
@@ -206,24 +212,27 @@ impl<W: Waiter> Side<W> {
     }
 
     fn wait(&mut self, want: u64, now: Nanos, who: W) -> Option<Served> {
-        let Self { half, key, .. } = self;
-        let taken = std::mem::take(&mut self.taken);
-        let asks = Asks { want, weight: self.weight, finish: self.finish, taken };
-        let entered = half.enter(Some(now), |room| {
-            let place = room.enlist(*key, asks)?;
-            room.serve();
-            let served = room.collect(place);
-            if served.is_none() {
-                let _nobody = room.stay(*key, place, who);
+        let (mut who, taken) = (Some(who), std::mem::take(&mut self.taken));
+        while self.path.is_some() {
+            let Self { half, key, weight, finish, .. } = self;
+            let asks = Asks { want, weight: *weight, finish: *finish, taken };
+            let entered = half.enter(Some(now), |room| {
+                let place = room.enlist(*key, asks)?;
+                room.serve();
+                let served = room.collect(place);
+                if let Some(who) = who.take_if(|_| served.is_none()) {
+                    let _nobody = room.stay(*key, place, who);
+                }
+                Some((place, served))
+            });
+            if let Some((place, served)) = entered {
+                self.place = Some(place);
+                return served;
             }
-            Some((place, served))
-        });
-        let Some((place, served)) = entered else {
-            self.path = None;
-            return None;
-        };
-        self.place = Some(place);
-        served
+            // It was dissolved since we looked.
+            self.look_up();
+        }
+        None
     }
 
     fn settle(&mut self, granted: u64, used: u64, now: Nanos) {
@@ -247,6 +256,15 @@ impl<W: Waiter> Side<W> {
         if !self.path.as_ref().is_some_and(|path| path.is_current()) {
             self.look_up();
         }
+    }
+
+    /// It has what its turn gave it.
+    fn take_over(&mut self, served: &Served) {
+        let Served { bytes, finish, until, path } = served;
+        // The time of one queue says nothing in another.
+        self.finish = if path.group() == self.key { *finish } else { Tag::default() };
+        // What was never waited for is held until NEVER.
+        self.hold(*bytes, (*until).min(Nanos(u64::MAX - 1)));
     }
 
     #[inline]
@@ -280,10 +298,7 @@ impl<W: Waiter> Side<W> {
                 None => (None, room.withdraw(self.key, place)),
                 served => (served, None),
             });
-            if let Some(Served { bytes, finish, .. }) = served {
-                self.finish = finish;
-                self.hold(bytes, Nanos(0));
-            }
+            served.iter().for_each(|served| self.take_over(served));
         }
         self.give_back();
     }
@@ -295,19 +310,22 @@ impl<W: Waiter> Side<W> {
         }
     }
 
-    /// The path has changed, or is no more: then what was taken goes back.
+    /// The path has changed, or begins above what is dissolved, or is no more: then what was taken goes back.
     #[cold]
     fn look_up(&mut self) {
         if self.path.is_none() {
             return;
         }
-        match self.half.enter(None, |room| room.path(self.key)) {
-            Some(path) => self.path = Some(path),
-            None => {
-                self.withdraw();
-                self.path = None;
+        let path = self.half.enter(None, |room| room.follow(self.key));
+        match &path {
+            // As in `take_over`.
+            Some(path) if path.group() != self.key => {
+                (self.key, self.finish) = (path.group(), Tag::default())
             }
+            Some(_) => {}
+            None => self.withdraw(),
         }
+        self.path = path;
     }
 }
 

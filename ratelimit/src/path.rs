@@ -98,6 +98,11 @@ impl Path {
         self.links[0].shared.moved.add(bytes);
     }
 
+    /// The group it begins with.
+    pub(crate) fn group(&self) -> Key {
+        self.links[0].key
+    }
+
     /// From the group to the root.
     pub(crate) fn keys(&self) -> impl Iterator<Item = Key> {
         self.links.iter().map(|link| link.key)

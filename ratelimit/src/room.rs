@@ -30,6 +30,10 @@
 //!   is good for [`GRANT_GOOD_FOR`], up to the next tick boundary after that; what nobody has collected by then goes back before
 //!   anybody else is served. So a base that did not run for long moves, when it does, what its members were granted in the
 //!   last of that time, and no more.
+//!
+//! M6 is in [`dissolved`].
+
+mod dissolved;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -85,7 +89,8 @@ pub(crate) struct Served {
     pub(crate) finish: Tag,
     /// From then on it is too late to collect it.
     pub(crate) until: Nanos,
-    path: Arc<Path>,
+    /// Whose bytes these are.
+    pub(crate) path: Arc<Path>,
 }
 
 /// What is to be done once the lock is released: nothing of this may run under it.
@@ -120,15 +125,21 @@ struct Node<W: Waiter> {
     standing: Standing,
     /// Of its last turn in its parent's queue.
     finish: Tag,
+    /// It has no handle any more: see [`dissolved`].
+    dissolved: bool,
+    /// Those that have come since another fell to it are of this one.
     members: usize,
+    /// Those that rest here dissolved, too.
     children: usize,
     /// Members in the queue.
     waiting: usize,
     waited_for_since: Option<Nanos>,
     /// Nanoseconds in which somebody waited, up to then.
     throttled: u64,
-    /// Bytes of child groups that are no more; less what had been counted at the last reset.
+    /// Bytes of dissolved groups below.
     total: u64,
+    /// What had been counted at the last reset, here and below.
+    counted: u64,
 }
 
 enum Entry<W> {
@@ -190,12 +201,14 @@ impl<W: Waiter> Room<W> {
             queue: FairQueue::default(),
             standing: Standing::Idle,
             finish: Tag::default(),
+            dissolved: false,
             members: 0,
             children: 0,
             waiting: 0,
             waited_for_since: None,
             throttled: 0,
             total: 0,
+            counted: 0,
         };
         let index = self.free.pop().unwrap_or(self.groups.len());
         if index == self.groups.len() {
@@ -203,34 +216,6 @@ impl<W: Waiter> Room<W> {
         }
         self.groups[index] = Some(node);
         Key { index, number }
-    }
-
-    /// Lets everybody in a group without children go, and forgets it.
-    pub(crate) fn dissolve(&mut self, key: Key) {
-        debug_assert!(self.find(key).is_some(), "it is dissolved once");
-        while let Some(next) = self.node_mut(key.index).queue.next() {
-            if let Entry::Member { who: Some(who), .. } = next.what {
-                self.stays_no_more(&who);
-                self.owed.wakes.extend((!mutant::is("group_dissolves_in_silence")).then_some(who));
-            }
-        }
-        self.stand(key.index);
-        let node = self.node_mut(key.index);
-        let (parent, total) = (node.parent, node.total());
-        node.shared.outdate();
-        if let Some(parent) = parent {
-            let parent = self.node_mut(parent);
-            parent.total = parent.total.wrapping_add(total);
-            parent.children -= 1;
-        }
-        self.groups[key.index] = None;
-        self.free.push(key.index);
-    }
-
-    /// The clocks from the group up to the root, and what they go by; `None` once it is dissolved.
-    pub(crate) fn path(&mut self, key: Key) -> Option<Arc<Path>> {
-        self.find(key)?;
-        Some(self.path_of(key.index))
     }
 
     fn path_of(&mut self, index: usize) -> Arc<Path> {
@@ -257,6 +242,7 @@ impl<W: Waiter> Room<W> {
     pub(crate) fn leave(&mut self, key: Key) {
         if let Some(node) = self.find_mut(key) {
             node.members -= 1;
+            self.bury(key.index);
         }
     }
 
@@ -306,10 +292,11 @@ impl<W: Waiter> Room<W> {
         }
     }
 
-    /// A member enters its group's queue; `None` if that is dissolved. It is woken once it is said to
-    /// [`stay`](Self::stay).
+    /// A member enters its group's queue; `None` if that is dissolved: it [follows](Self::follow), and comes again. It is
+    /// woken once it is said to [`stay`](Self::stay).
     pub(crate) fn enlist(&mut self, key: Key, asks: Asks) -> Option<Place> {
-        self.find(key)?;
+        let is_over = |node: &Node<W>| node.dissolved && !mutant::is("group_lets_in_after_its_end");
+        self.find(key).filter(|node| !is_over(node))?;
         let (number, lead) = (self.number(), self.lead(key.index));
         let node = self.node_mut(key.index);
         node.waiting += 1;
@@ -437,21 +424,25 @@ impl<W: Waiter> Room<W> {
         let below = (0..self.groups.len()).filter(|index| {
             self.groups[*index].is_some() && self.upwards(*index).any(|above| above == key.index)
         });
+        let here = below.clone().filter(|index| self.home(*index) == key.index);
         let waited = node.waited_for_since.map_or(0, |since| self.now.since(since));
         Some(View {
             level: node.level(self.now),
             quantum: node.quantum(),
-            members: node.members,
+            members: here.map(|index| self.node(index).members).sum(),
             waiting: node.waiting,
             throttled: node.throttled + waited,
-            total: below.fold(0, |total: u64, index| total.wrapping_add(self.node(index).total())),
+            total: below
+                .map(|index| self.node(index).total())
+                .fold(0, u64::wrapping_add)
+                .wrapping_sub(node.counted),
         })
     }
 
     pub(crate) fn reset_total(&mut self, key: Key) {
         let Some(View { total, .. }) = self.view(key) else { return };
-        let node = self.node_mut(key.index);
-        node.total = node.total.wrapping_sub(total);
+        let counted = &mut self.node_mut(key.index).counted;
+        *counted = counted.wrapping_add(total);
     }
 
     /// Gives those in a group's queue their turns of up to `budget` bytes. Gives what was used.
@@ -673,7 +664,7 @@ impl<W: Waiter> Node<W> {
         }
     }
 
-    /// Bytes of its own members, and of child groups that are no more.
+    /// Bytes of its own members, and of dissolved groups below.
     fn total(&self) -> u64 {
         self.total.wrapping_add(self.shared.moved.get())
     }

@@ -154,6 +154,36 @@ fn groups_share_their_parent_by_weight() {
     }
 }
 
+/// G-04: the members of a group that ends go on in its parent, by their own weights and no faster than that, whether they
+/// wait, are about to run, or are idle then. (The world checks every window of the site.)
+#[test]
+fn members_of_a_group_that_ends_share_what_is_above_it() {
+    let mut world = World::new(3, Nanos(0));
+    let site = world.root(&config(10_000, 10_000, 10));
+    let tenants = [2_000, 90_000].map(|own| world.child(site, &config(own, own, 10), weight(1)));
+    for (member, tenant) in tenants.into_iter().cycle().take(8).enumerate() {
+        let of = if member < 2 { 3 } else { 1 };
+        world.join(tenant, weight(of), member % 3, Kind::Greedy);
+    }
+    world.stick(2, 1_010 * MS);
+    let light = world.join(tenants[0], weight(1), 1, Kind::Light { bytes: 10, every: 400 * MS });
+    world.run_until(1_003 * MS);
+    for tenant in tenants {
+        world.replace(tenant, &config(1, 1, 10));
+    }
+    world.run_until(1_100 * MS);
+    let before = (world.moved(), world.shares(0..8));
+    world.run_until(11_100 * MS);
+    let achieved = (world.moved() - before.0) as f64 / (10_000.0 * 1_000.0);
+    assert!((0.99..=1.01).contains(&achieved), "{achieved}");
+    for (member, (now, then)) in world.shares(0..8).iter().zip(&before.1).enumerate() {
+        let share = (now - then) / if member < 2 { 3.0 } else { 1.0 } / (10_000_000.0 / 12.0);
+        assert!((0.95..=1.05).contains(&share), "{member}: {share}");
+    }
+    assert!(world.shares(light..light + 1)[0] >= 260.0 && world.longest_wait(light) <= 20 * MS);
+    world.check_conserved();
+}
+
 /// X-40, D12: who wants little has it at once, or at the next tick, and takes nothing from the others that it does not use.
 #[test]
 fn light_members_are_served_first_and_cost_nothing() {
@@ -215,7 +245,7 @@ fn idle_group_has_no_alarm() {
     assert_eq!(world.alarms(), rung);
 }
 
-/// F49, F53: join, leave, move, withdraw, other limits, weights and ticks, all the time: every byte is accounted for, no
+/// F49, F53: join, leave, move, withdraw, other limits, weights and ticks, groups that end, all the time: every byte is accounted for, no
 /// window is above what the limits of that time allow, nobody is forgotten.
 #[test]
 fn churn_loses_neither_bytes_nor_members() {
@@ -244,6 +274,7 @@ fn churn_loses_neither_bytes_nor_members() {
                 4 => world.withdraw(member),
                 5 => world.resume(member),
                 6 => world.decrement(group, random.below(40_000) as i64 - 20_000),
+                7 if group != site && random.below(4) == 0 => world.replace(group, &config(9_000, 9_000, 3)),
                 _ => {
                     let rate = 1_000 + random.below(20_000) as u64;
                     let burst = rate * (1 + random.below(4) as u64);

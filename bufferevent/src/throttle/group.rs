@@ -28,7 +28,9 @@ use crate::{bufferevent::Home, interest::Direction};
 /// While nobody waits there is no timer, and no lock is taken for what moves.
 ///
 /// **Keep a handle for as long as the limit is to hold.** Members do not keep their group: when its last handle is dropped it
-/// is dissolved, and they go on without its limit *and without those of the groups above it*. Groups below keep it.
+/// is dissolved. Its members then go on in its parent, each with its own weight, and who waits goes on waiting there; what they
+/// have moved stays counted above. Those of a group that is below no other go on without a limit. A group keeps those above
+/// it, so one in the middle limits as long as there is a handle of one below it.
 ///
 /// ```
 /// use std::time::Duration;
@@ -47,7 +49,7 @@ use crate::{bufferevent::Home, interest::Direction};
 /// ```
 /// # Libevent
 /// `struct bufferevent_rate_limit_group`. Differs: needs no base, holds exactly whatever threads do, nests, weighs, and may
-/// be dropped while it has members.
+/// be dropped while it has members, which go on without it.
 #[doc(alias = "bufferevent_rate_limit_group")]
 #[derive(Clone, PartialEq, Eq)]
 pub struct RateLimitGroup {
@@ -102,7 +104,8 @@ impl RateLimitGroup {
         self.group.supplied(side(direction), self.now());
     }
 
-    /// Makes a group below this one, of weight 1. Who keeps no handle of it keeps no limit: see [`RateLimitGroup`].
+    /// Makes a group below this one, of weight 1. Once the last handle of it is dropped, its members are this one's: see
+    /// [`RateLimitGroup`].
     ///
     /// # Errors
     /// [`TooDeep`].
@@ -175,7 +178,7 @@ impl RateLimitGroup {
         self.group.total(side(direction))
     }
 
-    /// Counts both totals from 0 again. No byte is missed or counted twice.
+    /// Counts both totals from 0 again, and no other group's. No byte is missed or counted twice.
     ///
     /// # Libevent
     /// `bufferevent_rate_limit_group_reset_totals`.

@@ -278,7 +278,47 @@ fn a_group_that_is_dropped_lets_its_members_go_and_the_groups_below_stay() {
         crowd.pass(2);
         assert_eq!(crowd.sum(), 16_800, "the child keeps its parent, and its limit");
         drop(child);
-        assert_eq!(crowd.sum(), 20_000);
+        // Whose last handle the child had.
+        assert_eq!((crowd.sum(), crowd.suspended(3)), (20_000, Suspend::NONE));
+        assert!(crowd.goes_on());
+    });
+}
+
+#[test]
+fn members_of_a_group_that_is_dropped_go_on_in_the_one_above() {
+    // G-04, G-14, G-16: with their weights; who waits does so there, who is idle is limited there too
+    each_crowd(|mut crowd| {
+        let direction = crowd.direction;
+        let site = crowd.group(1_000, 1_000);
+        site.set_min_share(Some(100));
+        let tenant = site.child(&limit(100, 100)).unwrap();
+        let user = tenant.child(&limit(5_000, 5_000)).unwrap();
+        let idle = crowd.join(0, &tenant);
+        let light = crowd.join(60_000, &tenant);
+        let heavy = crowd
+            .add(60_000, |b| b.configure(|b| b.join_rate_limit_group_weighted(&user, weight(3)).unwrap()));
+        crowd.pass(9);
+        assert_eq!((crowd.sum(), site.total(direction)), (1_000, 1_000));
+        drop(tenant);
+        crowd.pass(1);
+        assert_eq!(crowd.sum(), 1_100, "the group below keeps it");
+        drop(user);
+        // What the site holds is there at once, and no more than that.
+        assert_eq!(crowd.sum(), 2_000);
+        let snapshot = site.snapshot(direction);
+        assert_eq!((snapshot.members, snapshot.waiting, snapshot.total), (3, 2, 2_000));
+        assert_eq!(crowd.suspended(light), Suspend::GROUP_BANDWIDTH);
+        assert_eq!(crowd.with(idle, move |b| b.max_to_move(direction)), 0);
+        let before = crowd.moved();
+        crowd.pass(80);
+        let after = crowd.moved();
+        let gained = [light, heavy].map(|member| after[member] - before[member]);
+        assert_eq!(gained.iter().sum::<usize>(), 80_000);
+        // As in `shares_follow_weights`.
+        assert!((16_000..=24_000).contains(&gained[0]), "{gained:?}");
+        drop(site);
+        let moved = crowd.moved();
+        assert_eq!((moved[light], moved[heavy]), (60_000, 60_000));
         assert!(crowd.goes_on());
     });
 }

@@ -45,6 +45,11 @@ impl<W: Waiter> Room<W> {
                 above.shared.clock.level(&above.plan, self.now) < above.needs() as i64
             };
             assert!(node.queue.is_empty() || self.upwards(index).any(short), "M3: nothing holds them up");
+            if node.dissolved {
+                assert!(node.queue.is_empty() && node.members + node.children > 0, "M6");
+            } else {
+                assert!(self.upwards(index).all(|above| !self.node(above).dissolved), "M6");
+            }
             let members = (0..self.groups.len())
                 .filter(|child| self.groups[*child].as_ref().is_some_and(|child| child.parent == Some(index)))
                 .filter(|child| matches!(self.node(*child).standing, Standing::Ready(_)));
@@ -123,7 +128,10 @@ enum Step {
         group: usize,
         bytes: Option<u64>,
     },
-    /// A group without others below it ends, and another takes its place, with the same members.
+    ResetTotals {
+        group: usize,
+    },
+    /// A group without others below it ends, and another takes its place. Its members fall to its parent.
     Replace {
         group: usize,
     },
@@ -150,6 +158,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (group.clone(), 1..200u64, 1..4u64, 1..5u64)
             .prop_map(|(group, rate, ticks, millis)| Step::Configure { group, rate, ticks, millis }),
         1 => (2..GROUPS.len()).prop_map(|group| Step::Replace { group }),
+        1 => group.clone().prop_map(|group| Step::ResetTotals { group }),
         1 => (group, prop::option::of(0..300u64)).prop_map(|(group, bytes)| Step::MinShare { group, bytes }),
     ]
 }
@@ -166,6 +175,10 @@ struct Bench {
     groups: Vec<Group<Listed>>,
     buckets: Vec<TokenBucket>,
     members: Vec<Option<Member<Listed>>>,
+    /// In which group each is by now.
+    of: [usize; MEMBERS],
+    /// Bytes that went, by group, of those that are or were there.
+    moved: Vec<u64>,
     bases: [usize; MEMBERS],
     /// What each has been granted and neither used nor given back.
     outstanding: [u64; MEMBERS],
@@ -192,6 +205,8 @@ impl Bench {
             now,
             half: groups[0].half_of(WRITE),
             members: members.collect(),
+            of: std::array::from_fn(|member| member % GROUPS.len()),
+            moved: vec![0; GROUPS.len()],
             buckets: GROUPS.map(|_| TokenBucket::new(&start, WRITE, now)).into(),
             groups,
             bases: std::array::from_fn(|member| member % BASES),
@@ -203,8 +218,8 @@ impl Bench {
         }
     }
 
-    fn upwards(member: usize) -> impl Iterator<Item = usize> {
-        std::iter::successors(Some(member % GROUPS.len()), |group| GROUPS[*group])
+    fn upwards(&self, member: usize) -> impl Iterator<Item = usize> + use<> {
+        std::iter::successors(Some(self.of[member]), |group| GROUPS[*group])
     }
 
     fn listed(&self, member: usize) -> impl Fn() -> Listed + use<> {
@@ -235,7 +250,7 @@ impl Bench {
                         false
                     }
                     Grant::Wait => true,
-                    Grant::Left => panic!("it is not dissolved"),
+                    Grant::Left => panic!("the root is not dissolved"),
                 };
             }
             Step::Settle { member, used } => {
@@ -243,10 +258,12 @@ impl Bench {
                 let used = granted * used / 100;
                 self.member(member).settle(WRITE, granted, used, now);
                 self.outstanding[member] -= used.min(granted);
+                self.count(member, used);
                 self.charge(member, used.saturating_sub(granted));
             }
             Step::Charge { member, bytes } => {
                 self.member(member).charge(WRITE, bytes, now);
+                self.count(member, bytes);
                 self.charge(member, bytes);
             }
             Step::Withdraw { member } => {
@@ -262,7 +279,10 @@ impl Bench {
                 self.members[member] = None;
                 (self.waiting[member], self.called[member]) = (false, false);
                 let weight = NonZeroU32::new(weight).expect("not zero");
-                self.members[member] = Some(self.groups[member % GROUPS.len()].join(weight));
+                let back = std::mem::take(&mut self.outstanding[member]);
+                self.upwards(member).for_each(|group| self.buckets[group].credit(back, now));
+                self.of[member] = member % GROUPS.len();
+                self.members[member] = Some(self.groups[self.of[member]].join(weight));
             }
             Step::Ring { base } => {
                 Bell { half: self.half.clone() }.ring(&base, now);
@@ -281,36 +301,39 @@ impl Bench {
                 self.buckets[group].replace(&config, WRITE, now);
             }
             Step::MinShare { group, bytes } => self.groups[group].set_min_share(bytes, now),
+            Step::ResetTotals { group } => {
+                self.groups[group].reset_totals();
+                self.moved[group] = 0;
+            }
             Step::Replace { group } => self.replace(group),
         }
     }
 
     fn replace(&mut self, group: usize) {
         let (now, start) = (self.now, config(100, 2, 2));
-        let of_group = Vec::from_iter((0..MEMBERS).filter(|member| member % GROUPS.len() == group));
+        let fall = Vec::from_iter((0..MEMBERS).filter(|member| self.of[*member] == group));
         let queued = Vec::from_iter(
-            of_group.iter().copied().filter(|member| self.waiting[*member] && !self.called[*member]),
+            fall.iter().copied().filter(|member| self.waiting[*member] && !self.called[*member]),
         );
-        let parent = &self.groups[GROUPS[group].expect("not the root")];
-        self.groups[group] = parent.child(&start, NonZeroU32::MIN, now).expect("not deep");
+        let above = GROUPS[group].expect("not the root");
+        self.groups[group] = self.groups[above].child(&start, NonZeroU32::MIN, now).expect("not deep");
         self.buckets[group] = TokenBucket::new(&start, WRITE, now);
+        self.moved[group] = 0;
         let mut woken = std::mem::take(&mut *self.woken.lock());
         woken.sort_unstable();
-        assert_eq!(woken, queued, "who waited is let go");
-        for member in of_group {
-            let listed = self.listed(member);
-            assert_eq!(self.member(member).take(WRITE, Want::once(1), now, listed), Grant::Left);
-            self.members[member] = Some(self.groups[group].join(NonZeroU32::MIN));
-            (self.waiting[member], self.called[member]) = (false, false);
-            let back = std::mem::take(&mut self.outstanding[member]);
-            for above in Self::upwards(member).skip(1) {
-                self.buckets[above].credit(back, now);
-            }
+        assert_eq!(woken, queued, "who waited is to wait above");
+        for member in fall {
+            self.of[member] = above;
+            self.called[member] = self.waiting[member];
         }
     }
 
+    fn count(&mut self, member: usize, bytes: u64) {
+        self.upwards(member).for_each(|group| self.moved[group] += bytes);
+    }
+
     fn charge(&mut self, member: usize, bytes: u64) {
-        for group in Self::upwards(member) {
+        for group in self.upwards(member) {
             self.buckets[group].charge(bytes, self.now);
         }
     }
@@ -330,11 +353,11 @@ impl Bench {
         let holds: [u64; MEMBERS] = std::array::from_fn(|member| self.holds(member));
         for (member, holds) in holds.into_iter().enumerate() {
             let back = self.outstanding[member].saturating_sub(holds);
-            Self::upwards(member).for_each(|group| self.buckets[group].credit(back, self.now));
+            self.upwards(member).for_each(|group| self.buckets[group].credit(back, self.now));
         }
         for (member, holds) in holds.into_iter().enumerate() {
             let granted = holds.saturating_sub(self.outstanding[member]);
-            for group in Self::upwards(member) {
+            for group in self.upwards(member) {
                 assert!(granted <= self.buckets[group].available(self.now), "{member} was granted {granted}");
                 self.buckets[group].charge(granted, self.now);
             }
@@ -351,10 +374,15 @@ impl Bench {
             self.called[member] = true;
         }
         for (group, of) in self.groups.iter().enumerate() {
-            let queued = (0..MEMBERS).filter(|member| {
-                member % GROUPS.len() == group && self.waiting[*member] && !self.called[*member]
-            });
-            assert_eq!(of.snapshot(WRITE, self.now).waiting, queued.count(), "somebody is lost");
+            let here = Vec::from_iter((0..MEMBERS).filter(|member| self.of[*member] == group));
+            let queued = here.iter().filter(|member| self.waiting[**member] && !self.called[**member]);
+            let snapshot = of.snapshot(WRITE, self.now);
+            assert_eq!(
+                (snapshot.waiting, snapshot.members),
+                (queued.count(), here.len()),
+                "somebody is lost"
+            );
+            assert_eq!(snapshot.total, self.moved[group], "what went is counted once");
         }
     }
 }

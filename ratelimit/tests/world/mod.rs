@@ -136,19 +136,18 @@ impl World {
         self.add(group, Some(parent), config)
     }
 
+    /// Drops the handle of a group that has none below it, and has another of the same weight take its place. Members fall to
+    /// its parent.
+    pub(crate) fn replace(&mut self, group: usize, config: &TokenBucketConfig) {
+        let above = self.groups[group].1.expect("not the root");
+        let child = self.groups[above].0.child(config, NonZeroU32::MIN, Nanos(self.now)).expect("not deep");
+        self.groups[group] = (child, Some(above), Oracle::new(config, self.now));
+        self.actors.iter_mut().filter(|actor| actor.group == group).for_each(|actor| actor.group = above);
+        self.post();
+    }
+
     fn add(&mut self, group: Group<Sim>, parent: Option<usize>, config: &TokenBucketConfig) -> usize {
-        let limit = config.limit(WRITE);
-        let tick = limit.tick().as_nanos() as u64;
-        let oracle = Oracle {
-            level: limit.rate().into(),
-            rate: limit.rate().into(),
-            burst: limit.burst().into(),
-            next: self.now + tick,
-            tick,
-            exact: true,
-            slack: 0,
-        };
-        self.groups.push((group, parent, oracle));
+        self.groups.push((group, parent, Oracle::new(config, self.now)));
         self.groups.len() - 1
     }
 
@@ -442,6 +441,13 @@ impl World {
 }
 
 impl Oracle {
+    fn new(config: &TokenBucketConfig, now: u64) -> Self {
+        let limit = config.limit(WRITE);
+        let tick = limit.tick().as_nanos() as u64;
+        let (rate, burst) = (limit.rate().into(), limit.burst().into());
+        Self { level: rate, rate, burst, next: now + tick, tick, exact: true, slack: 0 }
+    }
+
     fn charge(&mut self, now: u64, bytes: u64) {
         while self.next <= now {
             self.level = self.burst.min(self.level + self.rate);
