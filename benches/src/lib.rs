@@ -7,14 +7,17 @@
 //! * `compare` and `goals`, which run servers against each other in interleaved rounds ([`compare`], [`goals`]).
 //!
 //! And what can only be measured from inside, in a process of its own: [`skew`], one hot base on two workers, [`limits`],
-//! groups with a limit, and [`wake`], two threads that wake each other.
+//! groups with a limit, [`simulation`], libevent's test of limits on both libraries, and [`wake`], two threads that wake each
+//! other.
 
 pub mod compare;
+mod cpu_time;
 pub mod drive;
 pub mod goals;
 pub mod json;
 pub mod limits;
 mod mode;
+pub mod simulation;
 pub mod skew;
 pub mod wake;
 pub mod yard;

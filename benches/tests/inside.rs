@@ -1,8 +1,10 @@
 //! What measures from inside, with small loads.
 
 use std::io;
-use std::time::Duration;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
+use benches::simulation::{Case, Libevent, rows, run};
 use benches::skew::{Plan, Scene, play};
 use benches::wake::{Bases, Busy, ByHand, Party, Workers, post_from_within};
 
@@ -36,5 +38,35 @@ fn every_scene_has_figures_for_its_connections() -> io::Result<()> {
     let sleeper = play(Scene::Sleeper, &plan, |_| {})?;
     assert!(sleeper.light[1][0].p99.median > 0.0, "{sleeper:?}");
     assert!(sleeper.light[1][1].p50.median.is_nan(), "nothing asks the other base: {sleeper:?}");
+    Ok(())
+}
+
+/// A busy machine may sleep through the last tick, or over the end: what is asked is the upper bound over the time it took.
+#[test]
+fn what_comes_back_in_the_simulation_is_never_more_than_was_promised() -> io::Result<()> {
+    for row in &rows(8)[..4] {
+        let begun = Instant::now();
+        let figure = run(&row.case)?;
+        let all = figure.received.iter().sum::<u64>();
+        // A tick's worth is there at once, and what the drain takes then was there before.
+        let most = row.case.promised() * (begun.elapsed().as_secs_f64() + 0.1) + row.case.drain as f64;
+        assert!(all > 0 && all as f64 <= most, "{row:?}: {figure:?}");
+        assert!(figure.meanwhile <= all && figure.cpu > 0.0, "{row:?}: {figure:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_other_side_of_the_simulation_runs_where_there_is_one_and_else_says_why() -> io::Result<()> {
+    match Libevent::build(Path::new(env!("CARGO_TARGET_TMPDIR"))) {
+        Ok(libevent) => {
+            let case = Case { ticks: 4, ..rows(4)[1].case };
+            let figure = libevent.run(&case)?;
+            assert_eq!(figure.received.len(), case.clients);
+            assert!(figure.received.iter().sum::<u64>() > 0, "{figure:?}");
+            assert!(libevent.version.starts_with('2'), "{libevent:?}");
+        }
+        Err(why) => assert!(!why.is_empty()),
+    }
     Ok(())
 }

@@ -8,10 +8,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bufferevent::runtime::Clock;
+use rustix::time::ClockId;
 
 use super::members::pairs;
-use super::peers::{Peers, used};
+use super::peers::Peers;
 use super::{Case, Way, matrix, raise_open_files};
+use crate::cpu_time::cpu_time;
 
 /// Returns milliseconds of CPU time for each MB of `case`, written in pieces of a group's quantum.
 ///
@@ -33,7 +35,7 @@ pub fn by_hand(case: &Case) -> io::Result<f64> {
 /// Answers what that took of CPU time, how many bytes went, and the connections, still open.
 fn send(mut streams: Vec<TcpStream>, case: &Case) -> io::Result<(Duration, u64, Vec<TcpStream>)> {
     let block = vec![7; matrix::quantum(case) as usize];
-    let (start, before) = (Instant::now(), used(rustix::time::ClockId::ThreadCPUTime));
+    let (start, before) = (Instant::now(), cpu_time(ClockId::ThreadCPUTime));
     let (mut sent, mut turn) = (0, 0);
     for tick in 1..=case.ticks {
         let due = start + Duration::from_millis(case.tick * tick);
@@ -44,7 +46,7 @@ fn send(mut streams: Vec<TcpStream>, case: &Case) -> io::Result<(Duration, u64, 
             turn += 1;
         }
     }
-    Ok((used(rustix::time::ClockId::ThreadCPUTime) - before, sent, streams))
+    Ok((cpu_time(ClockId::ThreadCPUTime) - before, sent, streams))
 }
 
 /// Between two looks whether all is over.

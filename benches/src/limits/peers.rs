@@ -11,10 +11,11 @@ use rustix::buffer::spare_capacity;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::io::Errno;
-use rustix::time::{ClockId, clock_gettime};
+use rustix::time::ClockId;
 
 use super::Way;
 use super::members::Members;
+use crate::cpu_time::cpu_time;
 
 pub(super) struct Peers {
     set: OwnedFd,
@@ -74,7 +75,7 @@ impl Peers {
             Way::Read => members.read(),
             Way::Write => self.received.clone(),
         };
-        let [process, own] = [ClockId::ProcessCPUTime, ClockId::ThreadCPUTime].map(used);
+        let [process, own] = [ClockId::ProcessCPUTime, ClockId::ThreadCPUTime].map(cpu_time);
         Ok(Sample { at, moved, cpu: process.saturating_sub(own) })
     }
 
@@ -114,12 +115,6 @@ fn move_all(mut step: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
         }
     }
     Ok(moved)
-}
-
-/// What has been used of CPU time.
-pub(super) fn used(clock: ClockId) -> Duration {
-    let time = clock_gettime(clock);
-    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
 }
 
 const BLOCK: usize = 256 * 1024;

@@ -7,9 +7,10 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use bufferevent::{Bufferevent, Context, Handler, Runtime};
-use rustix::time::{ClockId, clock_gettime};
+use rustix::time::ClockId;
 
 use super::Work;
+use crate::cpu_time::cpu_time;
 
 /// What is done before a request is answered.
 #[derive(Clone, Copy, Debug)]
@@ -81,16 +82,10 @@ impl Handler for Job {
 }
 
 fn burn(time: Duration) {
-    let until = used() + time;
-    while used() < until {
+    let until = cpu_time(ClockId::ThreadCPUTime) + time;
+    while cpu_time(ClockId::ThreadCPUTime) < until {
         (0..LOOPS).for_each(|_| spin_loop());
     }
-}
-
-/// CPU time of this thread.
-fn used() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
 }
 
 /// Spins between two looks at the clock, which is a system call.

@@ -1,0 +1,72 @@
+//! The other side: a C program on the system's libevent.
+
+use std::env;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::{Case, Figure};
+
+/// The C program, built and able to run.
+#[derive(Debug)]
+pub struct Libevent {
+    program: PathBuf,
+    /// Of the library.
+    pub version: String,
+}
+
+impl Libevent {
+    /// Builds the program in `folder`, with `CC` or `cc`, on the first of the libraries that there is.
+    ///
+    /// # Errors
+    /// Why there is none, in words.
+    pub fn build(folder: &Path) -> Result<Self, String> {
+        let (source, program) = (folder.join("simulation.c"), folder.join("simulation"));
+        fs::write(&source, SOURCE).map_err(|why| format!("cannot write {}: {why}", source.display()))?;
+        let compiler = env::var("CC").unwrap_or_else(|_| "cc".to_owned());
+        let mut said = String::new();
+        for library in LIBRARIES {
+            let mut command = Command::new(&compiler);
+            command.args(["-std=gnu11", "-O2", "-o"]).arg(&program).arg(&source).arg(library);
+            let built = command.output().map_err(|why| format!("cannot run {compiler}: {why}"))?;
+            if built.status.success() {
+                return Self::known(program);
+            }
+            said = String::from_utf8_lossy(&built.stderr).trim().to_owned();
+        }
+        Err(format!("{compiler} finds no libevent: {}", said.lines().next().unwrap_or_default()))
+    }
+
+    fn known(program: PathBuf) -> Result<Self, String> {
+        let output = Command::new(&program).output();
+        let output = output.map_err(|why| format!("cannot run {}: {why}", program.display()))?;
+        let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        if !output.status.success() || version.is_empty() {
+            return Err(String::from_utf8_lossy(&output.stderr).trim().to_owned());
+        }
+        Ok(Self { program, version })
+    }
+
+    /// Runs `case` on it, in a process of its own.
+    ///
+    /// # Errors
+    /// That failed.
+    pub fn run(&self, case: &Case) -> io::Result<Figure> {
+        let numbers = [
+            case.clients as u64,
+            case.per_tick(case.connection),
+            case.per_tick(case.group),
+            case.drain,
+            case.tick,
+            case.warmup().as_millis() as u64,
+            case.duration().as_millis() as u64,
+        ];
+        Figure::of(Command::new(&self.program).args(numbers.map(|number| number.to_string())))
+    }
+}
+
+const SOURCE: &str = include_str!("libevent.c");
+
+/// What the linker may find: with the headers installed, and without them, where only the soname is there.
+const LIBRARIES: [&str; 3] = ["-levent_core", "-l:libevent_core-2.1.so.7", "-l:libevent-2.1.so.7"];
