@@ -44,7 +44,8 @@ pub(crate) enum Command {
     A RATE is a number and a unit, such as 10MB/s, 10MiB/s or 80Mbit/s; without a unit it is bytes per second. What was not \
     used of it is kept for four ticks. Limits hold for what is written out at the end too. Who sends to a server notices \
     that it is read slowly only once the buffers of both systems are full. At the end a server with limits tells what moved, \
-    and the mean rates: of all over the time in which somebody was connected, and of a connection over its own."
+    and at what rates: of all together, and the mean of each connection while it moved something, with pauses of a second at \
+    most. What a limit had kept by then is told apart, as bursts."
 )]
 pub(crate) struct Serve {
     /// Address to listen on, such as 127.0.0.1:7000; port 0 takes a free one, which the first line of output tells

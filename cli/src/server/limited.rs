@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bufferevent::{Bufferevent, Direction, Event, Interest};
 
-use super::{Present, Rates, Service};
+use super::{Rates, Service};
 
 /// How long a connection may last; `None` for ever.
 #[derive(Debug, Clone, Copy, Default)]
@@ -22,13 +22,11 @@ pub(crate) struct Limited<S> {
     service: S,
     limits: TimeLimits,
     rates: Option<Rates>,
-    /// Under these rates, from the beginning on.
-    present: Option<Present>,
 }
 
 impl<S> Limited<S> {
     pub(crate) fn new(service: S, limits: TimeLimits, rates: Option<Rates>) -> Self {
-        Self { service, limits, rates, present: None }
+        Self { service, limits, rates }
     }
 }
 
@@ -38,7 +36,9 @@ impl<S: Service> Service for Limited<S> {
     fn begin(&mut self, connection: &mut Bufferevent) {
         connection.set_timeouts(self.limits.idle, self.limits.idle);
         connection.set_lifetime(self.limits.lifetime);
-        self.present = self.rates.as_ref().map(|rates| rates.admit(connection));
+        if let Some(rates) = &self.rates {
+            rates.admit(connection);
+        }
         self.service.begin(connection);
     }
 

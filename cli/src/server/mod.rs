@@ -23,7 +23,7 @@ use rustix::net::sockopt::set_tcp_nodelay;
 pub(crate) use self::{
     echo::Echo,
     limited::{Limited, TimeLimits},
-    rates::{Present, Rates},
+    rates::Rates,
     service::{Served, Service},
     sink::Sink,
     source::Source,

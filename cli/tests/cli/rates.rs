@@ -7,6 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::process::Signal;
+
 use crate::support::Server;
 
 const LOCKINGS: [&[&str]; 3] =
@@ -70,31 +72,87 @@ fn talk(server: &Server, len: usize) {
     assert!(back == sent);
 }
 
+/// What a server says of a direction when it ends: its line, and those of the limits below it.
+fn told<'a>(farewell: &'a str, direction: &str) -> Vec<&'a str> {
+    let mut lines = farewell.lines().skip_while(|line| line.split_whitespace().next() != Some(direction));
+    let first = lines.next().unwrap_or_else(|| panic!("no {direction}: {farewell}"));
+    [first].into_iter().chain(lines.take_while(|line| line.starts_with("    "))).collect()
+}
+
+fn farewell_after(server: Server, talks: impl FnOnce(&Server)) -> String {
+    talks(&server);
+    server.signal(Signal::TERM);
+    server.farewell()
+}
+
 #[test]
 fn a_server_tells_what_it_moved_beside_what_it_promised() {
     let limits: [(&[&str], &[&str]); 3] = [
-        (&["--limit", "1MB/s"], &[", each ", " of 1 MB/s (8 Mbit/s)"]),
-        (&["--group-limit", "2MB/s"], &[", all together ", " of 2 MB/s (16 Mbit/s), held back for "]),
-        (
-            &["--limit", "1MB/s", "--group-limit", "2MB/s"],
-            &[", all together ", " of 2 MB/s (16 Mbit/s), each ", " of 1 MB/s (8 Mbit/s), held back for "],
-        ),
+        (&["--limit", "1MB/s"], &["    each          "]),
+        (&["--group-limit", "1MB/s"], &["    all together  "]),
+        (&["--limit", "1MB/s", "--group-limit", "1MB/s"], &["    all together  ", "    each          "]),
     ];
-    for (limits, told) in limits {
+    for (limits, names) in limits {
         for locking in LOCKINGS {
             let server = Server::start("echo", &[locking, limits].concat());
-            talk(&server, 50_000);
-            talk(&server, 73_000);
-            server.signal(rustix::process::Signal::TERM);
-            let farewell = server.farewell();
-            let [_, read, write] = farewell.lines().collect::<Vec<_>>()[..] else { panic!("{farewell}") };
-            for (line, beginning) in [(read, "  in   123 kB"), (write, "  out  123 kB")] {
-                assert!(line.starts_with(beginning), "{farewell}");
-                let rest = told.iter().try_fold(line, |line, words| Some(line.split_once(words)?.1));
-                assert!(rest.is_some(), "{told:?}: {farewell}");
+            let farewell = farewell_after(server, |server| {
+                talk(server, 50_000);
+                talk(server, 73_000);
+            });
+            for direction in ["in", "out"] {
+                let lines = told(&farewell, direction);
+                assert!(lines[0].ends_with("  123 kB"), "{farewell}");
+                assert_eq!(lines.len(), 1 + names.len(), "{farewell}");
+                for (line, name) in lines[1..].iter().zip(names) {
+                    assert!(line.starts_with(name) && line.contains(" of 1 MB/s (8 Mbit/s), "), "{farewell}");
+                }
             }
         }
     }
+}
+
+/// The rate in a line such as `each          99.8 kB/s of 100 kB/s (800 kbit/s)`, in kB/s.
+fn kilobytes(line: &str) -> f64 {
+    let (reached, _) = line.split_once(" kB/s of ").unwrap_or_else(|| panic!("{line}"));
+    reached.split_whitespace().last().unwrap().parse().unwrap()
+}
+
+/// A tick's worth and what was kept go at once: the shorter a connection, the higher was its mean rate.
+#[test]
+fn bursts_are_told_apart_from_the_rate() {
+    for (limit, line) in [("--limit", "each"), ("--group-limit", "all together")] {
+        let server = Server::start("echo", &[limit, "100kB/s"]);
+        let farewell = farewell_after(server, |server| talk(server, 40_000));
+        let lines = told(&farewell, "in");
+        assert!(lines[1].trim_start().starts_with(line) && lines[1].contains(" in bursts"), "{farewell}");
+        // The clock of the server is read when it runs, which may be late by a part of a tick.
+        assert!(kilobytes(lines[1]) <= 125.0, "{farewell}");
+        assert_eq!(lines[1].contains(", held back for "), limit == "--group-limit", "{farewell}");
+    }
+}
+
+#[test]
+fn who_was_never_held_back_is_not_told_for_how_long() {
+    let server = Server::start("echo", &["--group-limit", "100MB/s"]);
+    let farewell = farewell_after(server, |server| talk(server, 1_000));
+    assert!(!farewell.contains("held back"), "{farewell}");
+    let [_, line] = told(&farewell, "in")[..] else { panic!("{farewell}") };
+    assert_eq!(line, "    all together  no more than bursts of 100 MB/s (800 Mbit/s), 1.00 kB in bursts");
+}
+
+#[test]
+fn what_a_close_drops_is_told_and_no_part_of_the_rate() {
+    let server = Server::start("echo", &["--limit", "100kB/s"]);
+    let mut stream = server.connect();
+    stream.write_all(&[7; 200_000]).unwrap();
+    stream.read_exact(&mut [0; 10_000]).unwrap();
+    server.signal(Signal::TERM);
+    let _ = stream.read_to_end(&mut Vec::new());
+    drop(stream);
+    let farewell = server.farewell();
+    let lines = told(&farewell, "in");
+    assert!(lines[0].ends_with(" of it dropped in closing"), "{farewell}");
+    assert!(lines[1].contains(" no more than bursts ") || kilobytes(lines[1]) <= 125.0, "{farewell}");
 }
 
 /// Ticks are longer than what a connection may be idle.
@@ -116,7 +174,7 @@ fn a_drain_keeps_to_the_limit() {
     let server = Server::start("source", &["--limit", "1MB/s"]);
     let mut stream = server.connect();
     stream.read_exact(&mut [0; 1_000]).unwrap();
-    server.signal(rustix::process::Signal::TERM);
+    server.signal(Signal::TERM);
     let (began, mut rest) = (Instant::now(), Vec::new());
     stream.read_to_end(&mut rest).unwrap();
     let burst = Duration::from_millis(200);
