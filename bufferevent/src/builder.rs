@@ -11,6 +11,7 @@ use crate::{
     confined::Confined,
     context::{Id, Place, Spot},
     error::{Error, Result},
+    filter::Filter,
     handle::Handle,
     handler::{Handler, HandlerAffinity, IntoHandler, NoHandler, PanicPolicy, Unlocked, UnlockedHandler},
     interest::{Direction, Interest},
@@ -153,6 +154,11 @@ impl Builder {
         builder
     }
 
+    /// Of what was below a filter, to be started again.
+    pub(crate) fn of_lower(lower: Owned) -> Self {
+        Self { bufferevent: lower, ..Self::new(Begin::Nothing) }
+    }
+
     fn toward(target: Result<Target>) -> Self {
         let mut builder = Self::new(Begin::Nothing);
         let begun = target.and_then(|target| builder.bufferevent.connect_to_target(target));
@@ -273,6 +279,32 @@ impl<K, H> Builder<K, H> {
         self
     }
 
+    /// Puts a filter above what was built so far: from here on the builder is of a bufferevent that owns that one, and through
+    /// which `filter` lets all data pass. Filters stack, up to [`MAX_LAYERS`](crate::MAX_LAYERS); they are one
+    /// bufferevent, with one handler, one strand and one name.
+    ///
+    /// What was set before goes for what is below: directions, watermarks, timeouts, limits, caps, CLOSE_ON_FREE. What comes after
+    /// goes for the filter. The handler, THREADSAFE, the placement, the priority, deferring, what becomes of a panic and
+    /// [`report_close`](Builder::report_close) are of the whole, whenever they are set. Both directions are enabled.
+    ///
+    /// What concerns the connection is passed on: [`fd`](Bufferevent::fd), [`set_fd`](Bufferevent::set_fd), `connect_to` and their
+    /// kin. [`Bufferevent::underlying`] gives what is below.
+    ///
+    /// One filter too many is [`Error::TooDeep`] at the start.
+    /// # Libevent
+    /// `bufferevent_filter_new`.
+    #[doc(alias = "bufferevent_filter_new")]
+    pub fn filter(mut self, filter: impl Filter) -> Self {
+        match self.bufferevent.put_under(filter) {
+            Ok(upper) => self.bufferevent = upper,
+            Err((error, lower)) => {
+                self.bufferevent = lower;
+                self.error = self.error.or(Some(error));
+            }
+        }
+        self
+    }
+
     /// Limits how fast it reads and writes; see [`Bufferevent::set_rate_limit`].
     pub fn rate_limit(mut self, config: &TokenBucketConfig) -> Self {
         self.bufferevent.set_rate_limit(Some(config));
@@ -320,10 +352,10 @@ impl<H> Builder<ConfinedKind, H> {
         H: IntoHandler<P::Affinity>,
     {
         let Self { bufferevent, begin, handler, on_panic, error, .. } = self;
-        let bufferevent = prepare(bufferevent, begin, error)?;
+        let bufferevent = prepare(bufferevent, begin, on_panic, error)?;
         let spot = place.spot();
         bufferevent.check_priority(spot.priorities())?;
-        bufferevent.check_clock(|| spot.handle().as_movable())?;
+        bufferevent.check_clock(&|| spot.handle().as_movable())?;
         let confined = Confined::new(bufferevent, handler.into_handler(), on_panic);
         match spot {
             Spot::Base(base) => confined.start_here(base),
@@ -357,10 +389,10 @@ impl<H> Builder<SharedKind, H> {
         H: IntoSlot,
     {
         let Self { bufferevent, begin, handler, placement, on_panic, error, .. } = self;
-        let bufferevent = prepare(bufferevent, begin, error)?;
+        let bufferevent = prepare(bufferevent, begin, on_panic, error)?;
         let spot = place.spot();
         bufferevent.check_priority(spot.priorities())?;
-        bufferevent.check_clock(|| spot.handle().as_movable())?;
+        bufferevent.check_clock(&|| spot.handle().as_movable())?;
         let outer = Outer::new(&bufferevent);
         let slot = handler.into_slot();
         match spot {
@@ -380,7 +412,13 @@ impl<H> Builder<SharedKind, H> {
 }
 
 /// Does all of a start that needs no base. Dropped by an error, the bufferevent closes its descriptor or leaves it open.
-fn prepare(mut bufferevent: Owned, begin: Begin, error: Option<Error>) -> Result<Owned> {
+fn prepare(
+    mut bufferevent: Owned,
+    begin: Begin,
+    on_panic: PanicPolicy,
+    error: Option<Error>,
+) -> Result<Owned> {
+    bufferevent.set_panic_policy(on_panic);
     match (error, begin) {
         (Some(error), _) => return Err(error),
         (None, Begin::Nothing) => {}
@@ -468,6 +506,19 @@ impl<H> Builder<ConfinedKind, H> {
     pub fn options(mut self, options: Options) -> Builder<AnyKind, H> {
         self.bufferevent.options = options;
         self.map()
+    }
+}
+
+impl<H> Builder<AnyKind, H> {
+    /// Sets all options of a filter that was put above since: THREADSAFE as it was before, else `start` answers
+    /// [`Error::MixedLocking`].
+    pub fn options(mut self, options: Options) -> Self {
+        let threadsafe = |options: Options| options.contains(Options::THREADSAFE);
+        if self.bufferevent.is_layered() && threadsafe(options) != threadsafe(self.bufferevent.options) {
+            self.error = self.error.or(Some(Error::MixedLocking));
+        }
+        self.bufferevent.options = options;
+        self
     }
 }
 

@@ -43,10 +43,12 @@ pub(crate) enum Limit {
     ReadRefill,
     /// Its own rate limit lets nothing be written.
     WriteRefill,
+    /// What is below a filter has a countdown of its own.
+    Below,
 }
 
 /// How many there are.
-const LIMITS: usize = Limit::WriteRefill as usize + 1;
+const LIMITS: usize = Limit::Below as usize + 1;
 
 /// A set of [`Limit`]s.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -193,6 +195,11 @@ impl Clocks {
         let at = next.filter(|&at| self.armed.is_none_or(|armed| at < armed))?;
         self.armed = Some(at);
         Some(at)
+    }
+
+    /// The base's timer is lost: what ran begins anew.
+    pub(crate) fn stop(&mut self) {
+        (self.running, self.armed) = (Limits::NONE, None);
     }
 
     /// Those of `wanted` that are to run and do not yet.

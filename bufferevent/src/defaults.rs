@@ -57,6 +57,11 @@ pub const MEMORY_IDLE: Duration = Duration::from_secs(10);
 /// Between two looks for such ones.
 pub const MEMORY_LOOK: Duration = Duration::from_secs(1);
 
+/// Filters above each other.
+pub const MAX_LAYERS: usize = 64;
+/// Calls in which a filter may give what it keeps at the end of a direction; in each as much as the buffer behind it holds.
+pub const FINISH_CALLS: u32 = 1_024;
+
 /// Prints every default limit, one a line.
 ///
 /// ```
@@ -107,6 +112,8 @@ impl fmt::Display for Defaults {
             ("drain of a runtime", format!("{DRAIN_GRACE:?}")),
             ("grace after a panic that got out", format!("{GRACE_AFTER_PANIC:?}")),
             ("tokens left behind by a bufferevent that moves", SPARE_TOKENS.to_string()),
+            ("filters above each other", MAX_LAYERS.to_string()),
+            ("calls of a filter to give the rest", FINISH_CALLS.to_string()),
             ("close: wait without progress", format!("{DRAIN_IDLE:?}")),
             ("close: linger", format!("{LINGER:?}, {LINGER_BYTES} bytes")),
         ];

@@ -10,7 +10,7 @@ use bufferevent_runtime::{BLOCK, Ready, Reasons, Scratch, Selector as _, Time};
 
 use crate::{
     bound::Bound,
-    bufferevent::{Bufferevent, Phase, Socket},
+    bufferevent::{ALARM, Bufferevent, Phase, Socket},
     defaults::READS_PER_RUN,
     event::{Cause, Event},
     interest::{Direction, Interest},
@@ -51,7 +51,8 @@ impl Bufferevent {
         self.run.writes = 1;
         self.run.callbacks = CALLBACKS_PER_RUN;
         self.run.deliver = !self.options.contains(Options::DEFER_CALLBACKS);
-        if reasons.intersects(Reasons::DEFERRED | Reasons::CLOSE | Reasons::TIMER | Reasons::MOVED) {
+        let unusual = Reasons::DEFERRED | Reasons::CLOSE | Reasons::TIMER | Reasons::MOVED;
+        if reasons.intersects(unusual) || self.is_layered() {
             self.begin_unusual_run(reasons);
         }
     }
@@ -72,6 +73,9 @@ impl Bufferevent {
         }
         if reasons.contains(Reasons::TIMER) {
             self.alarm_rings();
+        }
+        if self.is_layered() {
+            self.begin_layer(reasons);
         }
     }
 
@@ -135,14 +139,30 @@ impl Bufferevent {
         if self.phase != Phase::Open {
             return self.step_unusual(scratch);
         }
-        self.may_go(Ready::READABLE) && self.step_read(scratch)
-            || self.may_go(Ready::WRITABLE)
-                && self.wants_to_write()
-                && self.run.writes > 0
-                && self.write_once()
+        self.may_go(Ready::READABLE) && self.step_read(scratch) || self.step_on(scratch)
+    }
+
+    /// The steps after that of reading.
+    #[inline(always)]
+    fn step_on(&mut self, scratch: &mut Scratch) -> bool {
+        self.may_go(Ready::WRITABLE) && self.wants_to_write() && self.run.writes > 0 && self.write_once()
             || self.told.owes_eof && self.tell_eof()
             || self.may_shut_down() && self.step_shutdown()
-            || self.run.alarm && self.step_clocks()
+            || self.run.rare != 0 && self.step_rare(scratch)
+    }
+
+    #[cold]
+    fn step_rare(&mut self, scratch: &mut Scratch) -> bool {
+        self.run.rare & ALARM != 0 && self.step_clocks() || self.is_layered() && self.step_below(scratch)
+    }
+
+    /// A step of what is under a filter, which may withhold reading.
+    #[cold]
+    pub(crate) fn step_as_lower(&mut self, scratch: &mut Scratch) -> bool {
+        if self.phase != Phase::Open || !self.told.withheld {
+            return self.step(scratch);
+        }
+        self.step_on(scratch)
     }
 
     /// Whether a direction is switched on and ready.
@@ -154,17 +174,19 @@ impl Bufferevent {
     #[cold]
     pub(crate) fn step_unusual(&mut self, scratch: &mut Scratch) -> bool {
         let stepped = match self.phase {
+            _ if self.is_layered() => self.step_unusual_layer(scratch),
             Phase::Connecting | Phase::Departing => self.step_connect(),
             Phase::Draining => self.step_drain(),
             Phase::Lingering => self.step_linger(scratch),
             Phase::Open | Phase::Detached | Phase::Ended => false,
         };
-        stepped || self.run.alarm && self.step_clocks()
+        stepped || self.run.rare & ALARM != 0 && self.step_clocks()
     }
 
     /// Ends the run: gives blocks back, and says what is left to do.
     #[inline(always)]
     pub(crate) fn end_run(&mut self, scratch: &mut Scratch) -> Ended {
+        let below = self.is_layered() && self.end_layer(scratch);
         self.give_back(scratch);
         if self.has_memory_to_count() && self.count_memory() {
             return self.give_way();
@@ -184,7 +206,7 @@ impl Bufferevent {
             Phase::Ended => return Ended::Over,
             _ => self.may_write() || self.may_linger(),
         };
-        if goes_on { Ended::Again } else { Ended::Idle }
+        if goes_on || below { Ended::Again } else { Ended::Idle }
     }
 
     // ---- reading ----
@@ -192,12 +214,12 @@ impl Bufferevent {
     /// Whether anything may be read now: not at the high mark and at the cap, and not while it waits for memory.
     #[inline]
     pub(crate) fn has_room_to_read(&self) -> bool {
-        !self.input_bound().is_reached(self.input.len()) && !self.is_short_of_memory()
+        !self.input_bound().is_reached(self.input.len()) && !self.is_short_of_memory() && !self.told.withheld
     }
 
     /// Bytes that one read may take, whatever memory there is.
     #[inline]
-    fn room_to_read(&self) -> usize {
+    pub(crate) fn room_to_read(&self) -> usize {
         self.read.max_single.min(self.input_bound().room(self.input.len()))
     }
 
@@ -280,7 +302,7 @@ impl Bufferevent {
         if granted == 0 {
             return false;
         }
-        let Some(link) = self.link() else { return false };
+        let Some(link) = self.link() else { return self.read_elsewhere(granted) };
         let received = link.receive(&mut scratch.block()[..granted]);
         self.charge(Direction::Read, granted, &received);
         match received {
@@ -299,7 +321,7 @@ impl Bufferevent {
     ///
     /// Into an empty input the block itself goes; if little of it is used when the run ends, that is copied then.
     #[inline(always)]
-    fn keep(&mut self, scratch: &mut Scratch, n: usize) {
+    pub(crate) fn keep(&mut self, scratch: &mut Scratch, n: usize) {
         if n < KEEP_BLOCK && !self.input.is_empty() {
             let filled = self.input.fill(&scratch.block()[..n]);
             debug_assert!(filled.is_ok(), "the input has no limit of its own: its cap bounds each read");
@@ -310,7 +332,7 @@ impl Bufferevent {
     }
 
     #[inline(always)]
-    fn after_read(&mut self, n: usize, budget: usize) {
+    pub(crate) fn after_read(&mut self, n: usize, budget: usize) {
         self.run.progress = self.run.progress | Interest::READ;
         self.moved.read += n as u64;
         if n == budget {
@@ -331,7 +353,16 @@ impl Bufferevent {
         reports && !self.ready.contains(Ready::HANGUP)
     }
 
-    fn read_eof(&mut self) {
+    /// Reads from what is no descriptor.
+    #[cold]
+    fn read_elsewhere(&mut self, granted: usize) -> bool {
+        match self.socket {
+            Socket::Filter(_) => self.filter_input(granted),
+            _ => false,
+        }
+    }
+
+    pub(crate) fn read_eof(&mut self) {
         self.enabled = self.enabled.difference(Interest::READ);
         self.told.eof = true;
         self.told.owes_eof = true;
@@ -401,14 +432,20 @@ impl Bufferevent {
             self.charge(Direction::Write, most, &Io::WouldBlock);
             return true;
         }
-        let Some(link) = self.link() else { return false };
+        self.send(most, most)
+    }
+
+    /// Sends at most `most` bytes, of which `granted` have been granted.
+    #[inline(always)]
+    pub(crate) fn send(&mut self, granted: usize, most: usize) -> bool {
+        let Some(link) = self.link() else { return self.write_elsewhere(granted) };
         let front = self.output.front();
         let (sent, attempted) = if front.len() >= most {
             (link.transmit_one(&front[..most]), most)
         } else {
             link.transmit(self.output.chunks(), most)
         };
-        self.charge(Direction::Write, most, &sent);
+        self.charge(Direction::Write, granted, &sent);
         match sent {
             Io::Done(n) => self.after_write(n, attempted),
             Io::WouldBlock => self.ready = self.ready - Ready::WRITABLE,
@@ -418,9 +455,18 @@ impl Bufferevent {
         true
     }
 
+    /// Writes to what is no descriptor.
+    #[cold]
+    fn write_elsewhere(&mut self, granted: usize) -> bool {
+        match self.socket {
+            Socket::Filter(_) => self.filter_output(granted),
+            _ => false,
+        }
+    }
+
     /// Reads what the next write takes of a file; false if that failed.
     #[cold]
-    fn load_ahead(&mut self, most: usize) -> bool {
+    pub(crate) fn load_ahead(&mut self, most: usize) -> bool {
         let loaded = self.output.load_ahead(most);
         loaded.map_err(|error| self.fail(Direction::Write, error)).is_ok()
     }
@@ -449,11 +495,17 @@ impl Bufferevent {
     #[inline(always)]
     fn after_write(&mut self, n: usize, attempted: usize) {
         self.output.consume(n);
-        self.run.progress = self.run.progress | Interest::WRITE;
-        self.moved.written += n as u64;
         if n < attempted {
             self.ready = self.ready - Ready::WRITABLE;
         }
+        self.wrote(n);
+    }
+
+    /// So many bytes have left the output.
+    #[inline(always)]
+    pub(crate) fn wrote(&mut self, n: usize) {
+        self.run.progress = self.run.progress | Interest::WRITE;
+        self.moved.written += n as u64;
         if self.is_closing() || n == 0 || self.output.len() > self.write.low {
             return;
         }
@@ -486,7 +538,9 @@ impl Bufferevent {
     pub(crate) fn flush_output(&mut self) {
         self.run.writes = 1;
         // Under a rate limit a run does, which can wait for its turn.
-        if self.phase == Phase::Open && !self.output.is_empty() && self.throttle.is_none() {
+        let sends = self.phase == Phase::Open && !self.output.is_empty() && self.throttle.is_none();
+        // A filter is called in a run.
+        if sends && !self.is_layered() {
             self.step_write();
         }
         self.run.writes = 0;
@@ -511,6 +565,7 @@ impl Bufferevent {
             || self.may_read()
             || self.may_write()
             || self.may_shut_down()
+            || self.is_layered()
     }
 
     pub(crate) fn fail(&mut self, direction: Direction, cause: impl Into<Cause>) {

@@ -74,6 +74,13 @@ pub enum Error {
     },
     /// A [`Pipe`](crate::Pipe) joins the bufferevent to another of its base, so that it stays there.
     Joined,
+    /// THREADSAFE of a filter is not as that of the bufferevent below: a stack has one strand.
+    MixedLocking,
+    /// There are as many filters above each other as there may be.
+    TooDeep {
+        /// Filters there may be.
+        limit: usize,
+    },
     /// The mailbox holds its limit of operations.
     MailboxFull {
         /// Operations it may hold.
@@ -118,6 +125,8 @@ impl fmt::Display for Error {
                 write!(f, "{more} bytes never fit, the cap is {cap}: they are to be given in pieces")
             }
             Self::Joined => f.write_str("the bufferevent is joined to another of its base, and stays there"),
+            Self::MixedLocking => f.write_str("THREADSAFE is of a whole stack of filters"),
+            Self::TooDeep { limit } => write!(f, "there are {limit} filters above each other already"),
             Self::MailboxFull { limit } => write!(f, "the mailbox holds its limit of {limit} operations"),
         }
     }

@@ -4,7 +4,7 @@ use std::{fmt, io, os::fd::OwnedFd};
 
 use bufferevent_evbuffer::{Evbuffer, FileError};
 
-use crate::{interest::Direction, resolver::LookupError};
+use crate::{builder::Builder, filter::FilterError, interest::Direction, resolver::LookupError};
 
 /// Something that happened to a bufferevent, other than data that came or went.
 ///
@@ -58,6 +58,8 @@ pub enum Cause {
     TimeLimit(TimeLimit),
     /// A file that was to be sent could not be read: it has become shorter, or the system failed.
     File(FileError),
+    /// A filter could not go on.
+    Filter(FilterError),
 }
 
 /// What took longer than it may, besides a direction that made no progress.
@@ -85,7 +87,8 @@ impl fmt::Display for TimeLimit {
 impl std::error::Error for TimeLimit {}
 
 impl Cause {
-    /// The kind of the error: `TimedOut` for a time limit, `UnexpectedEof` for a file that has become shorter.
+    /// The kind of the error: `TimedOut` for a time limit, `UnexpectedEof` for a file that has become shorter; of a filter's
+    /// that of the `io::Error` it is, else `Other`.
     #[must_use]
     pub fn kind(&self) -> io::ErrorKind {
         match self {
@@ -93,6 +96,9 @@ impl Cause {
             Self::Lookup(error) => error.kind(),
             Self::TimeLimit(_) => io::ErrorKind::TimedOut,
             Self::File(error) => error.kind(),
+            Self::Filter(error) => {
+                error.downcast_ref::<io::Error>().map_or(io::ErrorKind::Other, io::Error::kind)
+            }
         }
     }
 }
@@ -104,6 +110,7 @@ impl fmt::Display for Cause {
             Self::Lookup(error) => write!(f, "{error}"),
             Self::TimeLimit(limit) => write!(f, "{limit}"),
             Self::File(error) => write!(f, "{error}"),
+            Self::Filter(error) => write!(f, "{error}"),
         }
     }
 }
@@ -115,6 +122,7 @@ impl std::error::Error for Cause {
             Self::Lookup(error) => Some(error),
             Self::TimeLimit(limit) => Some(limit),
             Self::File(error) => Some(error),
+            Self::Filter(error) => Some(&**error),
         }
     }
 }
@@ -138,12 +146,15 @@ pub struct Closed {
     /// Whether all output was sent and the peer ended its side too, within the bounds of the close; for a descriptor that
     /// comes back, whether all output was sent.
     pub clean: bool,
-    /// Bytes of output that were not sent.
+    /// Bytes of output that were not sent, of all layers that were closed.
     pub unsent: usize,
     /// Input that nobody has read.
     pub unread: Evbuffer,
     /// The descriptor, if the bufferevent was not to close it.
     pub fd: Option<OwnedFd>,
+    /// Of a filter that was not to close it: the bufferevent below, with what is in its buffers, to be started again. Dropped, it
+    /// is closed as one that was never started.
+    pub underlying: Option<Box<Builder>>,
 }
 
 impl Event {

@@ -47,6 +47,8 @@ pub struct Snapshot {
     pub age: Duration,
     /// What only a THREADSAFE one has.
     pub strand: Option<StrandSnapshot>,
+    /// The bufferevent below a filter.
+    pub underlying: Option<Box<Snapshot>>,
 }
 
 /// One direction of a [`Snapshot`].
@@ -122,7 +124,7 @@ pub enum Stall {
     Suspended(Suspend),
     /// There is nothing to write.
     Empty,
-    /// The system has nothing to read, or takes no more.
+    /// The system has nothing to read, or takes no more; for a filter, what is below has not, or the filter needs more.
     NotReady,
 }
 
@@ -152,6 +154,7 @@ impl Bufferevent {
             callbacks_due: self.pending.len() + self.later.as_ref().map_or(0, |later| later.len()),
             age,
             strand: None,
+            underlying: self.underlying().map(|lower| Box::new(lower.explain())),
         }
     }
 
@@ -214,6 +217,9 @@ impl fmt::Display for Snapshot {
         write!(f, "reading: {}\nwriting: {}", self.read, self.write)?;
         if let Some(strand) = &self.strand {
             write!(f, "\nmailbox: {} operations, waiting: {:?}", strand.mailbox, strand.waiting)?;
+        }
+        if let Some(underlying) = &self.underlying {
+            write!(f, "\nbelow: {underlying}")?;
         }
         Ok(())
     }

@@ -55,6 +55,7 @@ mod engine;
 mod error;
 mod event;
 mod explain;
+mod filter;
 mod handle;
 mod handler;
 mod host;
@@ -89,7 +90,7 @@ pub use bufferevent_runtime::{
 };
 
 pub use self::{
-    bufferevent::{Bufferevent, Closing, MinRate, Room},
+    bufferevent::{Bufferevent, Closing, Flushed, MinRate, Room},
     builder::{AnyKind, Builder, ConfinedKind, IntoSlot, SharedKind, Started},
     confined::Confined,
     context::{BaseExt, Context, Id, Place, Spot},
@@ -98,6 +99,7 @@ pub use self::{
     error::{Error, Result},
     event::{Cause, Closed, Event, TimeLimit, Trigger},
     explain::{Flow, Snapshot, Stall, State, StrandSnapshot},
+    filter::{Filter, FilterCall, FilterError, FilterFn, FilterSide, FilterStatus, FlushMode, SideFn},
     handle::{Guard, Handle, lock_both},
     handler::{
         Call, Callbacks, DataCall, EventCall, Handler, HandlerAffinity, IntoHandler, NoHandler, PanicPolicy,

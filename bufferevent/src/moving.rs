@@ -179,11 +179,21 @@ impl Bufferevent {
         key: Key,
         mut agreed: impl FnMut() -> Result<(), Refused>,
     ) -> Result<(), Refused> {
+        self.rehome_agreed(base, key, &mut agreed)
+    }
+
+    fn rehome_agreed(
+        &mut self,
+        base: &BaseHandle,
+        key: Key,
+        agreed: &mut dyn FnMut() -> Result<(), Refused>,
+    ) -> Result<(), Refused> {
         match (&mut self.socket, &mut self.connector) {
+            (Socket::Filter(layer), _) => layer.lower.rehome_agreed(base, key, agreed)?,
             (Socket::Registered(registered), _) => {
                 registered.move_to(base.selector(), key.token(), agreed)?;
             }
-            (_, Some(connector)) => connector.move_to(base, key, &mut agreed)?,
+            (_, Some(connector)) => connector.move_to(base, key, &mut *agreed)?,
             _ => agreed()?,
         }
         if let Some(home) = &mut self.home {
@@ -201,6 +211,9 @@ impl Bufferevent {
     pub(crate) fn refresh(&mut self) {
         // One that was not told a priority has the middle one of its new base.
         self.run.priority = self.priority();
+        if let Some(layer) = self.layer_mut() {
+            layer.lower.refresh();
+        }
         let Some(home) = &self.home else { return };
         if let Some(member) = &mut self.memory {
             member.moved(home);

@@ -47,5 +47,8 @@ impl Bufferevent {
     pub(crate) fn hold_observers(&mut self, held: bool) {
         self.input.hold_observers(held);
         self.output.hold_observers(held);
+        if let Some(layer) = self.layer_mut() {
+            layer.lower.hold_observers(held);
+        }
     }
 }

@@ -186,9 +186,11 @@ impl Stack {
         self.view().memory = None;
         let (input, output) =
             (std::mem::take(&mut self.view().input), std::mem::take(&mut self.view().output));
+        let layer = self.view().take_layer();
         let handler = std::mem::replace(&mut self.slot, Slot::Locked(None));
         discard(self.base.counters(), input);
         discard(self.base.counters(), output);
+        discard(self.base.counters(), layer);
         discard(self.base.counters(), handler);
         outer.finish(closed);
     }

@@ -42,6 +42,10 @@ impl Suspend {
     #[doc(alias = "BEV_SUSPEND_BW_GROUP")]
     pub const GROUP_BANDWIDTH: Self = Self(64);
 
+    /// The filter above has no use for input: its reading is off, suspended, or its input full.
+    #[doc(alias = "BEV_SUSPEND_FILT_READ")]
+    pub const FILTER: Self = Self(128);
+
     /// Whether all of `other` is in the set.
     #[must_use]
     pub const fn contains(self, other: Self) -> bool {
@@ -67,7 +71,7 @@ impl BitOr for Suspend {
     }
 }
 
-const NAMES: [(Suspend, &str); 7] = [
+const NAMES: [(Suspend, &str); 8] = [
     (Suspend::WATERMARK, "WATERMARK"),
     (Suspend::CAP, "CAP"),
     (Suspend::LOOKUP, "LOOKUP"),
@@ -75,6 +79,7 @@ const NAMES: [(Suspend, &str); 7] = [
     (Suspend::MEMORY, "MEMORY"),
     (Suspend::BANDWIDTH, "BANDWIDTH"),
     (Suspend::GROUP_BANDWIDTH, "GROUP_BANDWIDTH"),
+    (Suspend::FILTER, "FILTER"),
 ];
 
 impl fmt::Debug for Suspend {
@@ -102,6 +107,7 @@ impl Bufferevent {
                     | Suspend::WATERMARK.only_if(at(self.read.high))
                     | Suspend::CAP.only_if(at(self.input_cap))
                     | Suspend::MEMORY.only_if(self.is_short_of_memory())
+                    | Suspend::FILTER.only_if(self.told.withheld)
             }
             Direction::Write => lookup | Suspend::SHORTAGE.only_if(self.told.shortage),
         };

@@ -53,11 +53,7 @@ impl Evbuffer {
         self.check_front()?;
         self.check_room_for(other, other.len)?;
         other.check_front()?;
-        if self.len == 0 {
-            other.transfer_all(self);
-        } else {
-            other.transfer_all_to_front(self);
-        }
+        other.transfer_to_front(self);
         other.changed();
         self.changed();
         Ok(())
@@ -157,6 +153,15 @@ impl Evbuffer {
         target.len += mem::take(&mut self.len);
         target.push_segment(mem::take(&mut self.head));
         target.rest.append(&mut self.rest);
+    }
+
+    /// Moves everything to the front of `target`; there is something.
+    pub(crate) fn transfer_to_front(&mut self, target: &mut Evbuffer) {
+        if target.len == 0 {
+            self.transfer_all(target);
+        } else {
+            self.transfer_all_to_front(target);
+        }
     }
 
     /// Moves everything to the front of `target`; there is something in both.

@@ -73,6 +73,13 @@ pub trait Transport {
     /// [`Error::Full`] if the limit of `target` would be passed; nothing moves.
     fn pass_on(&mut self, target: &mut Evbuffer, n: usize) -> Result<usize, Error>;
 
+    /// Moves the first `n` bytes, or all if there are fewer, to the back of `borrower`. What comes of them is told to the
+    /// observers when they are taken back.
+    fn lend(&mut self, borrower: &mut Evbuffer, n: usize);
+
+    /// Moves what is left of what was lent back to the front. The observers are told that the rest was removed.
+    fn take_back(&mut self, borrower: &mut Evbuffer);
+
     /// Whether there is nothing to ask for of observers and files. It may stay false when they have gone.
     fn is_plain(&self) -> bool;
 
@@ -196,6 +203,20 @@ impl Transport for Evbuffer {
             target.noted();
         }
         Ok(n)
+    }
+
+    fn lend(&mut self, borrower: &mut Evbuffer, n: usize) {
+        let n = n.min(self.len);
+        if n > 0 {
+            self.transfer(borrower, n);
+        }
+    }
+
+    fn take_back(&mut self, borrower: &mut Evbuffer) {
+        if borrower.len > 0 {
+            borrower.transfer_to_front(self);
+        }
+        self.noted();
     }
 
     #[inline(always)]

@@ -28,6 +28,8 @@ pub enum CallbackKind {
     Event,
     /// A buffer has changed.
     Observer,
+    /// A filter is to change what passes.
+    Filter,
     /// A timer is due: of `after` and `every`, not the timeout of a bufferevent.
     Timer,
     /// A listener has accepted, or could not: its callbacks, and its filter.
@@ -41,11 +43,12 @@ pub enum CallbackKind {
 }
 
 impl CallbackKind {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Read,
         Self::Write,
         Self::Event,
         Self::Observer,
+        Self::Filter,
         Self::Timer,
         Self::Accept,
         Self::Post,

@@ -7,6 +7,7 @@ use bufferevent_runtime::{Permit, Ready, Scratch};
 
 use super::{Bufferevent, Phase, Socket};
 use crate::{
+    builder::Builder,
     clocks::Limit,
     defaults::{DRAIN_IDLE, LINGER, LINGER_BYTES},
     error::{Error, Result},
@@ -69,6 +70,7 @@ impl Bufferevent {
         }
         self.run.linger_bytes = bounds.linger_bytes;
         match self.phase {
+            _ if self.is_layered() => self.begin_to_sink(bounds),
             Phase::Open => self.begin_drain(),
             Phase::Connecting if !self.output.is_empty() => self.depart(),
             _ => self.end(),
@@ -106,7 +108,8 @@ impl Bufferevent {
         if self.is_closing() {
             return Err(Error::Closed);
         }
-        if self.connector.is_none() && matches!(self.socket, Socket::None) {
+        let bottom = self.bottom();
+        if bottom.connector.is_none() && matches!(bottom.socket, Socket::None) {
             return Err(Error::NotConnected);
         }
         let interest = Interest::from(direction);
@@ -134,7 +137,7 @@ impl Bufferevent {
         let due = self.shut.asked.difference(self.shut.done);
         if due.contains(Interest::READ) {
             Some(Direction::Read)
-        } else if due.contains(Interest::WRITE) && self.output.is_empty() {
+        } else if due.contains(Interest::WRITE) && (self.output.is_empty() || self.is_layered()) {
             Some(Direction::Write)
         } else {
             None
@@ -143,7 +146,11 @@ impl Bufferevent {
 
     #[cold]
     pub(crate) fn step_shutdown(&mut self) -> bool {
-        let (Some(direction), Some(link)) = (self.shut_next(), self.link()) else { return false };
+        let Some(direction) = self.shut_next() else { return false };
+        if self.is_layered() {
+            return self.shut_below(direction);
+        }
+        let Some(link) = self.link() else { return false };
         // An error means that the peer is gone: reading and writing tell.
         let _ = link.shutdown(direction);
         self.shut.done = self.shut.done | direction.into();
@@ -160,7 +167,9 @@ impl Bufferevent {
         self.enabled = Interest::NONE;
         self.connector = None;
         self.throttle = None;
-        if self.options.contains(Options::CLOSE_ON_FREE) {
+        if self.is_layered() {
+            self.end_below();
+        } else if self.options.contains(Options::CLOSE_ON_FREE) {
             self.socket = Socket::None;
             self.permit = Permit::default();
         } else if let Some(fd) = self.release_fd() {
@@ -183,10 +192,10 @@ impl Bufferevent {
         let counters = home.base.counters();
         counters.ended.add(1);
         counters.ended_clean.add(self.is_clean().into());
-        counters.unsent.add(self.output.len() as u64);
+        counters.unsent.add(self.unsent() as u64);
     }
 
-    fn is_clean(&self) -> bool {
+    pub(crate) fn is_clean(&self) -> bool {
         self.told.clean && self.output.is_empty()
     }
 
@@ -210,7 +219,9 @@ impl Bufferevent {
         let all = self.input.len();
         let moved = self.input.pass_on(&mut unread, all);
         debug_assert!(moved.is_ok(), "a new buffer has no limit");
-        Some(Closed { clean: self.is_clean(), unsent: self.output.len(), unread, fd: self.release_fd() })
+        let (clean, unsent) = (self.is_clean(), self.unsent());
+        let underlying = self.release_lower().map(|lower| Box::new(Builder::of_lower(lower)));
+        Some(Closed { clean, unsent, unread, fd: self.release_fd(), underlying })
     }
 
     /// Whether `close` or `abort` was called.
@@ -294,6 +305,9 @@ impl Bufferevent {
     /// Closes what nobody will run any more, and so does now what can be done without waiting (D15): sends what the socket
     /// takes, ends our side, and reads and drops what is there, within the bounds of a close.
     pub(crate) fn close_without_waiting(&mut self) {
+        if self.is_layered() {
+            return self.close_stack_without_waiting();
+        }
         // Of several sockets none is the connection yet.
         self.connector = None;
         // Its limits would have to be waited for: they are owed what goes in spite of them.

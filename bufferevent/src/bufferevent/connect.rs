@@ -30,6 +30,11 @@ impl Bufferevent {
     #[doc(alias = "bufferevent_socket_connect")]
     pub fn connect_to(&mut self, address: impl Into<SockAddr>) -> Result<()> {
         self.check_detached()?;
+        if let Some(layer) = self.layer_mut() {
+            layer.lower.connect_to(address)?;
+            self.follow();
+            return Ok(());
+        }
         self.restart_timeouts(Interest::WRITE);
         let connecting = stream::connect(&address.into(), None)?;
         match connecting.failed {
@@ -98,6 +103,11 @@ impl Bufferevent {
     #[doc(alias = "bufferevent_socket_connect_hostname_hints")]
     pub fn connect_to_target(&mut self, target: Target) -> Result<()> {
         self.check_detached()?;
+        if let Some(layer) = self.layer_mut() {
+            layer.lower.connect_to_target(target)?;
+            self.follow();
+            return Ok(());
+        }
         self.restart_timeouts(Interest::WRITE);
         self.connector = Some(Box::new(Connector::new(target)));
         self.lookup_error = None;
@@ -110,7 +120,7 @@ impl Bufferevent {
     /// # Libevent
     /// `BEV_SUSPEND_LOOKUP`.
     pub fn is_looking_up(&self) -> bool {
-        self.connector.as_ref().is_some_and(|connector| connector.is_looking_up())
+        self.bottom().connector.as_ref().is_some_and(|connector| connector.is_looking_up())
     }
 
     /// Why the last lookup of a name failed; `None` if it did not, and after the next connect by name was begun.
@@ -119,7 +129,7 @@ impl Bufferevent {
     /// `bufferevent_socket_get_dns_error`; [`LookupError::code`] gives the number.
     #[doc(alias = "bufferevent_socket_get_dns_error")]
     pub fn lookup_error(&self) -> Option<&LookupError> {
-        self.lookup_error.as_deref()
+        self.bottom().lookup_error.as_deref()
     }
 
     /// The address of the peer.
@@ -147,7 +157,8 @@ impl Bufferevent {
         if self.is_closing() {
             return Err(Error::Closed);
         }
-        if self.connector.is_some() || !matches!(self.socket, Socket::None) {
+        let bottom = self.bottom();
+        if bottom.connector.is_some() || !matches!(bottom.socket, Socket::None) {
             return Err(Error::AlreadyConnected);
         }
         Ok(())
@@ -168,7 +179,7 @@ impl Bufferevent {
         self.pending.event(Event::Error { direction: None, cause });
     }
 
-    fn connection_stands(&mut self) {
+    pub(crate) fn connection_stands(&mut self) {
         if self.phase == Phase::Departing {
             return self.begin_drain();
         }

@@ -16,7 +16,7 @@ use crate::{
 };
 
 impl Bufferevent {
-    /// The descriptor, if there is one.
+    /// The descriptor, if there is one; of a filter that of the lowest bufferevent.
     ///
     /// # Libevent
     /// `bufferevent_getfd`.
@@ -26,6 +26,7 @@ impl Bufferevent {
             Socket::None => None,
             Socket::Idle(stream) => Some(stream.as_fd()),
             Socket::Registered(registered) => Some(registered.as_fd()),
+            Socket::Filter(layer) => layer.lower.fd(),
             #[cfg(feature = "test-util")]
             Socket::Scripted(_) => None,
         }
@@ -40,7 +41,8 @@ impl Bufferevent {
         }
         match &self.socket {
             Socket::Registered(registered) => Some(Link::Fd(registered.as_fd())),
-            _ => self.fd().map(Link::Fd),
+            Socket::Idle(stream) => Some(Link::Fd(stream.as_fd())),
+            _ => None,
         }
     }
 
@@ -60,6 +62,9 @@ impl Bufferevent {
     #[doc(alias = "bufferevent_setfd")]
     #[doc(alias = "bufferevent_replacefd")]
     pub fn set_fd(&mut self, stream: impl Into<Stream>) -> Result<Option<OwnedFd>> {
+        if self.is_closing() {
+            return Err(Error::Closed);
+        }
         let stream = stream.into().prepare().map_err(|(error, _)| error)?;
         self.exchange(stream, Phase::Open)
     }
@@ -71,6 +76,12 @@ impl Bufferevent {
     /// # Libevent
     /// `bufferevent_setfd(-1)`.
     pub fn take_fd(&mut self) -> Option<OwnedFd> {
+        if let Some(layer) = self.layer_mut() {
+            let taken = layer.lower.take_fd();
+            self.pending.forget_connection();
+            self.begin_anew();
+            return taken;
+        }
         self.ready = Ready::NONE;
         if self.connector.take().is_some() {
             self.connection_is_gone();
@@ -97,6 +108,12 @@ impl Bufferevent {
         if self.is_closing() {
             return Err(Error::Closed);
         }
+        if let Some(layer) = self.layer_mut() {
+            let old = layer.lower.exchange(stream, phase)?;
+            self.restart_timeouts(Interest::BOTH);
+            self.begin_anew();
+            return Ok(old);
+        }
         // The new one first: if the selector refuses it, nothing has changed.
         let permit = stream.take_permit();
         let new = self.registered(stream).map_err(|(error, _)| error)?;
@@ -110,11 +127,17 @@ impl Bufferevent {
 
     /// Makes sure that the descriptor it was made with is a stream socket that does not block.
     pub(crate) fn prepare(&mut self) -> Result<()> {
+        if let Some(layer) = self.layer_mut() {
+            return layer.lower.prepare();
+        }
         self.turn_idle(|_, stream| stream.prepare().map(Socket::Idle))
     }
 
     /// Tells the selector of the descriptor it was made with.
     pub(crate) fn register(&mut self) -> io::Result<()> {
+        if let Some(layer) = self.layer_mut() {
+            return layer.lower.register();
+        }
         #[cfg(feature = "test-util")]
         if let (Socket::Scripted(plug), Some(home)) = (&self.socket, &self.home) {
             plug.attach(home.base.selector(), home.key.token());
@@ -151,9 +174,8 @@ impl Bufferevent {
             Socket::None => None,
             Socket::Idle(stream) => Some(stream.into()),
             Socket::Registered(registered) => Some(registered.into_source()),
-            #[cfg(feature = "test-util")]
-            scripted @ Socket::Scripted(_) => {
-                self.socket = scripted;
+            other => {
+                self.socket = other;
                 None
             }
         }

@@ -132,10 +132,10 @@ impl Bufferevent {
     }
 
     /// Whether its group goes by the clock of `base`.
-    pub(crate) fn check_clock(&self, base: impl FnOnce() -> BaseHandle) -> Result<()> {
+    pub(crate) fn check_clock(&self, base: &impl Fn() -> BaseHandle) -> Result<()> {
         match &self.throttle {
             Some(throttle) if !throttle.fits(&base()) => Err(Error::WrongClock),
-            _ => Ok(()),
+            _ => self.layer().map_or(Ok(()), |layer| layer.lower.check_clock(base)),
         }
     }
 

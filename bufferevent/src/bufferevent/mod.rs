@@ -5,10 +5,12 @@ mod callbacks;
 mod close;
 mod connect;
 mod descriptor;
+mod flush;
 mod limits;
 mod priority;
 mod switches;
 pub(crate) mod timeouts;
+mod underlying;
 mod watermarks;
 
 use std::{
@@ -21,12 +23,13 @@ use bufferevent_evbuffer::{End, Evbuffer, transport::Transport};
 use bufferevent_runtime::{BaseHandle, Key, Permit, Ready, Registered, Time};
 
 use self::timeouts::Timeouts;
-pub use self::{close::Closing, timeouts::MinRate};
+pub use self::{close::Closing, flush::Flushed, timeouts::MinRate};
 use crate::{
     bound::Bound,
     connector::Connector,
     defaults::{INPUT_CAP, MAX_SINGLE_READ, MAX_SINGLE_WRITE, OUTPUT_CAP, OUTPUT_HIGH},
     error::Error,
+    filter::Layer,
     interest::{Direction, Interest},
     memory::Member,
     options::Options,
@@ -110,6 +113,8 @@ pub(crate) enum Socket {
     None,
     Idle(Stream),
     Registered(Registered<OwnedFd>),
+    /// Another bufferevent, and a filter between.
+    Filter(Box<Layer>),
     #[cfg(feature = "test-util")]
     Scripted(crate::testing::Plug),
 }
@@ -147,6 +152,8 @@ pub(crate) struct Told {
     pub(crate) shortage: bool,
     /// It ended with all sent and the peer's end seen.
     pub(crate) clean: bool,
+    /// The filter above wants no input for now.
+    pub(crate) withheld: bool,
     /// The end is counted.
     pub(crate) counted: bool,
     /// A `Closed` event was asked for.
@@ -162,6 +169,11 @@ pub(crate) struct Shut {
     pub(crate) done: Interest,
 }
 
+/// In [`Run::rare`]: the base's timer has fired.
+pub(crate) const ALARM: u8 = 1;
+/// In [`Run::rare`], for good: it is a filter over another bufferevent.
+pub(crate) const LAYERED: u8 = 2;
+
 /// The run that is going on.
 #[derive(Debug, Default)]
 pub(crate) struct Run {
@@ -173,8 +185,8 @@ pub(crate) struct Run {
     pub(crate) callbacks: u8,
     /// When it began.
     pub(crate) now: Time,
-    /// The base's timer has fired.
-    pub(crate) alarm: bool,
+    /// What few have: [`ALARM`], [`LAYERED`]. In one word, since it is looked at in each step.
+    pub(crate) rare: u8,
     /// Directions in which bytes have moved since the countdowns were looked at.
     pub(crate) progress: Interest,
     /// Bytes that may still be read and dropped while lingering.
@@ -202,9 +214,18 @@ pub enum Room {
 impl Bufferevent {
     /// It is started.
     pub(crate) fn settle_at(&mut self, home: Home) {
+        if let Some(layer) = self.layer_mut() {
+            let Home { base, key, since } = &home;
+            layer.lower.settle_at(Home { base: base.clone(), key: *key, since: *since });
+        }
+        if let Some(member) = &mut self.memory {
+            // One that was below a filter lived elsewhere before.
+            member.moved(&home);
+        }
         if let Some(throttle) = &mut self.throttle {
             // The time of the turn may be from before it was made.
             throttle.begin(home.base.now());
+            throttle.moved(&home);
             if !throttle.fits(&home.base) {
                 // Joined when its base was not known here yet.
                 throttle.leave();

@@ -23,6 +23,9 @@ impl Bufferevent {
         let directions = directions.difference(self.shut.asked.difference(Interest::WRITE));
         let reads = directions.contains(Interest::READ) && !self.enabled.contains(Interest::READ);
         self.enabled = self.enabled | directions;
+        if let Some(layer) = self.layer_mut() {
+            layer.start_again(directions);
+        }
         self.restart_timeouts(directions);
         if reads && self.is_readable() {
             self.pending.read(Due::Io);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bufferevent_runtime::{Ready, Time};
 
-use super::{Bufferevent, Phase};
+use super::{ALARM, Bufferevent, Phase};
 use crate::{
     clocks::{Clocks, Limit, Limits},
     event::{Cause, Event, TimeLimit},
@@ -47,6 +47,11 @@ impl Timeouts {
     #[cold]
     fn boxed() -> Box<Self> {
         Box::default()
+    }
+
+    /// The base's timer is lost: all begin anew.
+    pub(crate) fn stop(&mut self) {
+        self.clocks.stop();
     }
 
     fn pace(&mut self, direction: Direction) -> &mut Pace {
@@ -96,7 +101,10 @@ impl Bufferevent {
     ///
     /// The attempt ends then, and [`Event::Error`] with [`TimeLimit::Connect`] tells it.
     pub fn set_connect_timeout(&mut self, after: Option<Duration>) {
-        self.timeouts().clocks.set(Limit::Connect, after);
+        match self.layer_mut() {
+            Some(layer) => layer.lower.set_connect_timeout(after),
+            None => self.timeouts().clocks.set(Limit::Connect, after),
+        }
     }
 
     /// Sets how long the bufferevent may live from now on, or from its start, `None` for ever, which is the default.
@@ -154,7 +162,8 @@ impl Bufferevent {
         let retry = Limits::from(Limit::Retry).only_if(self.told.shortage);
         let by_phase =
             if self.phase == Phase::Open { self.running_while_open() } else { self.running_by_phase() };
-        retry | self.refills() | by_phase
+        let below = Limits::from(Limit::Below).only_if(self.is_layered());
+        retry | self.refills() | below | by_phase
     }
 
     #[inline]
@@ -180,6 +189,12 @@ impl Bufferevent {
     fn running_by_phase(&self) -> Limits {
         let attempt = Limits::from(Limit::Attempt).only_if(self.connector.is_some());
         match self.phase {
+            // The connection is what is below has to wait for.
+            Phase::Connecting if self.is_layered() => Limit::Lifetime.into(),
+            Phase::Draining if self.is_layered() => {
+                let waits = self.waits_to_sink() && !self.is_throttled(Direction::Write);
+                Limits::from(Limit::Lifetime) | Limit::Close | Limits::from(Limit::Drain).only_if(waits)
+            }
             Phase::Open => self.running_while_open(),
             Phase::Detached => Limit::Lifetime.into(),
             Phase::Connecting => {
@@ -240,7 +255,7 @@ impl Bufferevent {
 
     /// The base's timer has fired.
     pub(crate) fn alarm_rings(&mut self) {
-        self.run.alarm = true;
+        self.run.rare |= ALARM;
         self.clocks().disarmed();
     }
 
@@ -255,7 +270,7 @@ impl Bufferevent {
     /// After all that could be read and written: tells what took too long. False: nothing did.
     #[cold]
     pub(crate) fn step_clocks(&mut self) -> bool {
-        self.run.alarm = false;
+        self.run.rare &= !ALARM;
         let progress = std::mem::take(&mut self.run.progress);
         self.clocks().restart(put_off_by(progress));
         let (running, now) = (self.running(), self.run.now);
@@ -267,10 +282,11 @@ impl Bufferevent {
             self.told.shortage = false;
             self.ready |= Ready::WRITABLE;
         }
-        if over
-            .difference(Limits::from(Limit::Retry) | Limit::Attempt | Limit::ReadRefill | Limit::WriteRefill)
-            == Limits::NONE
-        {
+        if let Some(layer) = self.layer_mut().filter(|_| over.contains(Limit::Below)) {
+            layer.lower.alarm_rings();
+        }
+        let refills = Limits::from(Limit::ReadRefill) | Limit::WriteRefill;
+        if over.difference(refills | Limit::Retry | Limit::Attempt | Limit::Below) == Limits::NONE {
             // What comes next is the next step's; a connector and a bucket look at the time themselves.
             return true;
         }
@@ -291,7 +307,7 @@ impl Bufferevent {
     /// Once: a connect that is under way ends with it.
     fn life_over(&mut self) {
         self.clocks().set(Limit::Lifetime, None);
-        if self.phase == Phase::Connecting {
+        if self.phase == Phase::Connecting && !self.is_layered() {
             self.enabled = Interest::NONE;
             self.connect_failed(Cause::TimeLimit(TimeLimit::Lifetime));
         } else {

@@ -114,7 +114,7 @@ fn owner_of(line: &str) -> Option<&str> {
             let rest = skip_generics(rest).trim_start();
             Some(word(rest.split_once(" for ").map_or(rest, |(_, of)| of)))
         }
-        "struct" | "enum" | "trait" | "fn" => Some(word(rest.trim_start())),
+        "struct" | "enum" | "trait" | "type" | "fn" => Some(word(rest.trim_start())),
         _ => None,
     }
 }

@@ -1,0 +1,199 @@
+//! Closes and ends through a stack: what is above goes out first, then the filter is told that nothing follows, then what is
+//! below closes.
+
+use bufferevent_evbuffer::End;
+use bufferevent_runtime::{Ready, Scratch};
+
+use super::layer::Layer;
+use crate::{
+    bufferevent::{Bufferevent, Closing, Owned, Phase},
+    handler::PanicPolicy,
+    interest::{Direction, Interest},
+    options::Options,
+};
+
+impl Bufferevent {
+    /// A close begins.
+    pub(crate) fn begin_to_sink(&mut self, bounds: Closing) {
+        let Some(layer) = self.layer_mut() else { return };
+        layer.bounds = Closing { deadline: None, ..bounds };
+        let sound = layer.is_sound() && !layer.lower.has_ended();
+        if !sound || layer.lower.phase == Phase::Detached {
+            return self.end();
+        }
+        layer.lower.let_out();
+        self.begin_drain();
+        self.look_below();
+    }
+
+    /// What is above closes: nothing but what it sends matters here.
+    fn let_out(&mut self) {
+        self.enabled = self.enabled | Interest::WRITE;
+        if let Some(layer) = self.layer_mut() {
+            layer.lower.let_out();
+        }
+    }
+
+    /// A step of a bufferevent over another that is closing, or has no connection.
+    pub(crate) fn step_unusual_layer(&mut self, scratch: &mut Scratch) -> bool {
+        match self.phase {
+            Phase::Ended => false,
+            Phase::Draining => self.sink() || self.step_below(scratch),
+            _ => self.step_below(scratch),
+        }
+    }
+
+    /// A step of a close, without what is below. False: there is nothing to do here.
+    fn sink(&mut self) -> bool {
+        let Some(layer) = self.layer() else { return false };
+        if layer.lower.has_ended() {
+            self.told.clean = layer.lower.is_clean();
+            self.end();
+            return true;
+        }
+        if layer.sunk {
+            return false;
+        }
+        if layer.outgoing.is_done() {
+            self.close_below();
+            return true;
+        }
+        self.step_write() || self.finish_output()
+    }
+
+    /// All is out, and the filter has given the rest.
+    fn close_below(&mut self) {
+        if !self.options.contains(Options::CLOSE_ON_FREE) {
+            self.told.clean = true;
+            return self.end();
+        }
+        if let Some(layer) = self.layer_mut() {
+            layer.sunk = true;
+            layer.lower.close_with(layer.bounds);
+        }
+    }
+
+    /// Tells the filter that nothing follows, once it can do no more with what is there. What is in the output then is
+    /// given to it by the write step. False: there is nothing to do now.
+    fn finish_output(&mut self) -> bool {
+        if self.output_mode().is_some() {
+            if !self.output.is_empty() || self.run.writes == 0 {
+                return false;
+            }
+            self.run.writes -= 1;
+            return self.filter_output(0);
+        }
+        match self.layer_mut() {
+            Some(layer) if layer.room_below() > 0 && !layer.outgoing.is_ending() => layer.outgoing.end(),
+            _ => return false,
+        }
+        self.look_below();
+        true
+    }
+
+    /// A direction was shut down: so it is below, behind all that the filter gives.
+    pub(crate) fn shut_below(&mut self, direction: Direction) -> bool {
+        if direction == Direction::Write && self.layer().is_some_and(|layer| !layer.outgoing.is_done()) {
+            return self.finish_output();
+        }
+        if let Some(layer) = self.layer_mut() {
+            // It fails only on what is closed, or has no connection to end.
+            let _ = layer.lower.shutdown(direction);
+        }
+        self.shut.done = self.shut.done | direction.into();
+        true
+    }
+
+    /// Whether a countdown runs while it closes: it has something to give, and what is below does not close yet.
+    pub(crate) fn waits_to_sink(&self) -> bool {
+        self.layer().is_some_and(|layer| !layer.sunk)
+    }
+
+    /// It has ended: so has what is below, unless that is to be handed back.
+    pub(crate) fn end_below(&mut self) {
+        let closes = self.options.contains(Options::CLOSE_ON_FREE);
+        let Some(layer) = self.layer_mut() else { return };
+        if closes {
+            layer.lower.abort();
+        }
+    }
+
+    /// Bytes that were not sent, of all layers.
+    pub(crate) fn unsent(&self) -> usize {
+        let below = self.layer().filter(|_| self.options.contains(Options::CLOSE_ON_FREE));
+        self.output.len() + below.map_or(0, |layer| layer.lower.unsent())
+    }
+
+    /// Takes what is below out, of one that has ended and does not close it. The filter is dropped.
+    pub(crate) fn release_lower(&mut self) -> Option<Owned> {
+        if self.options.contains(Options::CLOSE_ON_FREE) {
+            return None;
+        }
+        let Layer { mut lower, .. } = self.take_layer()?;
+        lower.unsettle();
+        Some(lower)
+    }
+
+    /// There is another connection, or none: what comes of it is new to the filter.
+    pub(crate) fn begin_anew(&mut self) {
+        if let Some(layer) = self.layer_mut() {
+            layer.incoming.begin_anew();
+            layer.outgoing.begin_anew();
+            (self.told.eof, self.told.owes_eof) = (false, false);
+            if std::mem::take(&mut self.shut).asked.contains(Interest::WRITE) {
+                self.output.unfreeze(End::Back);
+            }
+            self.follow();
+        }
+    }
+
+    /// Closes what nobody will run any more, as far as that needs no waiting.
+    pub(crate) fn close_stack_without_waiting(&mut self) {
+        let closes = self.options.contains(Options::CLOSE_ON_FREE);
+        if let Some(layer) = self.layer_mut() {
+            // This may be a drop.
+            layer.on_panic = PanicPolicy::Isolate;
+        }
+        self.throttle = None;
+        if closes && !self.has_ended() {
+            self.close();
+            while !self.has_ended() && (self.sinks_at_once() || self.sends_below_at_once()) {}
+            self.close_lower_at_once();
+        }
+        self.abort();
+    }
+
+    fn sinks_at_once(&mut self) -> bool {
+        self.run.writes = 1;
+        self.look_below();
+        !self.layer().is_some_and(|layer| layer.sunk) && self.sink()
+    }
+
+    fn sends_below_at_once(&mut self) -> bool {
+        self.layer_mut().is_some_and(|layer| !layer.sunk && layer.lower.sends_at_once())
+    }
+
+    /// Sends once, as far as that needs no waiting. False: nothing went.
+    fn sends_at_once(&mut self) -> bool {
+        let written = self.moved.written;
+        self.run.writes = 1;
+        if self.is_layered() {
+            self.look_below();
+            return self.step_write() && self.moved.written != written || self.sends_below_at_once();
+        }
+        if self.prepare().is_ok() {
+            self.ready |= Ready::WRITABLE;
+            self.step_write();
+        }
+        self.moved.written != written
+    }
+
+    fn close_lower_at_once(&mut self) {
+        let Some(layer) = self.layer_mut().filter(|layer| layer.sunk) else { return };
+        layer.lower.close_without_waiting();
+        let clean = layer.lower.is_clean();
+        if !self.has_ended() {
+            self.told.clean = clean;
+        }
+    }
+}

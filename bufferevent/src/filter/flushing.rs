@@ -1,0 +1,67 @@
+//! Flushes through a filter.
+
+use super::{FlushMode, layer::Calling};
+use crate::{
+    bufferevent::{Bufferevent, Flushed},
+    defaults::FINISH_CALLS,
+    interest::{Direction, Interest},
+    stream::Io,
+};
+
+impl Bufferevent {
+    /// Gives the filter what is to be sent, then flushes what is below. True: something moved.
+    pub(crate) fn flush_down(&mut self, mode: FlushMode) -> bool {
+        let mut moved = false;
+        for call in 0..FINISH_CALLS {
+            if !self.flush_goes_on(Direction::Write, call, mode) {
+                break;
+            }
+            let lend = self.loaded(self.to_send().len);
+            let cap = self.layer().map_or(0, |layer| layer.lower.output.room());
+            let Some(bytes) = self.call_output(&Calling { mode, lend, limit: cap, usual: cap, room: cap })
+            else {
+                break;
+            };
+            self.charge(Direction::Write, 0, &Io::Done(bytes.consumed));
+            moved |= bytes.consumed + bytes.produced > 0;
+        }
+        moved |= self.flush_below(Interest::WRITE, mode);
+        self.look_below();
+        moved
+    }
+
+    /// Flushes what is below, then gives the filter what has arrived. True: something moved.
+    pub(crate) fn flush_up(&mut self, mode: FlushMode) -> bool {
+        let mut moved = self.flush_below(Interest::READ, mode);
+        for call in 0..FINISH_CALLS {
+            if !self.flush_goes_on(Direction::Read, call, mode) {
+                break;
+            }
+            let cap = self.input_cap.room(self.input.len());
+            let calling = Calling { mode, lend: usize::MAX, limit: cap, usual: cap, room: cap };
+            let Some(bytes) = self.call_input(&calling) else { break };
+            self.charge(Direction::Read, 0, &Io::Done(bytes.produced));
+            moved |= bytes.consumed + bytes.produced > 0;
+        }
+        self.look_below();
+        moved
+    }
+
+    /// Whether the filter is to be called again, when it was so often.
+    fn flush_goes_on(&self, direction: Direction, calls: u32, mode: FlushMode) -> bool {
+        let Some(layer) = self.layer().filter(|_| self.enabled.contains(direction.into())) else {
+            return false;
+        };
+        let (side, supply, cap) = match direction {
+            Direction::Read => (&layer.incoming, layer.arrived(), self.input_cap.room(self.input.len())),
+            Direction::Write => (&layer.outgoing, self.to_send(), layer.lower.output.room()),
+        };
+        cap > 0 && !side.is_done() && (side.goes_on(supply, cap) || calls == 0 && mode != FlushMode::Normal)
+    }
+
+    fn flush_below(&mut self, direction: Interest, mode: FlushMode) -> bool {
+        let flushed = self.layer_mut().map(|layer| layer.lower.flush(direction, mode));
+        self.hear_from_below();
+        matches!(flushed, Some(Ok(Flushed::Produced)))
+    }
+}

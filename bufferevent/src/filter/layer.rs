@@ -1,0 +1,227 @@
+//! What is under a filtering bufferevent: the one that it owns, and the filter between them.
+
+use std::fmt;
+
+use bufferevent_evbuffer::{Evbuffer, transport::Transport};
+use bufferevent_sync::Mutex;
+
+use super::{
+    Filter, FilterCall, FilterError, FilterStatus, FlushMode,
+    side::{Outcome, Side, Supply},
+};
+use crate::{
+    bufferevent::{Closing, Owned},
+    handler::PanicPolicy,
+    interest::{Direction, Interest},
+};
+
+/// The lower bufferevent, and the filter.
+pub(crate) struct Layer {
+    pub(crate) lower: Owned,
+    filter: Exclusive,
+    pub(super) incoming: Side,
+    pub(super) outgoing: Side,
+    pub(super) on_panic: PanicPolicy,
+    /// The filter was called and did not return: it is not called again.
+    broken: bool,
+    /// How the lower one is to be closed when the time has come.
+    pub(super) bounds: Closing,
+    /// The lower one closes: all that the filter has given is there.
+    pub(super) sunk: bool,
+    /// Directions below that an error or a timeout has switched off, and `enable` above switches on again.
+    pub(super) stopped: Interest,
+    /// How many there are below.
+    pub(crate) depth: usize,
+}
+
+/// The filter, of which whoever has the layer to themselves gets hold, so that it need not be `Sync`. Never locked.
+struct Exclusive(Mutex<Box<dyn Filter>>);
+
+/// What a call has moved.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bytes {
+    /// Out of the source.
+    pub(super) consumed: usize,
+    /// Into the destination.
+    pub(super) produced: usize,
+}
+
+/// A filter was called, and returned.
+pub(super) struct Called {
+    lent: usize,
+    pub(super) bytes: Bytes,
+    pub(super) said: Result<FilterStatus, FilterError>,
+}
+
+/// How a filter is called.
+pub(super) struct Calling {
+    pub(super) mode: FlushMode,
+    /// Bytes of the source to lend.
+    pub(super) lend: usize,
+    /// Bytes it is to give.
+    pub(super) limit: usize,
+    /// Bytes it would be to give if there were no rate limit.
+    pub(super) usual: usize,
+    /// Bytes it may give.
+    pub(super) room: usize,
+}
+
+impl Layer {
+    pub(crate) fn new(lower: Owned, filter: impl Filter, depth: usize) -> Self {
+        Self {
+            lower,
+            filter: Exclusive(Mutex::new(Box::new(filter))),
+            incoming: Side::default(),
+            outgoing: Side::default(),
+            on_panic: PanicPolicy::Isolate,
+            broken: false,
+            bounds: Closing::default(),
+            sunk: false,
+            stopped: Interest::NONE,
+            depth,
+        }
+    }
+
+    /// What has arrived below.
+    pub(super) fn arrived(&self) -> Supply {
+        Supply { len: self.lower.input.len(), offered: self.lower.moved.read }
+    }
+
+    /// Bytes that the output below should be given: up to its high mark; at least one if it is empty.
+    pub(super) fn room_below(&self) -> usize {
+        let lower = &self.lower;
+        if lower.shut.asked.contains(Interest::WRITE) {
+            return 0;
+        }
+        let queued = lower.output.len();
+        lower.write.high.room(queued).max(usize::from(queued == 0)).min(lower.output.room())
+    }
+
+    /// What an event has switched off below is switched on again, with the same above.
+    pub(crate) fn start_again(&mut self, directions: Interest) {
+        let again = directions.difference(Interest::BOTH.difference(self.stopped));
+        self.stopped = self.stopped.difference(directions);
+        if again != Interest::NONE {
+            self.lower.enable(again);
+        }
+    }
+
+    pub(crate) fn set_panic_policy(&mut self, policy: PanicPolicy) {
+        self.on_panic = policy;
+        self.lower.set_panic_policy(policy);
+    }
+
+    /// Whether the filter can be called.
+    pub(super) fn is_sound(&self) -> bool {
+        !self.broken
+    }
+
+    /// Calls the filter for what arrives, into `input`. `None`: it panicked.
+    pub(super) fn call_input(&mut self, how: &Calling, input: &mut Evbuffer) -> Option<Called> {
+        let (filter, source) = (self.filter.0.get_mut(), &mut self.lower.input);
+        self.broken = true;
+        let called = call(filter, self.on_panic, Direction::Read, how, source, input)?;
+        self.broken = false;
+        let arrived = self.arrived();
+        Some(self.incoming.note(how, called, arrived))
+    }
+
+    /// Calls the filter for what is to be sent, out of `output`, of which it has taken `taken` bytes before. `None`: it
+    /// panicked.
+    pub(super) fn call_output(&mut self, how: &Calling, output: &mut Evbuffer, taken: u64) -> Option<Called> {
+        let (filter, target) = (self.filter.0.get_mut(), &mut self.lower.output);
+        self.broken = true;
+        let called = call(filter, self.on_panic, Direction::Write, how, output, target)?;
+        self.broken = false;
+        let left = to_send(output, taken + called.bytes.consumed as u64);
+        Some(self.outgoing.note(how, called, left))
+    }
+}
+
+/// Calls a filter on buffers of the call's own: what is frozen, capped or observed is none of its business, and what it does
+/// to them is checked after.
+fn call(
+    filter: &mut Box<dyn Filter>,
+    on_panic: PanicPolicy,
+    direction: Direction,
+    how: &Calling,
+    source: &mut Evbuffer,
+    destination: &mut Evbuffer,
+) -> Option<Called> {
+    let Calling { mode, lend, limit, room, .. } = *how;
+    let (mut lent, mut made) = (scratch(), scratch());
+    source.lend(&mut lent, lend);
+    made.set_limit(Some(room));
+    let lend = lent.len();
+    let mut said = Ok(FilterStatus::NeedMore);
+    let returned = on_panic.guard(|| {
+        let call = &mut FilterCall { source: &mut lent, destination: &mut made, limit, mode };
+        said = match direction {
+            Direction::Read => filter.input(call),
+            Direction::Write => filter.output(call),
+        };
+    });
+    if lent.len() > lend || made.len() - made.unloaded() > room {
+        // What is in there may be anything.
+        said = Err(Box::new(Misused));
+        (lent, made) = (scratch(), scratch());
+    }
+    let (left, produced) = (lent.len(), made.len());
+    source.take_back(&mut lent);
+    if !returned {
+        return None;
+    }
+    let consumed = lend - left;
+    match made.pass_on(destination, produced) {
+        Ok(produced) => Some(Called { lent: lend, bytes: Bytes { consumed, produced }, said }),
+        Err(error) => {
+            let bytes = Bytes { consumed, produced: 0 };
+            Some(Called { lent: lend, bytes, said: Err(Box::new(error)) })
+        }
+    }
+}
+
+/// What there is in an output, of which `taken` bytes have gone: no more than can be lent at once.
+pub(super) fn to_send(output: &Evbuffer, taken: u64) -> Supply {
+    let len = output.len();
+    Supply { len: len.min(output.limit().unwrap_or(usize::MAX)), offered: taken + len as u64 }
+}
+
+impl Side {
+    fn note(&mut self, how: &Calling, mut called: Called, left: Supply) -> Called {
+        if let Ok(status) = called.said {
+            let Called { lent, bytes: Bytes { consumed, produced }, .. } = called;
+            let outcome = Outcome { lent, consumed, produced, limit: how.limit, room: how.usual, status };
+            if let Err(endless) = self.called(how.mode, outcome, left) {
+                called.said = Err(Box::new(endless));
+            }
+        }
+        called
+    }
+}
+
+fn scratch() -> Evbuffer {
+    let mut buffer = Evbuffer::new();
+    buffer.set_settled();
+    buffer
+}
+
+/// A filter has done to the buffers it was lent what it must not do.
+#[derive(Debug)]
+struct Misused;
+
+impl fmt::Display for Misused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "the filter has put bytes into its source, or more than there is room for into its destination",
+        )
+    }
+}
+
+impl std::error::Error for Misused {}
+
+impl fmt::Debug for Layer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Layer").field("lower", &&*self.lower).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,257 @@
+//! Filtering bufferevents: one that owns another, and changes what passes between the two.
+//!
+//! A stack of any depth is one bufferevent: ownership nests, so there is one strand, one handler, one name. The engine of the
+//! upper one drives the lower one: what is due below is consumed above. [`side`] says, for each direction, whether
+//! calling the filter would bring anything; [`layer`] calls it, on buffers lent for the call; `steps` nests the runs,
+//! `ending` the closes.
+
+mod ending;
+mod flushing;
+mod layer;
+mod side;
+mod steps;
+
+use std::fmt;
+
+use bufferevent_evbuffer::Evbuffer;
+
+pub(crate) use self::layer::Layer;
+
+/// Changes what passes through a bufferevent that is made by [`Builder::filter`](crate::Builder::filter).
+///
+/// Each call takes bytes out of the front of a source and puts what they become at the back of a destination. It may keep
+/// bytes to itself, take none, or make more or less of them. A direction that is not given passes everything as it is.
+///
+/// ```
+/// use bufferevent::{Bufferevent, Filter, FilterCall, FilterError, FilterStatus, testing::{ManualBase, Wire}};
+///
+/// /// Sends each byte twice.
+/// struct Twice;
+///
+/// impl Filter for Twice {
+///     fn output(&mut self, call: &mut FilterCall<'_>) -> Result<FilterStatus, FilterError> {
+///         let n = call.source.len().min(call.limit().div_ceil(2));
+///         for byte in call.source.take_bytes(n)? {
+///             call.destination.add(&[byte, byte])?;
+///         }
+///         Ok(FilterStatus::Ok)
+///     }
+/// }
+///
+/// let (mut base, wire) = (ManualBase::new()?, Wire::new());
+/// let builder = Bufferevent::scripted(&wire).filter(Twice);
+/// builder.configure(|bufferevent| drop(bufferevent.write(b"abc"))).start(&mut base)?;
+/// base.settle()?;
+/// assert_eq!(wire.written(), b"aabbcc");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+/// # Locks
+/// The strand of a THREADSAFE bufferevent is held, also with UNLOCK_CALLBACKS. A filter sees buffers only; its own
+/// bufferevent it reaches by a [`Handle`](crate::Handle), whose operations take effect after the call.
+/// # Libevent
+/// `bufferevent_filter_cb`, twice, and their context, which is dropped exactly once. Differs: an error is an
+/// [`Event::Error`](crate::Event::Error) and stops its direction; both sides see [`FlushMode::Finished`] at the end.
+#[doc(alias = "bufferevent_filter_cb")]
+pub trait Filter: Send + 'static {
+    /// What arrives: takes from what was received below, appends to the input.
+    ///
+    /// # Errors
+    /// Any: reading stops and is disabled, and [`Event::Error`](crate::Event::Error) with
+    /// [`Cause::Filter`](crate::Cause::Filter) is told. What was put into the destination before that is kept.
+    fn input(&mut self, call: &mut FilterCall<'_>) -> Result<FilterStatus, FilterError> {
+        call.pass()
+    }
+
+    /// What is sent: takes from the output, appends to the output below.
+    ///
+    /// # Errors
+    /// Any, as [`Filter::input`]: writing stops and is disabled.
+    fn output(&mut self, call: &mut FilterCall<'_>) -> Result<FilterStatus, FilterError> {
+        call.pass()
+    }
+}
+
+/// Why a filter cannot go on.
+///
+/// # Libevent
+/// `BEV_ERROR`.
+#[doc(alias = "BEV_ERROR")]
+pub type FilterError = Box<dyn std::error::Error + Send + Sync>;
+
+/// One call of a filter: what it takes from, and what it appends to.
+///
+/// Both buffers are lent for the call. What is left in the source goes back to the front of where it came from.
+#[derive(Debug)]
+pub struct FilterCall<'a> {
+    /// What is there to be taken, from the front: all that has arrived; of the output, as much as one write sends, or more if
+    /// the filter has said [`FilterStatus::NeedMore`] to that.
+    pub source: &'a mut Evbuffer,
+    /// Where what it becomes is appended. It takes no more than the cap of what is behind it has room for: more is refused
+    /// with [`Full`](bufferevent_evbuffer::Error::Full).
+    pub destination: &'a mut Evbuffer,
+    limit: usize,
+    mode: FlushMode,
+}
+
+impl FilterCall<'_> {
+    /// Bytes that the destination should be given at most, by marks and rate limits; never 0. A filter whose pieces cannot
+    /// be cut may go past it: that is a debt to the rate limit, and fills the buffer past its high mark.
+    #[must_use]
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Bytes that the destination should still be given.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        self.limit.saturating_sub(self.destination.len())
+    }
+
+    /// Whether the filter should give what it keeps.
+    #[must_use]
+    pub fn mode(&self) -> FlushMode {
+        self.mode
+    }
+
+    /// Moves bytes as they are, copying none, as far as the limit lets. What a direction without a filter does.
+    ///
+    /// # Errors
+    /// [`Error::Full`](bufferevent_evbuffer::Error::Full) if the destination takes no more.
+    pub fn pass(&mut self) -> Result<FilterStatus, FilterError> {
+        let room = self.room();
+        self.source.move_to(self.destination, room)?;
+        Ok(FilterStatus::Ok)
+    }
+}
+
+/// What a filter says of a call that went well.
+///
+/// # Libevent
+/// `enum bufferevent_filter_result`.
+#[doc(alias = "bufferevent_filter_result")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FilterStatus {
+    /// It may be called again: at once if it has left something in its source, or has filled the limit. If it has neither taken nor
+    /// given anything, it is called again when there is more in the source or more room.
+    #[doc(alias = "BEV_OK")]
+    Ok,
+    /// It can do nothing until there is more in its source, or it is called in another mode.
+    #[doc(alias = "BEV_NEED_MORE")]
+    NeedMore,
+}
+
+/// How hard a flush pushes.
+///
+/// # Libevent
+/// `enum bufferevent_flush_mode`.
+#[doc(alias = "bufferevent_flush_mode")]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum FlushMode {
+    /// As usual: what can be done well is done.
+    #[default]
+    #[doc(alias = "BEV_NORMAL")]
+    Normal,
+    /// All that can be given is to be given, though more may follow.
+    #[doc(alias = "BEV_FLUSH")]
+    Flush,
+    /// Nothing follows: the rest is to be given. A filter is called so once for each direction before its end, and again
+    /// while it takes more, or fills what it may give.
+    #[doc(alias = "BEV_FINISHED")]
+    Finished,
+}
+
+/// Closures as a filter. A side that is not set passes everything as it is.
+///
+/// ```
+/// use bufferevent::{Bufferevent, FilterFn, FilterStatus};
+///
+/// let mut passed = 0;
+/// let count = FilterFn::new().on_input(move |call| {
+///     passed += call.source.len();
+///     call.pass()
+/// });
+/// let builder = Bufferevent::detached().filter(count);
+/// # drop(builder);
+/// ```
+/// # Libevent
+/// The two functions of `bufferevent_filter_new`, either of which may be NULL.
+pub struct FilterFn<I = (), O = ()> {
+    input: I,
+    output: O,
+}
+
+impl FilterFn {
+    /// Passes everything, both ways.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { input: (), output: () }
+    }
+}
+
+impl Default for FilterFn {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<I, O> FilterFn<I, O> {
+    /// Sets what [`Filter::input`] calls.
+    pub fn on_input<F>(self, input: F) -> FilterFn<SideFn<F>, O>
+    where
+        F: FnMut(&mut FilterCall<'_>) -> Result<FilterStatus, FilterError> + Send + 'static,
+    {
+        FilterFn { input: SideFn(input), output: self.output }
+    }
+
+    /// Sets what [`Filter::output`] calls.
+    pub fn on_output<F>(self, output: F) -> FilterFn<I, SideFn<F>>
+    where
+        F: FnMut(&mut FilterCall<'_>) -> Result<FilterStatus, FilterError> + Send + 'static,
+    {
+        FilterFn { input: self.input, output: SideFn(output) }
+    }
+}
+
+impl<I: FilterSide, O: FilterSide> Filter for FilterFn<I, O> {
+    fn input(&mut self, call: &mut FilterCall<'_>) -> Result<FilterStatus, FilterError> {
+        self.input.call(call)
+    }
+
+    fn output(&mut self, call: &mut FilterCall<'_>) -> Result<FilterStatus, FilterError> {
+        self.output.call(call)
+    }
+}
+
+impl<I, O> fmt::Debug for FilterFn<I, O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FilterFn").finish_non_exhaustive()
+    }
+}
+
+/// A closure in a [`FilterFn`].
+#[derive(Debug)]
+pub struct SideFn<F>(F);
+
+/// One side of a [`FilterFn`]: a closure, or nothing.
+pub trait FilterSide: Send + 'static {
+    /// Calls it.
+    ///
+    /// # Errors
+    /// What the closure answers.
+    fn call(&mut self, call: &mut FilterCall<'_>) -> Result<FilterStatus, FilterError>;
+}
+
+impl FilterSide for () {
+    fn call(&mut self, call: &mut FilterCall<'_>) -> Result<FilterStatus, FilterError> {
+        call.pass()
+    }
+}
+
+impl<F> FilterSide for SideFn<F>
+where
+    F: FnMut(&mut FilterCall<'_>) -> Result<FilterStatus, FilterError> + Send + 'static,
+{
+    fn call(&mut self, call: &mut FilterCall<'_>) -> Result<FilterStatus, FilterError> {
+        (self.0)(call)
+    }
+}

@@ -1,0 +1,245 @@
+//! One direction of a filter: whether calling it would bring anything, and in which mode. Pure.
+//!
+//! * S1 A call that brought nothing is not made again until the source, the room or the mode is another: nothing spins.
+//! * S2 After [`Side::end`] the filter is called with [`FlushMode::Finished`] once nothing is left to do otherwise, and
+//!   again only while it says that there is more: then the side is done, for good.
+//! * S3 It is asked to finish at most [`FINISH_CALLS`] times.
+
+use std::fmt;
+
+use super::{FilterStatus, FlushMode};
+use crate::defaults::FINISH_CALLS;
+
+/// What there is to be taken.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Supply {
+    /// Bytes in the source.
+    pub(super) len: usize,
+    /// Bytes that were ever put there: it tells more from the same.
+    pub(super) offered: u64,
+}
+
+/// What a call came to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Outcome {
+    /// Bytes that were lent.
+    pub(super) lent: usize,
+    pub(super) consumed: usize,
+    pub(super) produced: usize,
+    /// Bytes that it was to give at most.
+    pub(super) limit: usize,
+    /// Bytes there was room for, whatever the rate limits.
+    pub(super) room: usize,
+    pub(super) status: FilterStatus,
+}
+
+/// One direction.
+#[derive(Debug, Default)]
+pub(super) struct Side {
+    rest: Rest,
+    end: End,
+    /// Calls to finish so far.
+    finishing: u32,
+}
+
+/// What the last call has left.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Rest {
+    /// Nothing is known to stand against another call, if there is something to take.
+    #[default]
+    Open,
+    /// It has filled its limit: it may have more to give, also of what it has taken.
+    Full,
+    /// It needs more than these bytes, of which it was lent so many.
+    NeedsMore { offered: u64, lent: usize },
+    /// It could do nothing with these bytes and this room.
+    Stuck { offered: u64, room: usize },
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum End {
+    #[default]
+    Ahead,
+    /// Nothing more will come.
+    Due,
+    /// The filter has been told so, and has given the rest.
+    Done,
+}
+
+/// The filter gives and gives.
+#[derive(Debug)]
+pub(super) struct Endless;
+
+impl fmt::Display for Endless {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the filter had more to give after {FINISH_CALLS} calls to finish")
+    }
+}
+
+impl std::error::Error for Endless {}
+
+impl Side {
+    /// In which mode a call is due, if there is room for `room` bytes.
+    pub(super) fn due(&self, supply: Supply, room: usize) -> Option<FlushMode> {
+        if room == 0 || self.end == End::Done {
+            return None;
+        }
+        match self.end {
+            // Who has begun to finish does nothing else any more.
+            _ if self.finishing == 0 && self.goes_on(supply, room) => Some(FlushMode::Normal),
+            End::Due => Some(FlushMode::Finished),
+            End::Ahead | End::Done => None,
+        }
+    }
+
+    /// Whether another call may bring something, of what is there.
+    pub(super) fn goes_on(&self, supply: Supply, room: usize) -> bool {
+        match self.rest {
+            Rest::Open => supply.len > 0,
+            Rest::Full => true,
+            Rest::NeedsMore { offered, lent } => {
+                supply.len > 0 && (supply.offered != offered || supply.len > lent)
+            }
+            Rest::Stuck { offered, room: before } => {
+                supply.len > 0 && (supply.offered != offered || room > before)
+            }
+        }
+    }
+
+    /// Bytes to lend, if `usual` is what is moved at a time: more than were not enough.
+    pub(super) fn window(&self, usual: usize) -> usize {
+        match self.rest {
+            Rest::NeedsMore { lent, .. } => usual.max(lent.saturating_mul(2)),
+            _ => usual,
+        }
+    }
+
+    /// The filter was called; `supply` is what is left.
+    pub(super) fn called(
+        &mut self,
+        mode: FlushMode,
+        outcome: Outcome,
+        supply: Supply,
+    ) -> Result<(), Endless> {
+        let Outcome { lent, consumed, produced, limit, room, status } = outcome;
+        let needs_more = status == FilterStatus::NeedMore;
+        let idle = consumed == 0 && produced == 0;
+        let full = !needs_more && produced >= limit;
+        self.rest = if needs_more {
+            Rest::NeedsMore { offered: supply.offered, lent: lent - consumed }
+        } else if full {
+            Rest::Full
+        } else if idle && supply.len > 0 {
+            Rest::Stuck { offered: supply.offered, room }
+        } else {
+            Rest::Open
+        };
+        if mode != FlushMode::Finished || self.end != End::Due {
+            return Ok(());
+        }
+        self.finishing += 1;
+        let goes_on = full || !needs_more && !idle && supply.len > 0;
+        if !goes_on {
+            self.end = End::Done;
+        } else if self.finishing >= FINISH_CALLS {
+            self.end = End::Done;
+            return Err(Endless);
+        }
+        Ok(())
+    }
+
+    /// Nothing more will come.
+    pub(super) fn end(&mut self) {
+        if self.end == End::Ahead {
+            self.end = End::Due;
+        }
+    }
+
+    pub(super) fn is_ending(&self) -> bool {
+        self.end != End::Ahead
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.end == End::Done
+    }
+
+    /// There is another connection: what comes of it is new.
+    pub(super) fn begin_anew(&mut self) {
+        *self = Self::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use FilterStatus::{NeedMore, Ok as Fine};
+    use FlushMode::{Finished, Normal};
+
+    use super::*;
+
+    fn supply(len: usize, offered: u64) -> Supply {
+        Supply { len, offered }
+    }
+
+    fn outcome(consumed: usize, produced: usize, status: FilterStatus) -> Outcome {
+        Outcome { lent: 10, consumed, produced, limit: 100, room: 100, status }
+    }
+
+    #[test]
+    fn what_brought_nothing_is_tried_again_with_more_or_with_more_room() {
+        // F-02, F-03, F-04
+        let mut side = Side::default();
+        assert_eq!(side.due(supply(0, 0), 100), None);
+        assert_eq!(side.due(supply(10, 10), 100), Some(Normal));
+        assert_eq!(side.due(supply(10, 10), 0), None);
+        side.called(Normal, outcome(0, 0, Fine), supply(10, 10)).unwrap();
+        assert_eq!(side.due(supply(10, 10), 100), None);
+        assert_eq!(side.due(supply(10, 10), 101), Some(Normal));
+        assert_eq!(side.due(supply(11, 11), 100), Some(Normal));
+        side.called(Normal, outcome(0, 0, NeedMore), supply(10, 10)).unwrap();
+        assert_eq!(side.due(supply(10, 10), 1_000), None, "room is not what it needs");
+        assert_eq!(side.due(supply(11, 11), 100), Some(Normal));
+    }
+
+    #[test]
+    fn what_was_not_enough_is_lent_together_with_more() {
+        let mut side = Side::default();
+        side.called(Normal, outcome(0, 0, NeedMore), supply(30, 30)).unwrap();
+        assert_eq!(side.due(supply(30, 30), 100), Some(Normal), "only ten of the thirty were lent");
+        assert_eq!((side.window(10), side.window(64)), (20, 64));
+    }
+
+    #[test]
+    fn who_has_filled_the_limit_is_asked_again_though_nothing_is_left() {
+        let mut side = Side::default();
+        side.called(Normal, outcome(10, 100, Fine), supply(0, 10)).unwrap();
+        assert_eq!(side.due(supply(0, 10), 5), Some(Normal));
+        side.called(Normal, outcome(0, 0, Fine), supply(0, 10)).unwrap();
+        assert_eq!(side.due(supply(0, 10), 5), None);
+    }
+
+    #[test]
+    fn the_end_comes_after_all_that_is_left_and_once() {
+        // F-09, X-71
+        let mut side = Side::default();
+        side.end();
+        assert_eq!(side.due(supply(10, 10), 100), Some(Normal));
+        side.called(Normal, outcome(4, 4, NeedMore), supply(6, 10)).unwrap();
+        assert_eq!(side.due(supply(6, 10), 100), Some(Finished));
+        side.called(Finished, outcome(6, 9, Fine), supply(0, 10)).unwrap();
+        assert!(side.is_done());
+        side.end();
+        assert_eq!(side.due(supply(5, 15), 100), None);
+    }
+
+    #[test]
+    fn who_never_finishes_is_asked_so_often_and_no_more() {
+        let mut side = Side::default();
+        side.end();
+        for _ in 1..FINISH_CALLS {
+            assert_eq!(side.due(supply(0, 0), 100), Some(Finished));
+            side.called(Finished, outcome(0, 100, Fine), supply(0, 0)).unwrap();
+        }
+        assert!(side.called(Finished, outcome(0, 100, Fine), supply(0, 0)).is_err());
+        assert!(side.is_done());
+    }
+}

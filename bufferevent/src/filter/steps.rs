@@ -1,0 +1,327 @@
+//! Runs nest: the engine of a filtering bufferevent drives the one below, and consumes what is due there.
+//!
+//! The upper one is *readable* when calling [`Filter::input`](super::Filter::input) would bring something, and *writable* when
+//! [`Filter::output`](super::Filter::output) would. So its engine, its limits and its clocks work as over a socket; a read or write
+//! step is one call of the filter, and a step of what is below comes when there is none of these.
+
+use bufferevent_runtime::{CallbackKind, Ready, Reasons, Scratch};
+
+use super::{
+    FilterError, FlushMode,
+    layer::{Bytes, Called, Calling, Layer, to_send},
+    side::Supply,
+};
+use crate::{
+    bufferevent::{Bufferevent, LAYERED, Phase, Socket},
+    clocks::Limit,
+    defaults::READS_PER_RUN,
+    engine::Ended,
+    event::{Cause, Event},
+    interest::{Direction, Interest},
+    pending::{Callback, Due},
+    stream::Io,
+    trace,
+};
+
+impl Bufferevent {
+    /// Whether it is a filter over another.
+    #[inline]
+    pub(crate) fn is_layered(&self) -> bool {
+        self.run.rare & LAYERED != 0
+    }
+
+    pub(crate) fn layer(&self) -> Option<&Layer> {
+        match &self.socket {
+            Socket::Filter(layer) => Some(layer),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn layer_mut(&mut self) -> Option<&mut Layer> {
+        match &mut self.socket {
+            Socket::Filter(layer) => Some(layer),
+            _ => None,
+        }
+    }
+
+    /// A run begins: what the selector reported is for what is below.
+    pub(crate) fn begin_layer(&mut self, reasons: Reasons) {
+        let now = self.run.now;
+        self.run.writes = READS_PER_RUN;
+        if let Some(layer) = self.layer_mut() {
+            layer.lower.begin_run(Reasons::of_readiness(reasons.readiness()), now);
+        }
+        self.ready = Ready::NONE;
+        self.follow();
+        self.look_below();
+    }
+
+    /// A step below, or what has come of it. False: there is nothing to do.
+    pub(crate) fn step_below(&mut self, scratch: &mut Scratch) -> bool {
+        if self.gives_on() {
+            return true;
+        }
+        let withheld = self.withholds();
+        let Some(Layer { lower, on_panic, .. }) = self.layer_mut() else { return false };
+        lower.told.withheld = withheld;
+        if lower.has_news() {
+            let told = on_panic.guard(|| lower.notify_at_once());
+            return told || self.filter_panicked();
+        }
+        let written = lower.moved.written;
+        let stepped = lower.step_as_lower(scratch);
+        if lower.moved.written != written && self.is_closing() {
+            // The peer takes something: that is what a close waits for.
+            self.run.progress = self.run.progress | Interest::WRITE;
+        }
+        stepped | self.hear_from_below()
+    }
+
+    /// Ends the run below. True: there is more to do.
+    pub(crate) fn end_layer(&mut self, scratch: &mut Scratch) -> bool {
+        let now = self.run.now;
+        let Some(Layer { lower, on_panic, .. }) = self.layer_mut() else { return false };
+        let told = !lower.owes_deferred() || on_panic.guard(|| lower.notify_deferred());
+        let ended = lower.end_run(scratch);
+        let alarm = lower.next_alarm();
+        if !told {
+            self.filter_panicked();
+        }
+        if alarm.is_some() {
+            self.clocks().set_end(Limit::Below, alarm, now);
+        }
+        self.hear_from_below() | (ended != Ended::Idle && !self.has_ended())
+    }
+
+    /// A filter that has filled its limit is called again though its source is empty.
+    fn gives_on(&mut self) -> bool {
+        let open = self.phase == Phase::Open && self.enabled.contains(Interest::WRITE);
+        if !open || !self.output.is_empty() || self.run.writes == 0 || self.output_mode().is_none() {
+            return false;
+        }
+        self.run.writes -= 1;
+        self.filter_output(0)
+    }
+
+    /// Whether nothing is to be read below.
+    fn withholds(&self) -> bool {
+        match self.phase {
+            Phase::Open => {
+                !self.enabled.contains(Interest::READ)
+                    || !self.has_room_to_read()
+                    || self.is_throttled(Direction::Read)
+            }
+            _ => self.is_closing(),
+        }
+    }
+
+    /// Takes over what is due below. True: there is something to do here.
+    pub(super) fn hear_from_below(&mut self) -> bool {
+        let mut heard = false;
+        while let Some(callback) = self.next_below() {
+            heard = true;
+            match callback {
+                Callback::Event(Event::Connected) => self.connection_stands(),
+                Callback::Event(Event::Eof) => {
+                    self.layer_mut().into_iter().for_each(|layer| layer.incoming.end())
+                }
+                // Room below makes it writable.
+                Callback::Read | Callback::Write | Callback::Event(Event::Drained | Event::Closed(_)) => {}
+                Callback::Event(event) => self.forward(event),
+            }
+        }
+        heard | self.follow() | self.look_below()
+    }
+
+    fn next_below(&mut self) -> Option<Callback> {
+        let lower = &mut self.layer_mut()?.lower;
+        if let Some(later) = lower.later.take() {
+            lower.pending.merge(*later);
+        }
+        lower.pending.next(|_| true, || true)
+    }
+
+    /// An event from below is told here too, and stops the same direction.
+    fn forward(&mut self, event: Event) {
+        let stopped = match &event {
+            Event::Error { direction: Some(direction), .. } | Event::Timeout(direction) => {
+                (*direction).into()
+            }
+            Event::Error { direction: None, .. } => Interest::BOTH,
+            _ => Interest::NONE,
+        };
+        let Some(layer) = self.layer_mut() else { return };
+        let stopped = stopped.difference(layer.lower.enabled);
+        layer.stopped = layer.stopped | stopped;
+        if self.is_closing() {
+            if stopped.contains(Interest::WRITE) {
+                // What is left can go nowhere.
+                self.end();
+            }
+            return;
+        }
+        self.enabled = self.enabled.difference(stopped);
+        self.pending.event(event);
+    }
+
+    /// Comes to where the connection below has come. True: that was another place.
+    pub(crate) fn follow(&mut self) -> bool {
+        let Some(Layer { lower, sunk, bounds, .. }) = self.layer_mut() else { return false };
+        let (below, priority) = (lower.phase, lower.take_priority());
+        let (ended, closing) = (lower.has_ended() && !*sunk, lower.is_closing());
+        let bounds = *bounds;
+        if priority.is_some() {
+            (self.priority, self.run.priority) = (priority, priority);
+        }
+        if ended && !self.has_ended() {
+            // Somebody has ended it, or it panicked.
+            self.abort();
+            return true;
+        }
+        if self.is_closing() || self.phase == below {
+            return false;
+        }
+        match closing {
+            true => self.close_with(bounds),
+            false => self.phase = below,
+        }
+        true
+    }
+
+    /// Sees what the filter could be called for. True: something that it could not be called for before.
+    pub(crate) fn look_below(&mut self) -> bool {
+        let (room, to_send) = (self.room_to_read(), self.to_send());
+        let Some(layer) = self.layer() else { return false };
+        // Without room the read step tells that.
+        let reads = layer.incoming.due(layer.arrived(), room.max(1)).is_some();
+        let below = layer.room_below();
+        let writes = below > 0 && (to_send.len == 0 || layer.outgoing.due(to_send, below).is_some());
+        let ready = only_if(reads, Ready::READABLE) | only_if(writes, Ready::WRITABLE);
+        let before = std::mem::replace(&mut self.ready, ready);
+        ready - before != Ready::NONE
+    }
+
+    /// The read step: calls the filter for what has arrived, which may make `granted` bytes of it.
+    pub(crate) fn filter_input(&mut self, granted: usize) -> bool {
+        let (usual, cap) = (self.room_to_read(), self.input_cap.room(self.input.len()));
+        let mode = self.layer().and_then(|layer| layer.incoming.due(layer.arrived(), usual));
+        let Some(mode) = mode else {
+            self.charge(Direction::Read, granted, &Io::WouldBlock);
+            self.ready = self.ready - Ready::READABLE;
+            return false;
+        };
+        let limit = if mode == FlushMode::Finished { cap } else { granted };
+        let calling = Calling { mode, lend: usize::MAX, limit, usual, room: cap };
+        if let Some(bytes) = self.call_input(&calling) {
+            self.charge(Direction::Read, granted, &Io::Done(bytes.produced));
+            self.look_below();
+        }
+        true
+    }
+
+    /// Calls the filter for what has arrived. `None`: it has panicked.
+    pub(super) fn call_input(&mut self, calling: &Calling) -> Option<Bytes> {
+        let inside = self.callback_begins(CallbackKind::Filter);
+        let Socket::Filter(layer) = &mut self.socket else { return None };
+        let called = layer.call_input(calling, &mut self.input);
+        let (done, ending) = (layer.incoming.is_done(), layer.incoming.is_ending());
+        drop(inside);
+        let Some(Called { bytes, said, .. }) = called else {
+            self.filter_panicked();
+            return None;
+        };
+        if bytes.produced > 0 {
+            self.run.progress = self.run.progress | Interest::READ;
+            self.moved.read += bytes.produced as u64;
+            if self.input.len() >= self.read_low() {
+                self.pending.read(Due::Io);
+            }
+        }
+        match said {
+            Err(error) => self.filter_failed(Direction::Read, error),
+            Ok(_) if done && ending && !self.told.eof => self.read_eof(),
+            Ok(_) => {}
+        }
+        Some(bytes)
+    }
+
+    /// How the filter is to be called for what is to be sent, if it is.
+    pub(super) fn output_mode(&self) -> Option<FlushMode> {
+        let layer = self.layer()?;
+        layer.outgoing.due(self.to_send(), layer.room_below())
+    }
+
+    pub(super) fn to_send(&self) -> Supply {
+        to_send(&self.output, self.moved.written)
+    }
+
+    /// The write step: calls the filter for what is to be sent, of which `granted` bytes may go.
+    pub(crate) fn filter_output(&mut self, granted: usize) -> bool {
+        let to_send = self.to_send();
+        let due = self.layer().and_then(|layer| {
+            let usual = layer.room_below();
+            let mode = layer.outgoing.due(to_send, usual)?;
+            Some((mode, usual, layer.lower.output.room(), layer.outgoing.window(granted)))
+        });
+        let Some((mode, usual, cap, window)) = due else {
+            self.charge(Direction::Write, granted, &Io::WouldBlock);
+            self.ready = self.ready - Ready::WRITABLE;
+            return false;
+        };
+        let (lend, limit) =
+            if mode == FlushMode::Finished { (to_send.len, cap) } else { (window.min(to_send.len), usual) };
+        let lend = self.loaded(lend);
+        let calling = Calling { mode, lend, limit, usual, room: cap };
+        if let Some(bytes) = self.call_output(&calling) {
+            self.charge(Direction::Write, granted, &Io::Done(bytes.consumed));
+            self.look_below();
+        }
+        true
+    }
+
+    /// Calls the filter for what is to be sent. `None`: it has panicked.
+    pub(super) fn call_output(&mut self, calling: &Calling) -> Option<Bytes> {
+        let inside = self.callback_begins(CallbackKind::Filter);
+        let Socket::Filter(layer) = &mut self.socket else { return None };
+        let called = layer.call_output(calling, &mut self.output, self.moved.written);
+        drop(inside);
+        let Some(Called { bytes, said, .. }) = called else {
+            self.filter_panicked();
+            return None;
+        };
+        if bytes.consumed > 0 {
+            self.wrote(bytes.consumed);
+        }
+        if let Err(error) = said {
+            self.filter_failed(Direction::Write, error);
+        }
+        Some(bytes)
+    }
+
+    /// Gets the first `n` bytes of the output into memory, and answers how many of them are.
+    pub(super) fn loaded(&mut self, n: usize) -> usize {
+        if self.output.unloaded() > 0 {
+            // What cannot be read is found again when all before it has gone.
+            let _ = self.output.load(n);
+        }
+        n.min(self.output.loaded_len())
+    }
+
+    fn filter_failed(&mut self, direction: Direction, error: FilterError) {
+        self.fail(direction, Cause::Filter(error));
+    }
+
+    /// As a panic in a callback does: it ends the bufferevent.
+    pub(super) fn filter_panicked(&mut self) -> bool {
+        if let Some(home) = &self.home {
+            home.base.counters().panics.add(1);
+        }
+        trace::panicked(self);
+        self.abort();
+        true
+    }
+}
+
+fn only_if(condition: bool, ready: Ready) -> Ready {
+    if condition { ready } else { Ready::NONE }
+}
