@@ -1,6 +1,6 @@
 //! How a bufferevent is made and started.
 
-use std::{fmt, marker::PhantomData, net::SocketAddr, time::Duration};
+use std::{fmt, marker::PhantomData, net::SocketAddr, num::NonZeroU32, time::Duration};
 
 use bufferevent_ratelimit::TokenBucketConfig;
 use bufferevent_runtime::{Base, BaseHandle, Placement, Reasons};
@@ -313,8 +313,13 @@ impl<K, H> Builder<K, H> {
 
     /// Puts it under the limits of a group; see [`Bufferevent::join_rate_limit_group`]. A group that goes by another clock
     /// than the base is told by `start`.
-    pub fn rate_limit_group(mut self, group: &RateLimitGroup) -> Self {
-        self.error = self.bufferevent.join_rate_limit_group(group).err().or(self.error);
+    pub fn rate_limit_group(self, group: &RateLimitGroup) -> Self {
+        self.rate_limit_group_weighted(group, NonZeroU32::MIN)
+    }
+
+    /// As [`rate_limit_group`](Self::rate_limit_group), with a weight; see [`Bufferevent::join_rate_limit_group_weighted`].
+    pub fn rate_limit_group_weighted(mut self, group: &RateLimitGroup, weight: NonZeroU32) -> Self {
+        self.error = self.bufferevent.join_rate_limit_group_weighted(group, weight).err().or(self.error);
         self
     }
 

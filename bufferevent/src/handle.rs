@@ -213,7 +213,7 @@ impl Handle {
         if self.is_closing() { Err(Error::Closed) } else { Ok(()) }
     }
 
-    fn apply(&self, op: Op) -> Result<()> {
+    pub(crate) fn apply(&self, op: Op) -> Result<()> {
         self.check_open()?;
         self.submit(op)
     }

@@ -2,14 +2,7 @@
 
 use std::{fmt, ops::BitOr};
 
-/// One direction of a bufferevent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Direction {
-    /// From the peer into the input buffer.
-    Read,
-    /// From the output buffer to the peer.
-    Write,
-}
+pub use bufferevent_ratelimit::Direction;
 
 /// A set of directions.
 ///

@@ -81,7 +81,8 @@ pub use bufferevent_evbuffer as evbuffer;
 pub use bufferevent_evbuffer::Evbuffer;
 pub use bufferevent_ratelimit as ratelimit;
 pub use bufferevent_ratelimit::{
-    ConfigError, GroupSnapshot, ParseRateError, Rate, TokenBucketConfig, TooDeep,
+    ConfigError, GroupSnapshot, ParseRateError, Rate, RateFault, TokenBucketConfig, TokenSource, TooDeep,
+    ZeroRate,
 };
 pub use bufferevent_runtime as runtime;
 pub use bufferevent_runtime::{

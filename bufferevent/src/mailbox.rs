@@ -1,8 +1,9 @@
 //! Operations given to a bufferevent whose strand is busy: applied in order before its next callback.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, num::NonZeroU32};
 
 use bufferevent_evbuffer::{Evbuffer, transport::Transport};
+use bufferevent_ratelimit::TokenBucketConfig;
 use bufferevent_runtime::BaseHandle;
 use bufferevent_sync::Leaf;
 
@@ -12,6 +13,7 @@ use crate::{
     error::Error,
     event::Trigger,
     interest::{Direction, Interest},
+    throttle::RateLimitGroup,
 };
 
 /// One operation.
@@ -23,6 +25,9 @@ pub(crate) enum Op {
     Trigger(Interest, Trigger),
     TriggerEvent(u16, Trigger),
     Shutdown(Direction),
+    Limit(Option<TokenBucketConfig>),
+    Join(RateLimitGroup, NonZeroU32),
+    Leave,
     /// For who holds the strand: it is not the bufferevent's own to do.
     SetBase(BaseHandle),
     /// What the other end of a pipe asks: it is not in the queue, and always fits.
@@ -228,6 +233,10 @@ impl Op {
             Op::TriggerEvent(bits, how) => bufferevent.trigger_event(bits, how),
             // It fails only on what is closed, or has no connection to end.
             Op::Shutdown(direction) => drop(bufferevent.shutdown(direction)),
+            Op::Limit(config) => bufferevent.set_rate_limit(config.as_ref()),
+            // It fails only on what has ended, or has moved to a base of another clock since.
+            Op::Join(group, weight) => drop(bufferevent.join_rate_limit_group_weighted(&group, weight)),
+            Op::Leave => bufferevent.leave_rate_limit_group(),
             Op::SetBase(_) => debug_assert!(false, "the holder of the strand moves it"),
             Op::Asked(asked) => asked.apply(bufferevent),
             Op::Close(bounds) => bufferevent.close_with(bounds),

@@ -4,6 +4,7 @@
 
 use std::{
     collections::BTreeMap,
+    num::NonZeroU32,
     os::unix::net::UnixStream,
     sync::{Arc, mpsc::sync_channel},
     thread::{self, JoinHandle},
@@ -12,7 +13,8 @@ use std::{
 
 use bufferevent::{
     BaseHandle, Bufferevent, Callbacks, Context, Direction, Error, Evbuffer, Event, Handle, Interest,
-    NoHandler, Pipe, Runtime, Trigger, UnlockedHandler, lock_both, runtime, testing::Census,
+    NoHandler, Pipe, RateLimitGroup, Runtime, TokenBucketConfig, Trigger, UnlockedHandler, lock_both,
+    runtime, testing::Census,
 };
 
 const PLACES: [&str; 6] = ["thread", "turn", "own", "other", "unlocked", "guard"];
@@ -162,7 +164,9 @@ fn check(calls: impl Fn(&Handle, &Handle) -> Answers + Send + Sync + 'static) {
 #[test]
 fn the_calls_of_a_handle_answer_what_the_table_says() {
     let _census = Census::begin();
-    check(|handle, spare| {
+    let limit = TokenBucketConfig::new(1_000, 1_000, 1_000, 1_000, None).unwrap();
+    let group = RateLimitGroup::new(&limit);
+    check(move |handle, spare| {
         // Before anything that makes it run.
         let tried = match handle.try_lock() {
             Ok(None) => "None",
@@ -180,6 +184,13 @@ fn the_calls_of_a_handle_answer_what_the_table_says() {
             ("Handle::enable", answer(handle.enable(Interest::READ))),
             ("Handle::trigger", answer(handle.trigger(Interest::READ, Trigger::PLAIN))),
             ("Handle::trigger_event", answer(handle.trigger_event(0, Trigger::PLAIN))),
+            ("Handle::set_rate_limit", answer(handle.set_rate_limit(Some(&limit)))),
+            ("Handle::join_rate_limit_group", answer(handle.join_rate_limit_group(&group))),
+            (
+                "Handle::join_rate_limit_group_weighted",
+                answer(handle.join_rate_limit_group_weighted(&group, NonZeroU32::MIN)),
+            ),
+            ("Handle::leave_rate_limit_group", answer(handle.leave_rate_limit_group())),
             ("Handle::set_base", answer(handle.set_base(&handle.base()))),
             ("Handle::shutdown", answer(handle.shutdown(Direction::Write))),
             ("Handle::lock", answer(handle.lock())),

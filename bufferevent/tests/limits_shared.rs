@@ -13,8 +13,8 @@ use std::{
 };
 
 use bufferevent::{
-    Base, BaseExt as _, BaseHandle, Bufferevent, Builder, Callbacks, Context, Direction, Handle, Movable,
-    NoHandler, RateLimitGroup, Runtime, TokenBucketConfig,
+    Base, BaseExt as _, BaseHandle, Bufferevent, Builder, Callbacks, Context, Direction, Event, Handle,
+    Movable, NoHandler, RateLimitGroup, Runtime, TokenBucketConfig, Trigger, UnlockedHandler,
     runtime::{Clock, ManualClock},
     testing::Census,
 };
@@ -130,7 +130,7 @@ impl Crowd {
 
 #[test]
 fn members_on_any_bases_that_move_and_change_groups_get_what_the_site_lets_and_no_more() {
-    // F49, F52, F53, R8, X-33: whoever moves, joins another group, or is reconfigured on the way
+    // F49, F52, F53, G-04, R8, X-33: whoever moves, joins another group, is reconfigured or loses its group on the way
     const RATE: u64 = 40_000;
     for (workers, bases) in [(1, 2), (2, 2), (2, 4), (3, 3)] {
         let _census = Census::begin();
@@ -139,15 +139,23 @@ fn members_on_any_bases_that_move_and_change_groups_get_what_the_site_lets_and_n
         let clock = Clock::monotonic();
         let since = clock.now();
         let site = RateLimitGroup::new(&limit(RATE, TICK));
-        let tenants = [10_000, 30_000, 400_000].map(|rate| site.child(&limit(rate, TICK)).unwrap());
-        let groups = [&site, &tenants[0], &tenants[1], &tenants[2]];
+        let mut tenants = [10_000, 30_000, 400_000].map(|rate| site.child(&limit(rate, TICK)).unwrap());
         let mut crowd = Crowd::new(&bases, &site);
         let mut samples = vec![(since, since, 0)];
         for step in 0..150 {
             let handle = &crowd.handles[step * 7 % MEMBERS];
             let _later = handle.set_base(&bases[step % bases.len()]).unwrap();
             let other = &crowd.handles[step * 5 % MEMBERS];
-            other.lock().unwrap().join_rate_limit_group(groups[step * 3 % groups.len()]).unwrap();
+            let group = tenants.get(step * 3 % 4).unwrap_or(&site);
+            if step % 2 == 0 {
+                other.lock().unwrap().join_rate_limit_group(group).unwrap();
+            } else {
+                other.join_rate_limit_group(group).unwrap();
+            }
+            if step % 10 == 0 {
+                // Its members are those of the site then.
+                tenants[2] = site.child(&limit(400_000, TICK)).unwrap();
+            }
             let rate = 10_000 + 10_000 * (step as u64 % 3);
             tenants[1].set_config(&limit(rate * (1 + step as u64 % 2), TICK * (1 + step as u32 % 2)));
             tenants[0].set_min_share(Some(step as u64 * 10));
@@ -265,6 +273,51 @@ fn one_that_moves_while_it_is_suspended_goes_on_at_its_new_base() {
             assert_eq!(received(&mut peer), 1_000, "case {case}");
         }
     }
+}
+
+/// Does something at its first event.
+struct Once<F>(Option<F>);
+
+impl<F: FnOnce(&Handle) + Send> UnlockedHandler for Once<F> {
+    fn on_event(&mut self, own: &Handle, _: Event) {
+        self.0.take().into_iter().for_each(|act| act(own));
+    }
+}
+
+#[test]
+fn limits_are_set_by_handles_from_unlocked_callbacks_and_other_threads() {
+    // C-40, G-02: of its own bufferevent, of one on another base, of one that is suspended by them
+    let _census = Census::begin();
+    let mut two = Two::new();
+    let group = two.group(1_000);
+    let (builder, mut its_peer) = connection();
+    let other = builder.handler(NoHandler).threadsafe().start(&mut two.bases[1]).unwrap();
+    let (theirs, own_limit) = ((other.clone(), group.clone()), limit(500, BY_HAND));
+    let act = move |own: &Handle| {
+        own.set_rate_limit(Some(&own_limit)).unwrap();
+        theirs.0.join_rate_limit_group(&theirs.1).unwrap();
+    };
+    let (builder, mut peer) = connection();
+    let own = builder.threadsafe().unlocked(Once(Some(act))).start(&mut two.bases[0]).unwrap();
+    own.trigger_event(1, Trigger::PLAIN).unwrap();
+    two.turn(0);
+    for handle in [&own, &other] {
+        handle.write(&[7; 20_000]).unwrap();
+    }
+    for tick in 1..=5 {
+        two.pass(&[0, 1]);
+        assert_eq!([received(&mut peer), received(&mut its_peer)], [500, 1_000], "tick {tick}");
+    }
+    let freeing = thread::spawn({
+        let (own, other) = (own.clone(), other.clone());
+        move || {
+            own.set_rate_limit(None).unwrap();
+            other.leave_rate_limit_group().unwrap();
+        }
+    });
+    freeing.join().unwrap();
+    [0, 1].into_iter().for_each(|base| two.turn(base));
+    assert_eq!([received(&mut peer), received(&mut its_peer)], [17_500, 15_000]);
 }
 
 #[test]

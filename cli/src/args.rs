@@ -97,11 +97,11 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "TIME", default_value = "none", value_parser = units::parse_limit, allow_hyphen_values = true)]
     pub(crate) spread: units::Limit,
     /// Bytes per second that each connection may read, and as many that it may write [default: no limit]
-    #[arg(long, value_name = "RATE", group = "rates", allow_hyphen_values = true)]
+    #[arg(long, value_name = "RATE", group = "rates", value_parser = units::parse_rate, allow_hyphen_values = true)]
     pub(crate) limit: Option<Rate>,
     /// Bytes per second that all connections together may read, and as many that they may write, in fair shares [default: no
     /// limit]
-    #[arg(long, value_name = "RATE", group = "rates", allow_hyphen_values = true)]
+    #[arg(long, value_name = "RATE", group = "rates", value_parser = units::parse_rate, allow_hyphen_values = true)]
     pub(crate) group_limit: Option<Rate>,
     /// How often what a limit lets move is added, from 1ms to 24 days; needs a limit
     #[arg(

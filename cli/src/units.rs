@@ -2,7 +2,7 @@
 
 use std::{ops::RangeInclusive, time::Duration};
 
-use bufferevent::TokenBucketConfig;
+use bufferevent::{ParseRateError, Rate, RateFault, TokenBucketConfig};
 
 /// The largest size: what one request may have.
 const MOST_BYTES: u64 = 1 << 30;
@@ -25,6 +25,16 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
         duration if duration <= LONGEST => Ok(duration),
         _ => Err("must be at most a day".to_owned()),
     }
+}
+
+/// Reads a rate.
+pub(crate) fn parse_rate(text: &str) -> Result<Rate, String> {
+    text.parse().map_err(|why: ParseRateError| match why.fault() {
+        fault @ (RateFault::Number | RateFault::Zero) => {
+            format!("{fault}; for no limit leave the option out")
+        }
+        fault => fault.to_string(),
+    })
 }
 
 /// Reads a duration that may be the tick of a rate limit.

@@ -63,7 +63,7 @@ impl TokenBucketConfig {
         let tick = whole_millis(tick.unwrap_or(TICK))?;
         let read = checked(Direction::Read, read_rate, read_burst, tick)?;
         let write = checked(Direction::Write, write_rate, write_burst, tick)?;
-        Ok(Self { shared: Arc::new(Shared { limits: [read, write], unclipped: false }) })
+        Ok(Self::of([read, write]))
     }
 
     /// Makes a configuration from rates in bytes per second, `None` for no limit, with bursts of [`BURST_TICKS`] ticks' worth.
@@ -107,6 +107,28 @@ impl TokenBucketConfig {
         let (read_rate, read_burst) = per_tick(Direction::Read, read)?;
         let (write_rate, write_burst) = per_tick(Direction::Write, write)?;
         Self::new(read_rate, read_burst, write_rate, write_burst, tick)
+    }
+
+    /// Makes a configuration of the same rate both ways: see [`per_second`](Self::per_second).
+    ///
+    /// # Errors
+    /// As that.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use bufferevent_ratelimit::TokenBucketConfig;
+    ///
+    /// let config = TokenBucketConfig::symmetric("10MB/s".parse()?, Some(Duration::from_millis(10)))?;
+    /// # assert_eq!(config.limit(bufferevent_ratelimit::Direction::Read).rate(), 100_000);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn symmetric(rate: Rate, tick: Option<Duration>) -> Result<Self, ConfigError> {
+        Self::per_second(Some(rate), Some(rate), tick)
+    }
+
+    /// Of limits that are sound.
+    pub(crate) fn of(limits: [Limit; 2]) -> Self {
+        Self { shared: Arc::new(Shared { limits, unclipped: false }) }
     }
 
     /// The same, for a [`TokenBucket`](crate::TokenBucket) that lets credit given by hand lift it above the burst, as
@@ -290,14 +312,19 @@ impl fmt::Display for ConfigError {
                 write!(f, "{direction} burst of {burst} bytes is above {RATE_LIMIT_MAX}")
             }
             Self::RateInexact { direction, rate, tick } => {
-                write!(f, "{direction} rate of {rate} is no whole number of bytes in a tick of {tick:?}")
+                write!(f, "{direction} rate of {rate} is no whole number of bytes in a tick of {tick:?}: ")?;
+                f.write_str("a longer tick will do")
             }
             Self::Overflow { direction, rate } => {
-                write!(f, "{direction} rate of {rate} is too much for one tick")
+                write!(f, "{direction} rate of {rate} is too much for one tick: a shorter one will do")
             }
-            Self::TickZero => write!(f, "tick is zero"),
-            Self::TickTooShort { tick } => write!(f, "tick of {tick:?} is shorter than {TICK_MIN:?}"),
-            Self::TickTooLong { tick } => write!(f, "tick of {tick:?} is longer than {TICK_MAX:?}"),
+            Self::TickZero => write!(f, "tick is zero: the least is {TICK_MIN:?}"),
+            Self::TickTooShort { tick } => {
+                write!(f, "tick of {tick:?} is shorter than {TICK_MIN:?}, which is the least")
+            }
+            Self::TickTooLong { tick } => {
+                write!(f, "tick of {tick:?} is longer than {TICK_MAX:?}, which is the most")
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 use std::fmt;
 
-/// Which way bytes go. The two are limited apart.
+/// One direction of a connection: which way bytes go.
 ///
 /// ```
 /// use bufferevent_ratelimit::Direction;
@@ -11,9 +11,9 @@ use std::fmt;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Direction {
-    /// From the peer.
+    /// From the peer, into the input buffer of a bufferevent.
     Read,
-    /// To the peer.
+    /// To the peer, from the output buffer of a bufferevent.
     Write,
 }
 

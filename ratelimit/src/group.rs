@@ -1,11 +1,10 @@
 use std::num::NonZeroU32;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
-use std::{error, fmt};
-
-use bufferevent_sync::Arc;
+use std::{error, fmt, iter};
 
 use crate::half::Half;
-use crate::room::{Key, View};
+use crate::room::{Counted, Key, View};
 use crate::source::Supply;
 use crate::{Direction, Member, Nanos, Plan, TokenBucketConfig, TokenSource, Waiter};
 
@@ -68,7 +67,13 @@ pub struct Group<W: Waiter> {
 struct Inner<W: Waiter> {
     halves: [(Half<W>, Key); 2],
     parent: Option<Group<W>>,
-    depth: usize,
+    ancestry: Arc<Ancestry<W>>,
+}
+
+/// A group and those above it, for who does not keep them.
+pub(crate) struct Ancestry<W: Waiter> {
+    group: Weak<Inner<W>>,
+    above: Option<Arc<Self>>,
 }
 
 /// What a group does in one direction, at a moment.
@@ -79,10 +84,14 @@ pub struct GroupSnapshot {
     pub level: i64,
     /// Bytes that there must be before somebody who waits is served.
     pub quantum: u64,
-    /// Its own members, not those of groups below.
+    /// Its own members, those that fell to it from a [dissolved](Group) one included.
     pub members: usize,
-    /// How many of them wait.
+    /// Members of groups below.
+    pub members_below: usize,
+    /// How many of its own members wait.
     pub waiting: usize,
+    /// How many of those of groups below wait, be it there or for what this one has.
+    pub waiting_below: usize,
     /// For how long somebody has waited here, of this group or of one below it, since it was made.
     pub throttled: Duration,
     /// Bytes that were moved by its members and those of groups below, also by those that have left, since it was made or
@@ -98,25 +107,29 @@ impl<W: Waiter> Group<W> {
     /// Makes a group that is below no other. It holds one tick's worth; its ticks count from now.
     #[must_use]
     pub fn new(config: &TokenBucketConfig, now: Nanos) -> Self {
-        Self::root(|direction| Plan::new(config.limit(direction), now), now)
+        Self::root(config, |direction| Plan::new(config.limit(direction), now), now)
     }
 
     /// Makes a group that is below no other, and is given what `source` says: it holds nothing yet. Of the configuration
     /// the burst counts, and of the rate only how much one waits for at a time.
     #[must_use]
-    pub fn with_source(
-        config: &TokenBucketConfig,
-        source: std::sync::Arc<dyn TokenSource>,
-        now: Nanos,
-    ) -> Self {
-        let supply =
-            |direction| Supply::new(std::sync::Arc::clone(&source), direction, config.limit(direction), now);
-        Self::root(|direction| Plan::of(supply(direction)), now)
+    pub fn with_source(config: &TokenBucketConfig, source: Arc<dyn TokenSource>, now: Nanos) -> Self {
+        let supply = |direction| Supply::new(Arc::clone(&source), direction, config.limit(direction), now);
+        Self::root(config, |direction| Plan::of(supply(direction)), now)
     }
 
-    fn root(plan: impl Fn(Direction) -> Plan, now: Nanos) -> Self {
-        let halves = Direction::ALL.map(|direction| Half::new(plan(direction), now));
-        Self { inner: Arc::new(Inner { halves, parent: None, depth: 1 }) }
+    fn root(config: &TokenBucketConfig, plan: impl Fn(Direction) -> Plan, now: Nanos) -> Self {
+        let half = |direction| Half::new(config.limit(direction), plan(direction), now);
+        Self::with_halves(Direction::ALL.map(half), None)
+    }
+
+    fn with_halves(halves: [(Half<W>, Key); 2], parent: Option<Self>) -> Self {
+        let above = parent.as_ref().map(|parent| Arc::clone(&parent.inner.ancestry));
+        let inner = Arc::new_cyclic(|group| {
+            let ancestry = Arc::new(Ancestry { group: Weak::clone(group), above });
+            Inner { halves, parent, ancestry }
+        });
+        Self { inner }
     }
 
     /// The source of the tree has given more in a direction, at a moment that it had not announced: serves who waits for
@@ -132,8 +145,7 @@ impl<W: Waiter> Group<W> {
     /// # Errors
     /// [`TooDeep`].
     pub fn child(&self, config: &TokenBucketConfig, weight: NonZeroU32, now: Nanos) -> Result<Self, TooDeep> {
-        let depth = self.inner.depth + 1;
-        if depth > GROUP_DEPTH_MAX {
+        if self.inner.ancestry.upwards().count() == GROUP_DEPTH_MAX {
             return Err(TooDeep);
         }
         let halves = Direction::ALL.map(|direction| {
@@ -141,7 +153,7 @@ impl<W: Waiter> Group<W> {
             let limit = config.limit(direction);
             (half.clone(), half.enter(Some(now), |room| room.child(*parent, weight.get(), limit)))
         });
-        Ok(Self { inner: Arc::new(Inner { halves, parent: Some(self.clone()), depth }) })
+        Ok(Self::with_halves(halves, Some(self.clone())))
     }
 
     /// Makes a member.
@@ -150,14 +162,24 @@ impl<W: Waiter> Group<W> {
     #[must_use]
     pub fn join(&self, weight: NonZeroU32) -> Member<W> {
         let [read, write] = &self.inner.halves;
-        Member::new([(&read.0, read.1), (&write.0, write.1)], weight)
+        let ancestry = Arc::clone(&self.inner.ancestry);
+        Member::new([(&read.0, read.1), (&write.0, write.1)], ancestry, weight)
     }
 
-    /// Whether `member` is one of this very group.
+    /// Whether `member` is one of this very group: see [`Member::group`].
     #[must_use]
     pub fn has(&self, member: &Member<W>) -> bool {
-        let (half, key) = self.half(Direction::Read);
-        member.is_of(half, *key)
+        member.group().is_some_and(|group| group == *self)
+    }
+
+    /// The configuration that was set last. Where [credit](TokenBucketConfig::unclipped) may go does not matter to a group, and
+    /// is not told.
+    #[must_use]
+    pub fn config(&self) -> TokenBucketConfig {
+        TokenBucketConfig::of(Direction::ALL.map(|direction| {
+            let (half, key) = self.half(direction);
+            half.enter(None, |room| room.limit(*key)).expect("a group with a handle is not dissolved")
+        }))
     }
 
     /// Replaces the configuration: the level stays, or is clipped to the new burst. Takes effect before this returns.
@@ -212,8 +234,10 @@ impl<W: Waiter> Group<W> {
     #[must_use]
     pub fn snapshot(&self, direction: Direction, now: Nanos) -> GroupSnapshot {
         let View { level, quantum, members, waiting, throttled, total } = self.view(direction, Some(now));
+        let Counted { here: members, below: members_below } = members;
+        let Counted { here: waiting, below: waiting_below } = waiting;
         let throttled = Duration::from_nanos(throttled);
-        GroupSnapshot { level, quantum, members, waiting, throttled, total }
+        GroupSnapshot { level, quantum, members, members_below, waiting, waiting_below, throttled, total }
     }
 
     /// The group that this one is below.
@@ -234,6 +258,17 @@ impl<W: Waiter> Group<W> {
     fn view(&self, direction: Direction, now: Option<Nanos>) -> View {
         let (half, key) = self.half(direction);
         half.enter(now, |room| room.view(*key)).expect("a group with a handle is not dissolved")
+    }
+}
+
+impl<W: Waiter> Ancestry<W> {
+    fn upwards(&self) -> impl Iterator<Item = &Self> {
+        iter::successors(Some(self), |of| of.above.as_deref())
+    }
+
+    /// The first that is not dissolved.
+    pub(crate) fn first(&self) -> Option<Group<W>> {
+        self.upwards().find_map(|of| of.group.upgrade()).map(|inner| Group { inner })
     }
 }
 
@@ -262,8 +297,12 @@ impl<W: Waiter> Eq for Group<W> {}
 
 impl<W: Waiter> fmt::Debug for Group<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let members = self.view(Direction::Read, None).members;
-        f.debug_struct("Group").field("depth", &self.inner.depth).field("members", &members).finish()
+        let [read, write] = Direction::ALL.map(|direction| self.view(direction, None));
+        f.debug_struct("Group")
+            .field("config", &self.config())
+            .field("members", &read.members.here)
+            .field("waiting", &[read.waiting.here, write.waiting.here])
+            .finish_non_exhaustive()
     }
 }
 

@@ -3,7 +3,7 @@
 use bufferevent_sync::{Arc, Leaf};
 
 use crate::room::{Key, Owed, Room};
-use crate::{Bell, Nanos, Plan, Waiter};
+use crate::{Bell, Limit, Nanos, Plan, Waiter};
 
 /// A handle. Leaf lock, taken by who waits, is served, or changes something; not by who takes what is there.
 pub(crate) struct Half<W: Waiter> {
@@ -11,8 +11,8 @@ pub(crate) struct Half<W: Waiter> {
 }
 
 impl<W: Waiter> Half<W> {
-    pub(crate) fn new(plan: Plan, now: Nanos) -> (Self, Key) {
-        let (room, root) = Room::new(plan, now);
+    pub(crate) fn new(limit: Limit, plan: Plan, now: Nanos) -> (Self, Key) {
+        let (room, root) = Room::new(limit, plan, now);
         (Self { room: Arc::new(Leaf::new(room)) }, root)
     }
 

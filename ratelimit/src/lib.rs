@@ -35,6 +35,7 @@ mod fair_queue;
 mod group;
 mod half;
 mod member;
+mod parse_rate;
 mod path;
 mod plan;
 mod rate;
@@ -57,8 +58,9 @@ pub use self::{
     direction::Direction,
     group::{GROUP_DEPTH_MAX, Group, GroupSnapshot, TooDeep},
     member::{Grant, Member, Want},
+    parse_rate::{ParseRateError, RateFault},
     plan::{BYTES_MAX, Plan},
-    rate::{ParseRateError, Rate},
+    rate::{Rate, ZeroRate},
     room::GRANT_GOOD_FOR,
     source::{LocalClock, TokenSource},
     time::Nanos,

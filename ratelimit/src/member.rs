@@ -4,10 +4,11 @@ use std::num::NonZeroU32;
 use bufferevent_sync::{Arc, mutant};
 
 use crate::fair_queue::{Place, Tag};
+use crate::group::Ancestry;
 use crate::half::Half;
 use crate::path::Path;
 use crate::room::{Asks, Key, Served};
-use crate::{Direction, Nanos, Waiter};
+use crate::{Direction, Group, Nanos, Waiter};
 
 /// How many bytes a member wants, each at least one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,13 +39,14 @@ pub enum Grant {
     Left,
 }
 
-/// A place in a [`Group`](crate::Group), or in those above once that is dissolved, which belongs to one connection. Dropped,
+/// A place in a [`Group`], or in those above once that is dissolved, which belongs to one connection. Dropped,
 /// it leaves the group.
 ///
 /// In each direction it takes, moves bytes, and settles, under no lock as long as nobody waits on the path from its group
-/// to the root. See [`Group`](crate::Group) for an example.
+/// to the root. See [`Group`] for an example.
 pub struct Member<W: Waiter> {
     sides: [Side<W>; 2],
+    ancestry: std::sync::Arc<Ancestry<W>>,
 }
 
 /// One direction.
@@ -56,7 +58,7 @@ pub struct Member<W: Waiter> {
 struct Side<W: Waiter> {
     half: Half<W>,
     key: Key,
-    weight: u32,
+    weight: NonZeroU32,
     /// `None`: all groups were dissolved.
     path: Option<Arc<Path>>,
     place: Option<Place>,
@@ -69,8 +71,12 @@ struct Side<W: Waiter> {
 }
 
 impl<W: Waiter> Member<W> {
-    pub(crate) fn new(sides: [(&Half<W>, Key); 2], weight: NonZeroU32) -> Self {
-        Self { sides: sides.map(|(half, key)| Side::new(half.clone(), key, weight.get())) }
+    pub(crate) fn new(
+        sides: [(&Half<W>, Key); 2],
+        ancestry: std::sync::Arc<Ancestry<W>>,
+        weight: NonZeroU32,
+    ) -> Self {
+        Self { sides: sides.map(|(half, key)| Side::new(half.clone(), key, weight)), ancestry }
     }
 
     /// Takes what may go now, or begins to wait as `who`.
@@ -115,9 +121,16 @@ impl<W: Waiter> Member<W> {
         }
     }
 
+    /// The group it is in by now: the one it [joined](Group::join), or the first above that is not dissolved. `None` if
+    /// all are. A member keeps no group; what this gives does.
+    #[must_use]
+    pub fn group(&self) -> Option<Group<W>> {
+        self.ancestry.first()
+    }
+
     /// Its share among those who wait.
     #[must_use]
-    pub fn weight(&self) -> u32 {
+    pub fn weight(&self) -> NonZeroU32 {
         self.sides[0].weight
     }
 
@@ -130,10 +143,6 @@ impl<W: Waiter> Member<W> {
             path => path.clone(),
         };
         path.map_or(u64::MAX, |path| path.most(now))
-    }
-
-    pub(crate) fn is_of(&self, half: &Half<W>, key: Key) -> bool {
-        self.sides[0].half == *half && self.sides[0].key == key
     }
 
     #[cfg(test)]
@@ -155,7 +164,7 @@ impl<W: Waiter> Member<W> {
 }
 
 impl<W: Waiter> Side<W> {
-    fn new(half: Half<W>, key: Key, weight: u32) -> Self {
+    fn new(half: Half<W>, key: Key, weight: NonZeroU32) -> Self {
         let path = half.enter(None, |room| {
             room.join(key);
             room.follow(key)
@@ -215,7 +224,7 @@ impl<W: Waiter> Side<W> {
         let (mut who, taken) = (Some(who), std::mem::take(&mut self.taken));
         while self.path.is_some() {
             let Self { half, key, weight, finish, .. } = self;
-            let asks = Asks { want, weight: *weight, finish: *finish, taken };
+            let asks = Asks { want, weight: weight.get(), finish: *finish, taken };
             let entered = half.enter(Some(now), |room| {
                 let place = room.enlist(*key, asks)?;
                 room.serve();
@@ -277,7 +286,7 @@ impl<W: Waiter> Side<W> {
         let bytes = std::mem::take(&mut self.held);
         let Some(path) = self.path.as_ref().filter(|_| bytes > 0) else { return };
         if self.held_until != Nanos::NEVER {
-            self.finish = self.finish.minus(bytes, self.weight);
+            self.finish = self.finish.minus(bytes, self.weight.get());
         }
         if path.give(bytes) && !mutant::is("group_gives_back_in_silence") {
             self.half.enter(None, |room| room.relieved(path));

@@ -1,4 +1,4 @@
-use std::{error, fmt, num::NonZeroU64, str::FromStr};
+use std::{error, fmt, num::NonZeroU64};
 
 /// So many bytes per second, at least one. Read from text, and told in bytes and bits.
 ///
@@ -23,12 +23,14 @@ use std::{error, fmt, num::NonZeroU64, str::FromStr};
 pub struct Rate(NonZeroU64);
 
 impl Rate {
-    /// So many bytes per second; none for 0.
-    #[must_use]
-    pub const fn new(bytes_per_second: u64) -> Option<Self> {
+    /// So many bytes per second.
+    ///
+    /// # Errors
+    /// [`ZeroRate`] for 0, which is a mistake and not the `None` that stands for no limit elsewhere.
+    pub const fn new(bytes_per_second: u64) -> Result<Self, ZeroRate> {
         match NonZeroU64::new(bytes_per_second) {
-            Some(bytes) => Some(Self(bytes)),
-            None => None,
+            Some(bytes) => Ok(Self(bytes)),
+            None => Err(ZeroRate),
         }
     }
 
@@ -36,22 +38,6 @@ impl Rate {
     #[must_use]
     pub const fn bytes_per_second(self) -> u64 {
         self.0.get()
-    }
-}
-
-impl FromStr for Rate {
-    type Err = ParseRateError;
-
-    fn from_str(text: &str) -> Result<Self, ParseRateError> {
-        let text = text.trim();
-        let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-        let (number, unit) = text.split_at(end);
-        let (digits, scale) = decimal(number)?;
-        let (factor, parts) = unit_of(unit.trim_start())?;
-        let too_large = ParseRateError::TooLarge;
-        let bytes = digits.checked_mul(factor).ok_or(too_large)? / (scale * parts);
-        let bytes = u64::try_from(bytes).map_err(|_| too_large)?;
-        Self::new(bytes).ok_or(ParseRateError::Zero)
     }
 }
 
@@ -63,79 +49,23 @@ impl fmt::Display for Rate {
     }
 }
 
-/// Why a text is no rate.
+/// A rate of no bytes per second.
 ///
 /// ```
-/// use bufferevent_ratelimit::{ParseRateError, Rate};
+/// use bufferevent_ratelimit::{Rate, ZeroRate};
 ///
-/// assert_eq!("10Mb/s".parse::<Rate>(), Err(ParseRateError::BitOrByte));
-/// assert_eq!("0".parse::<Rate>(), Err(ParseRateError::Zero));
+/// assert_eq!(Rate::new(0), Err(ZeroRate));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ParseRateError {
-    /// It does not begin with a number such as `10` or `2.5`, of 20 digits at most.
-    Number,
-    /// What follows the number is no unit.
-    Unit,
-    /// The unit is a lower-case `b`, which is bits to some and bytes to others.
-    BitOrByte,
-    /// It is less than one byte per second.
-    Zero,
-    /// It is more than 2^64 - 1 bytes per second.
-    TooLarge,
-}
+pub struct ZeroRate;
 
-impl fmt::Display for ParseRateError {
+impl fmt::Display for ZeroRate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Number => "no number such as 10 or 2.5",
-            Self::Unit => "no unit such as MB/s, MiB/s or Mbit/s",
-            Self::BitOrByte => "b may be bits or bytes: say bit or B",
-            Self::Zero => "less than one byte per second",
-            Self::TooLarge => "more bytes per second than can be counted",
-        })
+        f.write_str("rate of 0 bytes per second: the least is 1, and no limit is None")
     }
 }
 
-impl error::Error for ParseRateError {}
-
-/// A number as an integer, and what to divide it by.
-fn decimal(number: &str) -> Result<(u128, u128), ParseRateError> {
-    let (whole, fraction) = match number.split_once('.') {
-        Some((_, "")) => return Err(ParseRateError::Number),
-        Some(parts) => parts,
-        None => (number, ""),
-    };
-    if whole.is_empty() || whole.len() + fraction.len() > DIGITS {
-        return Err(ParseRateError::Number);
-    }
-    let integer = format!("{whole}{fraction}").parse().map_err(|_| ParseRateError::Number)?;
-    Ok((integer, 10_u128.pow(fraction.len() as u32)))
-}
-
-/// What a unit multiplies by, and divides by, to give bytes.
-fn unit_of(unit: &str) -> Result<(u128, u128), ParseRateError> {
-    if unit.is_empty() {
-        return Ok((1, 1));
-    }
-    let unit = unit.strip_suffix("/s").ok_or(ParseRateError::Unit)?;
-    let (prefix, parts) = match (unit.strip_suffix('B'), unit.strip_suffix("bit"), unit.strip_suffix('b')) {
-        (Some(prefix), ..) => (prefix, 1),
-        (_, Some(prefix), _) => (prefix, 8),
-        (.., Some(_)) => return Err(ParseRateError::BitOrByte),
-        _ => return Err(ParseRateError::Unit),
-    };
-    let (letter, base) = match prefix.strip_suffix(['i', 'I']) {
-        Some(letter) => (letter, 1_024_u128),
-        None => (prefix, 1_000),
-    };
-    if letter.is_empty() && base == 1_000 {
-        return Ok((1, parts));
-    }
-    let power = PREFIXES.iter().position(|prefix| prefix.eq_ignore_ascii_case(letter));
-    Ok((base.pow(power.ok_or(ParseRateError::Unit)? as u32 + 1), parts))
-}
+impl error::Error for ZeroRate {}
 
 /// A number with its prefix.
 struct Scaled(u128);
@@ -158,6 +88,5 @@ impl fmt::Display for Scaled {
     }
 }
 
-const PREFIXES: [&str; 4] = ["k", "M", "G", "T"];
-/// Of a number, so that no product overflows.
-const DIGITS: usize = 20;
+/// For powers of 1,000; with an `i` behind them, of 1,024.
+pub(crate) const PREFIXES: [&str; 4] = ["k", "M", "G", "T"];

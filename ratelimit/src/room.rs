@@ -106,10 +106,17 @@ pub(crate) struct Owed<W: Waiter> {
 pub(crate) struct View {
     pub(crate) level: i64,
     pub(crate) quantum: u64,
-    pub(crate) members: usize,
-    pub(crate) waiting: usize,
+    pub(crate) members: Counted,
+    pub(crate) waiting: Counted,
     pub(crate) throttled: u64,
     pub(crate) total: u64,
+}
+
+/// How many there are.
+#[derive(Default)]
+pub(crate) struct Counted {
+    pub(crate) here: usize,
+    pub(crate) below: usize,
 }
 
 struct Node<W: Waiter> {
@@ -117,6 +124,8 @@ struct Node<W: Waiter> {
     parent: Option<usize>,
     weight: u32,
     shared: Arc<Shared>,
+    /// As it was set; of what is above [`BYTES_MAX`](crate::BYTES_MAX) the plan does not know.
+    limit: Limit,
     plan: Plan,
     min_share: Option<u64>,
     /// As of the shared version, if somebody has asked for it.
@@ -157,7 +166,7 @@ enum Standing {
 
 impl<W: Waiter> Room<W> {
     /// A tree with a root.
-    pub(crate) fn new(plan: Plan, now: Nanos) -> (Self, Key) {
+    pub(crate) fn new(limit: Limit, plan: Plan, now: Nanos) -> (Self, Key) {
         let mut room = Self {
             groups: Vec::new(),
             free: Vec::new(),
@@ -170,7 +179,7 @@ impl<W: Waiter> Room<W> {
             numbers: 0,
             owed: Owed::default(),
         };
-        let root = room.add(None, 1, plan);
+        let root = room.add(None, 1, limit, plan);
         (room, root)
     }
 
@@ -185,16 +194,17 @@ impl<W: Waiter> Room<W> {
         debug_assert!(self.find(parent).is_some(), "a child keeps its parent");
         self.node_mut(parent.index).children += 1;
         let plan = Plan::new(limit, self.now);
-        self.add(Some(parent.index), weight, plan)
+        self.add(Some(parent.index), weight, limit, plan)
     }
 
-    fn add(&mut self, parent: Option<usize>, weight: u32, plan: Plan) -> Key {
+    fn add(&mut self, parent: Option<usize>, weight: u32, limit: Limit, plan: Plan) -> Key {
         let number = self.number();
         let node = Node {
             number,
             parent,
             weight,
             shared: Arc::new(Shared::default()),
+            limit,
             plan,
             min_share: None,
             path: None,
@@ -246,8 +256,13 @@ impl<W: Waiter> Room<W> {
         }
     }
 
+    pub(crate) fn limit(&self, key: Key) -> Option<Limit> {
+        self.find(key).map(|node| node.limit)
+    }
+
     pub(crate) fn set_limit(&mut self, key: Key, limit: Limit) {
-        if self.find(key).is_some() {
+        if let Some(node) = self.find_mut(key) {
+            node.limit = limit;
             self.replan(key.index, limit);
             if !mutant::is("group_changes_in_silence") {
                 self.stand(key.index);
@@ -421,21 +436,25 @@ impl<W: Waiter> Room<W> {
 
     pub(crate) fn view(&self, key: Key) -> Option<View> {
         let node = self.find(key)?;
-        let below = (0..self.groups.len()).filter(|index| {
-            self.groups[*index].is_some() && self.upwards(*index).any(|above| above == key.index)
-        });
-        let here = below.clone().filter(|index| self.home(*index) == key.index);
+        let (mut members, mut waiting, mut total) = (Counted::default(), Counted::default(), 0_u64);
+        for (index, below) in self.groups.iter().enumerate() {
+            let Some(below) = below.as_ref().filter(|_| self.upwards(index).any(|above| above == key.index))
+            else {
+                continue;
+            };
+            let is_here = self.home(index) == key.index;
+            members.add(below.members, is_here);
+            waiting.add(below.waiting, is_here);
+            total = total.wrapping_add(below.total());
+        }
         let waited = node.waited_for_since.map_or(0, |since| self.now.since(since));
         Some(View {
             level: node.level(self.now),
             quantum: node.quantum(),
-            members: here.map(|index| self.node(index).members).sum(),
-            waiting: node.waiting,
+            members,
+            waiting,
             throttled: node.throttled + waited,
-            total: below
-                .map(|index| self.node(index).total())
-                .fold(0, u64::wrapping_add)
-                .wrapping_sub(node.counted),
+            total: total.wrapping_sub(node.counted),
         })
     }
 
@@ -667,6 +686,12 @@ impl<W: Waiter> Node<W> {
     /// Bytes of its own members, and of dissolved groups below.
     fn total(&self) -> u64 {
         self.total.wrapping_add(self.shared.moved.get())
+    }
+}
+
+impl Counted {
+    fn add(&mut self, number: usize, is_here: bool) {
+        *if is_here { &mut self.here } else { &mut self.below } += number;
     }
 }
 

@@ -119,6 +119,27 @@ impl Bufferevent {
         if joined { Ok(()) } else { Err(Error::WrongClock) }
     }
 
+    /// The group it is in, and its weight there: the one it joined, or if that has been dropped the first above it that has not.
+    ///
+    /// What is answered is a handle like any other, and keeps the group.
+    ///
+    /// ```
+    /// use std::num::NonZeroU32;
+    /// use bufferevent::{Bufferevent, RateLimitGroup, TokenBucketConfig};
+    ///
+    /// let group = RateLimitGroup::new(&TokenBucketConfig::symmetric("1MB/s".parse()?, None)?);
+    /// let weight = NonZeroU32::new(3).ok_or("not zero")?;
+    /// let builder = Bufferevent::detached().rate_limit_group_weighted(&group, weight).configure(|bufferevent| {
+    ///     let (of, weight) = bufferevent.rate_limit_group().expect("it was put into one");
+    ///     assert_eq!((of.config(), weight.get()), (group.config(), 3));
+    /// });
+    /// # drop(builder);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn rate_limit_group(&self) -> Option<(RateLimitGroup, NonZeroU32)> {
+        self.throttle.as_ref().and_then(|throttle| throttle.group())
+    }
+
     /// Takes the bufferevent out of its group, if it is in one. Its own limit stays.
     ///
     /// # Libevent

@@ -3,13 +3,13 @@
 use std::{fmt, num::NonZeroU32, sync::Arc};
 
 use bufferevent_ratelimit::{
-    self as ratelimit, Bell, Grant, Group, GroupSnapshot, Member, Nanos, TokenBucketConfig, TokenSource,
-    TooDeep, Waiter, Want,
+    Bell, Direction, Grant, Group, GroupSnapshot, Member, Nanos, TokenBucketConfig, TokenSource, TooDeep,
+    Waiter, Want,
 };
 use bufferevent_runtime::{BaseHandle, Clock, Key, Time};
 
 use super::alarm::Alarms;
-use crate::{bufferevent::Home, interest::Direction};
+use crate::bufferevent::Home;
 
 /// A limit that many bufferevents share: what moves through all of them together is never more than it lets. A clone is
 /// the same group, and any thread may use it.
@@ -23,7 +23,7 @@ use crate::{bufferevent::Home, interest::Direction};
 /// turn each, beside what the group lets by then. The rest of the shares is for others meanwhile.
 ///
 /// In any time there moves at most the burst and what that time's ticks pay. Only where a base did not run in time, what its
-/// members were granted in the last 20 ms ([`GRANT_GOOD_FOR`](ratelimit::GRANT_GOOD_FOR)) moves beside that when it does.
+/// members were granted in the last 20 ms ([`GRANT_GOOD_FOR`](bufferevent_ratelimit::GRANT_GOOD_FOR)) moves beside that when it does.
 ///
 /// While nobody waits there is no timer, and no lock is taken for what moves.
 ///
@@ -34,16 +34,16 @@ use crate::{bufferevent::Home, interest::Direction};
 ///
 /// ```
 /// use std::time::Duration;
-/// use bufferevent::{Bufferevent, Direction, Rate, RateLimitGroup, TokenBucketConfig};
+/// use bufferevent::{Bufferevent, Direction, RateLimitGroup, TokenBucketConfig};
 ///
-/// let per_second = |rate: &str| {
-///     let rate: Option<Rate> = Some(rate.parse()?);
-///     Ok::<_, Box<dyn std::error::Error>>(TokenBucketConfig::per_second(rate, rate, Some(Duration::from_millis(10)))?)
-/// };
-/// let site = RateLimitGroup::new(&per_second("80Mbit/s")?);
-/// let tenant = site.child(&per_second("1MB/s")?)?;
+/// let tick = Some(Duration::from_millis(10));
+/// let site = RateLimitGroup::new(&TokenBucketConfig::symmetric("80Mbit/s".parse()?, tick)?);
+/// let tenant = site.child(&TokenBucketConfig::symmetric("1MB/s".parse()?, tick)?)?;
 /// let builder = Bufferevent::detached().rate_limit_group(&tenant);
+///
 /// assert_eq!(tenant.snapshot(Direction::Read).members, 1);
+/// let snapshot = site.snapshot(Direction::Read);
+/// assert_eq!((snapshot.members, snapshot.members_below), (0, 1));
 /// # drop(builder);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -61,6 +61,12 @@ pub struct RateLimitGroup {
 pub(super) struct Tree {
     clock: Clock,
     pub(super) alarms: Alarms,
+}
+
+impl Tree {
+    fn fits(&self, base: &BaseHandle) -> bool {
+        base.clock().agrees_with(&self.clock)
+    }
 }
 
 /// The same tree.
@@ -101,7 +107,7 @@ impl RateLimitGroup {
 
     /// The source of the tree has given more in a direction, at a moment that it had not announced: serves who waits.
     pub fn supplied(&self, direction: Direction) {
-        self.group.supplied(side(direction), self.now());
+        self.group.supplied(direction, self.now());
     }
 
     /// Makes a group below this one, of weight 1. Once the last handle of it is dropped, its members are this one's: see
@@ -120,6 +126,20 @@ impl RateLimitGroup {
     pub fn child_weighted(&self, config: &TokenBucketConfig, weight: NonZeroU32) -> Result<Self, TooDeep> {
         let group = self.group.child(config, weight, aligned(self.tree.clock.now()))?;
         Ok(Self { group, tree: Arc::clone(&self.tree) })
+    }
+
+    /// The configuration that was set last, for both directions.
+    ///
+    /// ```
+    /// use bufferevent::{RateLimitGroup, TokenBucketConfig};
+    ///
+    /// let config = TokenBucketConfig::symmetric("1MB/s".parse()?, None)?;
+    /// assert_eq!(RateLimitGroup::new(&config).config(), config);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn config(&self) -> TokenBucketConfig {
+        self.group.config()
     }
 
     /// Replaces the configuration: the level stays, or is clipped to the new burst. Takes effect before this returns.
@@ -153,7 +173,7 @@ impl RateLimitGroup {
     #[doc(alias = "bufferevent_rate_limit_group_get_write_limit")]
     #[must_use]
     pub fn level(&self, direction: Direction) -> i64 {
-        self.group.level(side(direction), self.now())
+        self.group.level(direction, self.now())
     }
 
     /// Takes `bytes` out, as if they had moved, or puts them in if negative, up to the burst. Not counted in the totals.
@@ -164,7 +184,7 @@ impl RateLimitGroup {
     #[doc(alias = "bufferevent_rate_limit_group_decrement_read")]
     #[doc(alias = "bufferevent_rate_limit_group_decrement_write")]
     pub fn decrement(&self, direction: Direction, bytes: i64) {
-        self.group.decrement(side(direction), bytes, self.now());
+        self.group.decrement(direction, bytes, self.now());
     }
 
     /// Bytes that its members and those of groups below have moved in a direction, also those that have left, since it was
@@ -175,7 +195,7 @@ impl RateLimitGroup {
     #[doc(alias = "bufferevent_rate_limit_group_get_totals")]
     #[must_use]
     pub fn total(&self, direction: Direction) -> u64 {
-        self.group.total(side(direction))
+        self.group.total(direction)
     }
 
     /// Counts both totals from 0 again, and no other group's. No byte is missed or counted twice.
@@ -190,7 +210,7 @@ impl RateLimitGroup {
     /// What the group does in one direction. Takes time in proportion to the groups of the tree.
     #[must_use]
     pub fn snapshot(&self, direction: Direction) -> GroupSnapshot {
-        self.group.snapshot(side(direction), self.now())
+        self.group.snapshot(direction, self.now())
     }
 
     /// The group that this one is below.
@@ -200,8 +220,13 @@ impl RateLimitGroup {
         Some(Self { group, tree: Arc::clone(&self.tree) })
     }
 
+    /// Whether its times mean the same on a base.
+    pub(super) fn fits(&self, base: &BaseHandle) -> bool {
+        self.tree.fits(base)
+    }
+
     pub(super) fn has(&self, membership: &Membership, weight: NonZeroU32) -> bool {
-        self.group.has(&membership.member) && membership.member.weight() == weight.get()
+        self.group.has(&membership.member) && membership.member.weight() == weight
     }
 
     pub(super) fn join(&self, weight: NonZeroU32) -> Membership {
@@ -213,9 +238,18 @@ impl RateLimitGroup {
     }
 }
 
+/// What it lets, and what it is doing.
 impl fmt::Debug for RateLimitGroup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.group.fmt(f)
+        let snapshots = Direction::ALL.map(|direction| self.snapshot(direction));
+        f.debug_struct("RateLimitGroup")
+            .field("config", &self.config())
+            .field("level", &snapshots.map(|snapshot| snapshot.level))
+            .field("members", &snapshots[0].members)
+            .field("members_below", &snapshots[0].members_below)
+            .field("waiting", &snapshots.map(|snapshot| snapshot.waiting))
+            .field("waiting_below", &snapshots.map(|snapshot| snapshot.waiting_below))
+            .finish()
     }
 }
 
@@ -228,12 +262,18 @@ pub(super) struct Membership {
 impl Membership {
     pub(super) fn take(&mut self, direction: Direction, want: Want, now: Time, home: &Home) -> Grant {
         let Self { member, tree } = self;
-        member.take(side(direction), want, nanos(now), || Throttled::at(home, tree))
+        member.take(direction, want, nanos(now), || Throttled::at(home, tree))
+    }
+
+    /// The group it is in by now, if all are not dissolved.
+    pub(super) fn group(&self) -> Option<RateLimitGroup> {
+        let group = self.member.group()?;
+        Some(RateLimitGroup { group, tree: Arc::clone(&self.tree) })
     }
 
     /// Whether its times mean the same on a base.
     pub(super) fn fits(&self, base: &BaseHandle) -> bool {
-        base.clock().agrees_with(&self.tree.clock)
+        self.tree.fits(base)
     }
 
     pub(super) fn moved(&mut self, home: &Home) {
@@ -303,11 +343,4 @@ pub(super) fn nanos(time: Time) -> Nanos {
 
 pub(super) fn time(nanos: Nanos) -> Time {
     Time::from_nanos(nanos.0)
-}
-
-pub(super) fn side(direction: Direction) -> ratelimit::Direction {
-    match direction {
-        Direction::Read => ratelimit::Direction::Read,
-        Direction::Write => ratelimit::Direction::Write,
-    }
 }

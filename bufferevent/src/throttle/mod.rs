@@ -7,6 +7,7 @@
 mod alarm;
 mod group;
 mod own;
+mod remote;
 
 use std::num::NonZeroU32;
 
@@ -14,7 +15,7 @@ use bufferevent_ratelimit::{Grant, TokenBucketConfig, Want};
 use bufferevent_runtime::{BaseHandle, Time};
 
 pub use self::group::RateLimitGroup;
-use self::group::{Membership, nanos, side};
+use self::group::{Membership, nanos};
 pub(crate) use self::own::Own;
 use crate::{bufferevent::Home, interest::Direction, suspend::Suspend};
 
@@ -49,19 +50,21 @@ impl Throttle {
         weight: NonZeroU32,
         base: Option<&BaseHandle>,
     ) -> bool {
-        if self.membership.as_ref().is_some_and(|membership| group.has(membership, weight)) {
-            return true;
-        }
-        let joined = group.join(weight);
-        let fits = base.is_none_or(|base| joined.fits(base));
-        if fits {
-            self.membership = Some(joined);
+        let fits = base.is_none_or(|base| group.fits(base));
+        if fits && !self.membership.as_ref().is_some_and(|membership| group.has(membership, weight)) {
+            self.membership = Some(group.join(weight));
         }
         fits
     }
 
     pub(crate) fn leave(&mut self) {
         self.membership = None;
+    }
+
+    /// The group it is in by now, and its weight there.
+    pub(crate) fn group(&self) -> Option<(RateLimitGroup, NonZeroU32)> {
+        let membership = self.membership.as_ref()?;
+        Some((membership.group()?, membership.member.weight()))
     }
 
     /// Whether there is no limit.
@@ -95,7 +98,7 @@ impl Throttle {
         let Some(membership) = &mut self.membership else { return want.once };
         if want.once == 0 {
             // What its own limit holds up holds up nobody in the group.
-            membership.member.withdraw(side(direction));
+            membership.member.withdraw(direction);
             return 0;
         }
         match membership.take(direction, want, now, home) {
@@ -114,7 +117,7 @@ impl Throttle {
             own.charge(direction, used, now);
         }
         if let Some(Membership { member, .. }) = &mut self.membership {
-            member.settle(side(direction), granted, used, nanos(now));
+            member.settle(direction, granted, used, nanos(now));
         }
     }
 
@@ -122,7 +125,7 @@ impl Throttle {
     /// not take from others what it has no use for.
     pub(crate) fn count(&mut self, direction: Direction, bytes: u64) {
         if let Some(Membership { member, .. }) = &mut self.membership {
-            member.count(side(direction), bytes);
+            member.count(direction, bytes);
         }
     }
 
@@ -132,13 +135,13 @@ impl Throttle {
             own.withdraw(direction);
         }
         if let Some(Membership { member, .. }) = &mut self.membership {
-            member.withdraw(side(direction));
+            member.withdraw(direction);
         }
     }
 
     /// Why the direction is suspended.
     pub(crate) fn suspended(&self, direction: Direction) -> Suspend {
-        let waits = |membership: &Membership| membership.member.is_waiting(side(direction));
+        let waits = |membership: &Membership| membership.member.is_waiting(direction);
         Suspend::BANDWIDTH.only_if(self.refill_at(direction).is_some())
             | Suspend::GROUP_BANDWIDTH.only_if(self.membership.as_ref().is_some_and(waits))
     }
@@ -151,7 +154,7 @@ impl Throttle {
     /// What all limits together let move now: for who asks, nothing is taken.
     pub(crate) fn most(&self, direction: Direction, now: Time) -> u64 {
         let own = self.own.as_ref().map_or(u64::MAX, |own| own.level(direction, now).max(0).unsigned_abs());
-        let group = |Membership { member, .. }: &Membership| member.most(side(direction), nanos(now));
+        let group = |Membership { member, .. }: &Membership| member.most(direction, nanos(now));
         self.membership.as_ref().map_or(u64::MAX, group).min(own)
     }
 }

@@ -3,7 +3,7 @@
 use bufferevent_ratelimit::{TokenBucket, TokenBucketConfig};
 use bufferevent_runtime::Time;
 
-use super::group::{nanos, side, time};
+use super::group::{nanos, time};
 use crate::interest::Direction;
 
 /// A bucket for each direction.
@@ -20,22 +20,20 @@ struct Flow {
     until: Option<Time>,
 }
 
-const BOTH: [Direction; 2] = [Direction::Read, Direction::Write];
-
 impl Own {
     pub(super) fn new(config: &TokenBucketConfig, now: Time) -> Self {
         let flow = |direction| {
-            let bucket = TokenBucket::new(config, side(direction), nanos(now));
+            let bucket = TokenBucket::new(config, direction, nanos(now));
             Flow { bucket, until: None }
         };
-        Self { config: config.clone(), flows: BOTH.map(flow) }
+        Self { config: config.clone(), flows: Direction::ALL.map(flow) }
     }
 
     /// Goes on with another configuration: of what is there only what is above the new burst is lost.
     pub(super) fn replace(&mut self, config: &TokenBucketConfig, now: Time) {
         self.config = config.clone();
-        for direction in BOTH {
-            self.flow(direction).bucket.replace(config, side(direction), nanos(now));
+        for direction in Direction::ALL {
+            self.flow(direction).bucket.replace(config, direction, nanos(now));
             self.look(direction, now);
         }
     }
@@ -43,7 +41,7 @@ impl Own {
     /// Its time was another's until now: ticks begin anew, the levels stay.
     pub(super) fn begin(&mut self, now: Time) {
         let new = Self::new(&self.config, now);
-        for (direction, Flow { mut bucket, .. }) in BOTH.into_iter().zip(new.flows) {
+        for (direction, Flow { mut bucket, .. }) in Direction::ALL.into_iter().zip(new.flows) {
             let level = self.flow(direction).bucket.level(bufferevent_ratelimit::Nanos::default());
             let spent = bucket.level(nanos(now)).saturating_sub(level);
             bucket.decrement(spent, nanos(now));
@@ -52,7 +50,7 @@ impl Own {
     }
 
     fn flow(&mut self, direction: Direction) -> &mut Flow {
-        &mut self.flows[side(direction).index()]
+        &mut self.flows[direction.index()]
     }
 
     pub(crate) fn config(&self) -> &TokenBucketConfig {
@@ -61,11 +59,11 @@ impl Own {
 
     /// Bytes that may move; negative for a debt.
     pub(crate) fn level(&self, direction: Direction, now: Time) -> i64 {
-        self.flows[side(direction).index()].bucket.clone().level(nanos(now))
+        self.flows[direction.index()].bucket.clone().level(nanos(now))
     }
 
     pub(super) fn refill_at(&self, direction: Direction) -> Option<Time> {
-        self.flows[side(direction).index()].until
+        self.flows[direction.index()].until
     }
 
     /// Bytes that may move; none suspends the direction.

@@ -499,6 +499,45 @@ fn nested_groups_limit_and_count_on_every_level() {
 }
 
 #[test]
+fn a_group_tells_what_it_lets_and_who_is_in_it_and_a_member_where_it_is() {
+    // G-05, G-14, C-40, X-45
+    each_crowd(|mut crowd| {
+        let direction = crowd.direction;
+        let site = crowd.group(1_000, 4_000);
+        let tenant = site.child(&limit(300, 600)).unwrap();
+        assert_eq!((site.config(), tenant.config()), (limit(1_000, 4_000), limit(300, 600)));
+        site.set_config(&limit(2_000, 2_000));
+        assert_eq!(site.config(), limit(2_000, 2_000));
+        let greedy = crowd.add(9_000, |b| b.rate_limit_group_weighted(&tenant, weight(3)));
+        let [idle, none] = [Some(&site), None]
+            .map(|group| crowd.add(0, |b| group.into_iter().fold(b, Builder::rate_limit_group)));
+        crowd.pass(1);
+        let of = |crowd: &mut Crowd, member| crowd.with(member, |b| b.rate_limit_group());
+        assert_eq!(of(&mut crowd, greedy), Some((tenant.clone(), weight(3))));
+        assert_eq!((of(&mut crowd, idle), of(&mut crowd, none)), (Some((site.clone(), weight(1))), None));
+        let counted = |group: &RateLimitGroup| {
+            let snapshot = group.snapshot(direction);
+            (snapshot.members, snapshot.members_below, snapshot.waiting, snapshot.waiting_below)
+        };
+        assert_eq!((counted(&tenant), counted(&site)), ((1, 0, 1, 0), (1, 1, 0, 1)));
+        let shown = format!("{site:?}");
+        let told = format!("RateLimitGroup {{ config: {:?}, level: [", site.config());
+        assert!(
+            shown.starts_with(&told) && shown.contains("members: 1, members_below: 1, waiting: [0, 0]"),
+            "{shown}"
+        );
+        drop(tenant);
+        assert_eq!(of(&mut crowd, greedy), Some((site.clone(), weight(3))));
+        assert_eq!(counted(&site).0, 2);
+        // What was asked for keeps it.
+        let kept = of(&mut crowd, greedy);
+        drop(site);
+        assert_eq!(of(&mut crowd, idle).map(|(group, _)| group), kept.map(|(group, _)| group));
+        assert_eq!((of(&mut crowd, greedy), of(&mut crowd, idle)), (None, None));
+    });
+}
+
+#[test]
 fn while_nobody_waits_nothing_runs() {
     // G-07, D12: no timer of the group's, and no base that must run for it
     each_crowd(|mut crowd| {

@@ -1,8 +1,11 @@
 //! Handles that are used while a callback runs: nothing waits, nothing is lost, nothing overtakes.
 
-use std::{sync::Arc, thread};
+use std::{num::NonZeroU32, sync::Arc, thread, time::Duration};
 
-use bufferevent::{Error, Evbuffer, Interest, MAILBOX, Room, Trigger, lock_both, testing::Census};
+use bufferevent::{
+    Direction, Error, Evbuffer, Interest, MAILBOX, RateLimitGroup, Room, TokenBucketConfig, Trigger,
+    lock_both, runtime::Clock, testing::Census,
+};
 use bufferevent_sync::{
     Mutex,
     atomic::{AtomicUsize, Ordering},
@@ -71,6 +74,49 @@ fn operations_on_a_busy_bufferevent_are_applied_in_order_before_its_next_callbac
             assert_eq!(conn.log.entries()[1].output, 8, "the writes were there, and WRITE was off");
             handle.enable(Interest::WRITE).unwrap();
             assert_eq!(world.receive(&mut peer, 8), b"one,two,");
+        },
+    );
+}
+
+#[test]
+fn limits_of_a_busy_bufferevent_are_set_in_order() {
+    // C-40, G-02, section 4: while a callback runs and so from another thread, and by who gets the lock after it
+    each_busy(
+        |_| true,
+        |config| {
+            let hour = Some(Duration::from_secs(3_600));
+            let limit = |rate| TokenBucketConfig::new(rate, rate, rate, rate, hour).unwrap();
+            let groups = [200, 300].map(|rate| RateLimitGroup::new(&limit(rate)));
+            let mut world = config.world();
+            let (conn, mut peer, gate) = busy(config, &mut world, None);
+            let shut = gate.lock();
+            enter(&mut world, &conn);
+            let handle = conn.handle();
+            handle.set_rate_limit(None).unwrap();
+            handle.set_rate_limit(Some(&limit(100))).unwrap();
+            handle.join_rate_limit_group(&groups[0]).unwrap();
+            handle.join_rate_limit_group_weighted(&groups[1], NonZeroU32::new(3).unwrap()).unwrap();
+            handle.write(&pattern(1_000)).unwrap();
+            assert_eq!(groups[1].snapshot(Direction::Write).members, 0, "it is busy");
+            let (_clock, hand) = Clock::manual();
+            let other = RateLimitGroup::with_clock(&limit(1), hand.clock());
+            assert!(matches!(handle.join_rate_limit_group(&other), Err(Error::WrongClock)));
+            drop(shut);
+            assert_eq!(world.receive(&mut peer, 100), pattern(1_000)[..100]);
+            let set = world.with(&conn, |b| (b.rate_limit().cloned(), b.rate_limit_group())).unwrap();
+            assert_eq!(set, (Some(limit(100)), Some((groups[1].clone(), NonZeroU32::new(3).unwrap()))));
+            assert_eq!(groups.each_ref().map(|group| group.total(Direction::Write)), [0, 100]);
+            let shut = gate.lock();
+            enter(&mut world, &conn);
+            handle.leave_rate_limit_group().unwrap();
+            handle.set_rate_limit(None).unwrap();
+            drop(shut);
+            assert_eq!(world.receive(&mut peer, 900), pattern(1_000)[100..]);
+            assert_eq!(groups[1].snapshot(Direction::Write).members, 0);
+            handle.close();
+            assert!(matches!(handle.set_rate_limit(None), Err(Error::Closed)));
+            assert!(matches!(handle.join_rate_limit_group(&groups[0]), Err(Error::Closed)));
+            assert!(matches!(handle.leave_rate_limit_group(), Err(Error::Closed)));
         },
     );
 }

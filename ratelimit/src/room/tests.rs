@@ -299,6 +299,7 @@ impl Bench {
                 let config = config(rate, ticks, millis);
                 self.groups[group].set_config(&config, now);
                 self.buckets[group].replace(&config, WRITE, now);
+                assert_eq!(self.groups[group].config(), config);
             }
             Step::MinShare { group, bytes } => self.groups[group].set_min_share(bytes, now),
             Step::ResetTotals { group } => {
@@ -374,14 +375,16 @@ impl Bench {
             self.called[member] = true;
         }
         for (group, of) in self.groups.iter().enumerate() {
-            let here = Vec::from_iter((0..MEMBERS).filter(|member| self.of[*member] == group));
-            let queued = here.iter().filter(|member| self.waiting[**member] && !self.called[**member]);
+            let (mut members, mut waiting) = ([0; 2], [0; 2]);
+            for member in (0..MEMBERS).filter(|member| self.upwards(*member).any(|above| above == group)) {
+                let below = usize::from(self.of[member] != group);
+                members[below] += 1;
+                waiting[below] += usize::from(self.waiting[member] && !self.called[member]);
+                assert!(below == 1 || of.has(self.members[member].as_ref().expect("it has joined")));
+            }
             let snapshot = of.snapshot(WRITE, self.now);
-            assert_eq!(
-                (snapshot.waiting, snapshot.members),
-                (queued.count(), here.len()),
-                "somebody is lost"
-            );
+            assert_eq!([snapshot.waiting, snapshot.waiting_below], waiting, "somebody is lost");
+            assert_eq!([snapshot.members, snapshot.members_below], members);
             assert_eq!(snapshot.total, self.moved[group], "what went is counted once");
         }
     }

@@ -119,7 +119,7 @@ mod tests {
 
     /// Of 100 kB/s, with a burst of four ticks.
     fn meter(begin: Instant) -> Meter {
-        Meter::new(&TokenBucketConfig::per_second(Rate::new(100_000), None, Some(TICK)).unwrap(), begin)
+        Meter::new(&TokenBucketConfig::per_second(Rate::new(100_000).ok(), None, Some(TICK)).unwrap(), begin)
     }
 
     /// Moves `bytes` each `gap` after another, `times`.
