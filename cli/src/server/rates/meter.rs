@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use bufferevent::{TokenBucketConfig, ratelimit::Direction};
+use bufferevent::{Direction, TokenBucketConfig};
 
 /// Counts what moves within one limit in one direction.
 ///

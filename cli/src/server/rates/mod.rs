@@ -42,7 +42,7 @@ struct Tally {
     each: Moved,
 }
 
-const DIRECTIONS: [Direction; 2] = [Direction::Read, Direction::Write];
+const DIRECTIONS: [Direction; 2] = Direction::ALL;
 
 impl Rates {
     /// What the arguments ask for; `None` for no limit.
