@@ -130,8 +130,9 @@ pub(crate) struct Serve {
 #[command(
     after_help = "Each connection has one request under way at a time. Those that have no answer when the measurement \
     ends are told as unanswered, with the age of the oldest. They do not count as requests, but in the latencies: with \
-    what they took in the end, or, if there is no answer within two seconds more, with their age by then, which is a \
-    lower bound.\n\nSIGTERM or SIGINT ends the measurement early, and what was measured is told. A second signal ends \
+    what they took in the end, or, if there is no answer within the time that is left for it, with their age by then, which is a \
+    lower bound. That time is two seconds, or twice what the slowest request took if that is more, but ten at most. A request \
+    that is being answered then, by a server under a limit say, is cut off, and told so; one that came no further has failed.\n\nSIGTERM or SIGINT ends the measurement early, and what was measured is told. A second signal ends \
     the program at once, with 128 and the signal's number.\n\nThe exit code is 0 only if no connection failed and, in \
     echo and source mode, every byte came in its place."
 )]

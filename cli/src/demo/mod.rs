@@ -94,9 +94,12 @@ fn echo(seconds: u64, bases: usize, connections: usize) -> Result<bool, Failure>
     let ended = engine.finish(LAST_ANSWERS)?;
     server.finish(GRACE)?;
     screen.line(Summary { elapsed, measured: &measured, ended: &ended })?;
-    let interrupted = ended.interrupted;
+    let (interrupted, cut_off) = (ended.interrupted, ended.cut_off);
     ended.result()?;
-    Ok(interrupted)
+    match cut_off {
+        0 => Ok(interrupted),
+        _ => Err(Failure::Failed(format!("{} not answered to the end", units::counted(cut_off, "request")))),
+    }
 }
 
 /// Shows the traffic for `duration`; answers how long it was.

@@ -95,7 +95,7 @@ impl Client {
             return self.fail(connection, || "the output refused a request".to_owned());
         }
         self.request.to_send -= n;
-        self.base.tally.sent.add(n as u64);
+        self.base.tally.sent[self.slot].add(n as u64);
     }
 
     /// Counts `requests` that ended together, and begins the next.

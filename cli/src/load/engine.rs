@@ -15,7 +15,7 @@ use bufferevent_sync::{
 use super::{
     board::{Board, Counts},
     client::{BEGIN, Client},
-    tally::{Latencies, Tally, Totals},
+    tally::{Latencies, Progress, Tally, Totals},
 };
 use crate::{args::Mode, failure::Failure, pattern::Pattern, running::Running, signals, units};
 
@@ -143,6 +143,8 @@ pub(crate) struct Finished {
     pub(crate) latencies: Latencies,
     /// What had no answer when the measurement ended.
     pub(crate) unanswered: Unanswered,
+    /// Requests that were being answered when there was no time left for that.
+    pub(crate) cut_off: u64,
     /// A signal ended the measurement.
     pub(crate) interrupted: bool,
     /// Connections that stood.
@@ -277,10 +279,11 @@ impl Engine {
     }
 
     /// Lets each connection end its request and closes it, then ends the runtime. A request that is not answered within
-    /// `limit` has failed.
+    /// `limit` is cut off; if it came no further in that time, it has failed.
     pub(crate) fn finish(self, limit: Duration) -> Result<Finished, Failure> {
         let interrupted = self.is_interrupted();
         let unanswered = self.ages().fold(Unanswered::default(), Unanswered::with);
+        let before: Vec<Progress> = self.progress().collect();
         // ORDER: Relaxed; see `is_stopping`.
         self.load.stopping.store(true, Ordering::Relaxed);
         self.load.board.wait(limit, |counts| counts.standing == 0);
@@ -290,24 +293,40 @@ impl Engine {
         if totals.requests > 0 {
             self.ages().for_each(|age| latencies.record(1, age));
         }
+        let left = before.iter().zip(self.progress()).filter(|(_, now)| now.is_under_way);
+        let (cut_off, silent): (Vec<_>, Vec<_>) = left.partition(|(then, now)| self.is_answered(then, now));
+        let (cut_off, silent) = (cut_off.len() as u64, silent.len() as u64);
         let connecting = match interrupted {
             true => 0,
-            false => self.load.plan.connections.saturating_sub(counts.ended + counts.standing),
+            false => self.load.plan.connections.saturating_sub(counts.ended + counts.standing) as u64,
         };
         // What was counted is known; what still stands is only left to end.
         self.running.finish(GRACE)?;
-        let silent = || (counts.standing > 0).then(|| format!("no answer within {limit:?} after the end"));
+        let no_answer = || (silent > 0).then(|| format!("no answer within {limit:?} after the end"));
         let late = || (connecting > 0).then(|| "the connect took too long".to_owned());
         Ok(Finished {
             totals,
             latencies,
             unanswered,
+            cut_off,
             interrupted,
             connected: counts.connected,
-            errors: counts.failed + (counts.standing + connecting) as u64,
+            errors: counts.failed + silent + connecting,
             wrong_bytes: counts.wrong_bytes,
-            first_error: counts.first_error.or_else(silent).or_else(late),
+            first_error: counts.first_error.or_else(no_answer).or_else(late),
         })
+    }
+
+    /// Whether a request that was under way `then` comes further. Of a sink, which answers nothing, all there is to know is
+    /// that a request before it was taken.
+    fn is_answered(&self, then: &Progress, now: &Progress) -> bool {
+        let plan = &self.load.plan;
+        let is_taken = plan.mode == Mode::Sink && plan.sizes.iter().all(|&size| now.sent > size as u64);
+        is_taken || (now.sent, now.received) != (then.sent, then.received)
+    }
+
+    fn progress(&self) -> impl Iterator<Item = Progress> {
+        self.bases.iter().flat_map(|(_, base)| base.tally.progress())
     }
 
     /// How long each request that has no answer has been under way.

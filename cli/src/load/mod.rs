@@ -31,8 +31,8 @@ const OTHER_FILES: u64 = 64;
 /// How long all connections together may take to connect.
 const CONNECT: Duration = Duration::from_secs(10);
 
-/// How long an answer may take after the end.
-const LAST_ANSWERS: Duration = Duration::from_secs(2);
+/// How long an answer may take after the end: twice what the slowest did, but within these.
+const LAST_ANSWERS: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(10));
 
 /// Puts load on a server, and prints what came of it.
 pub(crate) fn run(load: &args::Load) -> Result<(), Failure> {
@@ -66,7 +66,8 @@ pub(crate) fn run(load: &args::Load) -> Result<(), Failure> {
     });
     let measured = engine.totals();
     line.finish_and_clear();
-    let ended = engine.finish(LAST_ANSWERS)?;
+    let slowest = measured.latencies.max().unwrap_or_default();
+    let ended = engine.finish((2 * slowest).clamp(LAST_ANSWERS.0, LAST_ANSWERS.1))?;
     let report = Report { load, elapsed, measured: &measured, ended: &ended };
     let text = if load.json { report.json() + "\n" } else { report.to_string() };
     io::stdout().write_all(text.as_bytes()).map_err(Failure::output)?;

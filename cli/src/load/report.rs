@@ -47,6 +47,7 @@ impl Report<'_> {
             ("max_us", micros(latencies.max())),
             ("unanswered", self.ended.unanswered.count.to_string()),
             ("oldest_unanswered_us", micros(self.ended.unanswered.oldest)),
+            ("cut_off", self.ended.cut_off.to_string()),
             ("errors", self.ended.errors.to_string()),
             ("wrong_bytes", self.ended.wrong_bytes.to_string()),
         ];
@@ -86,9 +87,12 @@ impl fmt::Display for Report<'_> {
             units::time(latencies.max())
         )?;
         write!(f, "  unanswered  {}", units::count(ended.unanswered.count))?;
-        match ended.unanswered.oldest {
-            Some(oldest) => writeln!(f, " at the end, the oldest for {}", units::time(oldest))?,
-            None => writeln!(f)?,
+        if let Some(oldest) = ended.unanswered.oldest {
+            write!(f, " at the end, the oldest for {}", units::time(oldest))?;
+        }
+        match ended.cut_off {
+            0 => writeln!(f)?,
+            cut_off => writeln!(f, "; {} cut off while being answered", units::count(cut_off))?,
         }
         writeln!(f, "  errors      {}", units::count(ended.errors))?;
         let came = match load.mode {

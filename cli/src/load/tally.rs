@@ -9,7 +9,8 @@ use hdrhistogram::Histogram;
 #[derive(Debug)]
 pub(super) struct Tally {
     pub(super) requests: CachePadded<Counter>,
-    pub(super) sent: Counter,
+    /// Of each connection.
+    pub(super) sent: Box<[Counter]>,
     /// Of each connection.
     pub(super) received: Box<[Counter]>,
     latencies: Mutex<Latencies>,
@@ -21,12 +22,13 @@ pub(super) struct Tally {
 
 impl Tally {
     pub(super) fn new(connections: usize) -> Self {
+        let each = || (0..connections).map(|_| Counter::new()).collect();
         Self {
             epoch: Instant::now(),
-            under_way: (0..connections).map(|_| Counter::new()).collect(),
+            under_way: each(),
             requests: CachePadded::new(Counter::new()),
-            sent: Counter::new(),
-            received: (0..connections).map(|_| Counter::new()).collect(),
+            sent: each(),
+            received: each(),
             latencies: Mutex::new(Latencies::new()),
         }
     }
@@ -43,6 +45,16 @@ impl Tally {
         began.map(move |began| Duration::from_nanos(now.saturating_sub(began)))
     }
 
+    /// How far each connection has come.
+    pub(super) fn progress(&self) -> impl Iterator<Item = Progress> {
+        let counters = self.sent.iter().zip(&self.received).zip(&self.under_way);
+        counters.map(|((sent, received), began)| Progress {
+            sent: sent.get(),
+            received: received.get(),
+            is_under_way: began.get() > 0,
+        })
+    }
+
     /// Counts `n` requests that took `together`, one after the other.
     pub(super) fn requests(&self, n: u64, together: Duration) {
         self.requests.add(n);
@@ -52,10 +64,19 @@ impl Tally {
     /// Adds what was counted so far to `totals`.
     pub(super) fn add_to(&self, totals: &mut Totals) {
         totals.requests += self.requests.get();
-        totals.sent += self.sent.get();
+        totals.sent += self.sent.iter().map(Counter::get).sum::<u64>();
         totals.received += self.received.iter().map(Counter::get).sum::<u64>();
         totals.latencies.add(&self.latencies.lock());
     }
+}
+
+/// How far a connection has come.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Progress {
+    pub(super) sent: u64,
+    pub(super) received: u64,
+    /// It has a request without an answer.
+    pub(super) is_under_way: bool,
 }
 
 /// What all clients have done.

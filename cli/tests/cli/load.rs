@@ -170,6 +170,41 @@ fn a_request_without_an_answer_fails() {
     server.end();
 }
 
+/// A server under a limit takes longer for what is under way than there is time at the end.
+#[test]
+fn a_request_that_is_being_answered_at_the_end_is_cut_off_and_no_failure() {
+    for mode in ["echo", "source"] {
+        let server = Server::start(mode, &["--limit", "100kB/s", "--tick", "10ms"]);
+        let address = server.address.to_string();
+        let load =
+            ["load", "--connect", &address, "--mode", mode, "--connections", "2", "--duration", "300ms"];
+        let (code, stdout, stderr) = run(&[&load[..], &["--size", "16MiB"]].concat());
+        assert_eq!((code, stderr.as_str()), (Some(0), ""), "{mode}: {stdout}");
+        assert!(stdout.contains("unanswered  2 at the end, the oldest for "), "{mode}: {stdout}");
+        assert!(stdout.contains("; 2 cut off while being answered\n"), "{mode}: {stdout}");
+        assert!(stdout.contains("\n  errors      0\n"), "{mode}: {stdout}");
+    }
+}
+
+#[test]
+fn a_load_on_a_server_under_a_limit_ends_well() {
+    for mode in ["echo", "source", "sink"] {
+        let server = Server::start(mode, &["--limit", "100kB/s", "--group-limit", "150kB/s"]);
+        let address = server.address.to_string();
+        let load =
+            ["load", "--connect", &address, "--mode", mode, "--connections", "3", "--duration", "300ms"];
+        let (code, stdout, stderr) = run(&[&load[..], &["--size", "64KiB", "--json"]].concat());
+        assert_eq!((code, stderr.as_str()), (Some(0), ""), "{mode}: {stdout}");
+        assert_eq!(
+            (number(&stdout, "errors"), number(&stdout, "wrong_bytes")),
+            (0.0, 0.0),
+            "{mode}: {stdout}"
+        );
+        let [unanswered, cut_off] = ["unanswered", "cut_off"].map(|name| number(&stdout, name));
+        assert!(cut_off <= unanswered && unanswered <= 3.0, "{mode}: {stdout}");
+    }
+}
+
 #[test]
 fn a_stall_shows_in_the_latencies() {
     let serve = |mut stream: std::net::TcpStream| {
