@@ -25,6 +25,19 @@ fn a_second_of_it_succeeds() {
         assert!(stdout.contains(word), "{word}: {stdout}");
     }
     assert_connections_add_up(&stdout);
+    assert_nobody_got_more_than_allowed(&stdout);
+}
+
+/// As it is shown, to the last digit.
+fn assert_nobody_got_more_than_allowed(stdout: &str) {
+    let (_, table) = stdout.split_once("fairness\n").unwrap();
+    for (line, name) in table.lines().zip(["gold", "silver", "bronze", "site"]) {
+        let rates: Vec<f64> =
+            line.split(" MB/s").filter_map(|part| part.split(' ').next_back()?.parse().ok()).collect();
+        let [got, promised, most] = rates[..3] else { panic!("{line}") };
+        assert!(line.trim_start().starts_with(name) && got <= most && promised <= most, "{stdout}");
+    }
+    assert!(stdout.contains("\n  fairness: Jain's index; 1 if all "), "{stdout}");
 }
 
 /// The table has each connection that stands once.

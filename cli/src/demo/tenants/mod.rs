@@ -68,7 +68,7 @@ fn run_with(promises: [Promise; 4], seconds: u64, bases: usize, connections: usi
     engine.begin()?;
     let reached = watch(&mut screen, &site, &engine, Duration::from_secs(seconds))?;
     screen.settle()?;
-    screen.line(Bars::whole(&reached))?;
+    screen.line(Bars(&reached))?;
 
     site.lift()?;
     let interrupted = engine.is_interrupted();
@@ -97,16 +97,16 @@ fn watch(
     let elapsed = engine.wait(duration, |at| {
         if screen.is_due(at) && shown.is_ok() {
             let now = site.reached(&engine.received_each());
-            let bars = Bars::between(&latest, &now);
-            shown = screen.show(at, heading(&now), Line { at, bars: &bars }, || bars.to_string());
+            let line = Line::between(&latest, &now, at);
+            shown = screen.show(at, heading(&now), line, || Bars(&now).to_string());
             latest = now;
         }
     });
     shown?;
     let reached = site.reached(&engine.received_each());
     if screen.is_due(elapsed) {
-        let bars = Bars::between(&latest, &reached);
-        screen.show(elapsed, heading(&reached), Line { at: elapsed, bars: &bars }, || bars.to_string())?;
+        let line = Line::between(&latest, &reached, elapsed);
+        screen.show(elapsed, heading(&reached), line, || Bars(&reached).to_string())?;
     }
     Ok(reached)
 }

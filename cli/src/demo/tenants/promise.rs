@@ -45,6 +45,11 @@ impl Reached {
         Some(format!("the connections of {to} shared it unfairly, with an index of {fairness:.3}"))
     }
 
+    /// Bytes per second: over the time that the ticks have paid for, the first of which was there from the beginning.
+    pub(super) fn rate(&self) -> f64 {
+        self.bytes as f64 / (self.elapsed + TICK).as_secs_f64()
+    }
+
     /// Jain's index of what its connections got: 1 if all got the same, 1/n if one of n got all.
     pub(super) fn fairness(&self) -> Option<f64> {
         let sum: f64 = self.shares.iter().map(|&share| share as f64).sum();
