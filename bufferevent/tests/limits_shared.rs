@@ -250,22 +250,24 @@ fn a_base_that_is_not_turned_stops_nobody_on_another() {
     assert!(moved.iter().sum::<usize>() >= 40_000 && moved[0] >= 8_000, "{moved:?}");
 }
 
-#[test]
-fn one_that_moves_while_it_is_suspended_goes_on_at_its_new_base() {
-    // F49, C-37: by its own limit, by its group, by both; the old base is turned no more
+/// One that its own limit, its group or both of them hold back, which `start` starts on the first base and `move_on` moves to
+/// the second. The first is turned no more then.
+fn each_goes_on_at_its_new_base<T>(start: impl Fn(&mut Two, Builder) -> T, move_on: impl Fn(&mut Two, T)) {
     for case in 0..3 {
         let _census = Census::begin();
         let mut two = Two::new();
         let group = two.group(1_000);
         let own = limit(1_000, BY_HAND);
-        let (handle, mut peer) = two.start(0, |b| match case {
-            0 => b.rate_limit(&own),
-            1 => b.rate_limit_group(&group),
-            _ => b.rate_limit(&own).rate_limit_group(&group),
-        });
+        let (builder, mut peer) = connection();
+        let builder = match case {
+            0 => builder.rate_limit(&own),
+            1 => builder.rate_limit_group(&group),
+            _ => builder.rate_limit(&own).rate_limit_group(&group),
+        };
+        let started = start(&mut two, builder.configure(|b| _ = b.write(&[7; 50_000]).unwrap()));
         two.turn(0);
         assert_eq!(received(&mut peer), 1_000);
-        handle.lock().unwrap().set_base(&two.bases[1].handle()).unwrap();
+        move_on(&mut two, started);
         two.turn(1);
         for _ in 0..5 {
             assert_eq!(received(&mut peer), 0, "case {case}");
@@ -273,6 +275,27 @@ fn one_that_moves_while_it_is_suspended_goes_on_at_its_new_base() {
             assert_eq!(received(&mut peer), 1_000, "case {case}");
         }
     }
+}
+
+#[test]
+fn one_that_moves_while_it_is_suspended_goes_on_at_its_new_base() {
+    // F49, C-37
+    each_goes_on_at_its_new_base(
+        |two, builder| builder.handler(NoHandler).threadsafe().start(&mut two.bases[0]).unwrap(),
+        |two, handle| handle.lock().unwrap().set_base(&two.bases[1].handle()).unwrap(),
+    );
+}
+
+#[test]
+fn a_confined_one_that_moves_while_it_is_suspended_goes_on_at_its_new_base() {
+    // F49, C-37
+    each_goes_on_at_its_new_base(
+        |two, builder| builder.handler(NoHandler).start(&mut two.bases[0]).unwrap(),
+        |two, id| {
+            let other = two.bases[1].handle();
+            two.bases[0].set_base(id, &other).unwrap();
+        },
+    );
 }
 
 /// Does something at its first event.
@@ -318,35 +341,6 @@ fn limits_are_set_by_handles_from_unlocked_callbacks_and_other_threads() {
     freeing.join().unwrap();
     [0, 1].into_iter().for_each(|base| two.turn(base));
     assert_eq!([received(&mut peer), received(&mut its_peer)], [17_500, 15_000]);
-}
-
-#[test]
-fn a_confined_one_that_moves_while_it_is_suspended_goes_on_at_its_new_base() {
-    // F49, C-37
-    for case in 0..3 {
-        let _census = Census::begin();
-        let mut two = Two::new();
-        let group = two.group(1_000);
-        let own = limit(1_000, BY_HAND);
-        let (builder, mut peer) = connection();
-        let builder = match case {
-            0 => builder.rate_limit(&own),
-            1 => builder.rate_limit_group(&group),
-            _ => builder.rate_limit(&own).rate_limit_group(&group),
-        };
-        let builder = builder.configure(|b| _ = b.write(&[7; 50_000]).unwrap());
-        let id = builder.handler(NoHandler).start(&mut two.bases[0]).unwrap();
-        two.turn(0);
-        assert_eq!(received(&mut peer), 1_000);
-        let other = two.bases[1].handle();
-        two.bases[0].set_base(id, &other).unwrap();
-        two.turn(1);
-        for _ in 0..5 {
-            assert_eq!(received(&mut peer), 0, "case {case}");
-            two.pass(&[1]);
-            assert_eq!(received(&mut peer), 1_000, "case {case}");
-        }
-    }
 }
 
 #[test]

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use bufferevent::Rate;
-use clap::{ArgGroup, Args as ClapArgs, Parser, Subcommand, ValueEnum, error::ErrorKind};
+use clap::{
+    Arg, ArgGroup, Args as ClapArgs, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum,
+    error::ErrorKind,
+};
 use clap_complete::Shell;
 
 use crate::{failure::Failure, units};
@@ -52,10 +55,10 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "ADDR", value_parser = address)]
     pub(crate) listen: String,
     /// Threads [default: as many as cores]
-    #[arg(long, value_name = "N", value_parser = units::whole(1, 1_024), allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", value_parser = units::whole(1, 1_024))]
     pub(crate) workers: Option<u64>,
     /// Event bases [default: as many as workers]
-    #[arg(long, value_name = "N", value_parser = units::whole(1, 1_024), allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", value_parser = units::whole(1, 1_024))]
     pub(crate) bases: Option<u64>,
     /// Keep every base on its own worker: nothing is stolen, nobody helps
     #[arg(long)]
@@ -72,56 +75,37 @@ pub(crate) struct Serve {
     pub(crate) unlocked: bool,
     /// Connections that may be open at once; more wait to be accepted [default: as many as files may be open, but for
     /// a few]
-    #[arg(long, value_name = "N", value_parser = units::whole(1, 10_000_000), allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", value_parser = units::whole(1, 10_000_000))]
     pub(crate) max_connections: Option<u64>,
     /// Memory that the buffers of all connections may hold together: a part of what there is, a size such as 512MiB, or
     /// none. When it is short, who holds most is not read from, then nobody is accepted, then who is idle is ended
-    #[arg(long, value_name = "BYTES", default_value = "25%", value_parser = units::parse_memory, allow_hyphen_values = true)]
+    #[arg(long, value_name = "BYTES", default_value = "25%", value_parser = units::parse_memory)]
     pub(crate) memory: units::Memory,
     /// How long a connection may last without a byte that moves, or none; then it is closed
-    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = units::parse_limit, allow_hyphen_values = true)]
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = units::parse_limit)]
     pub(crate) idle: units::Limit,
     /// How long a connection may last in all, or none; then it is closed
-    #[arg(long, value_name = "TIME", default_value = "none", value_parser = units::parse_limit, allow_hyphen_values = true)]
+    #[arg(long, value_name = "TIME", default_value = "none", value_parser = units::parse_limit)]
     pub(crate) lifetime: units::Limit,
     /// How long the end may take after the first signal, such as 500ms or 10s
-    #[arg(
-        long,
-        value_name = "TIME",
-        default_value = "10s",
-        value_parser = units::parse_duration,
-        allow_hyphen_values = true
-    )]
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = units::parse_duration)]
     pub(crate) grace: Duration,
     /// Over how long connections are asked to end then, so that not all peers come back at once, or none
-    #[arg(long, value_name = "TIME", default_value = "none", value_parser = units::parse_limit, allow_hyphen_values = true)]
+    #[arg(long, value_name = "TIME", default_value = "none", value_parser = units::parse_limit)]
     pub(crate) spread: units::Limit,
     /// Bytes per second that each connection may read, and as many that it may write [default: no limit]
-    #[arg(long, value_name = "RATE", group = "rates", value_parser = units::parse_rate, allow_hyphen_values = true)]
+    #[arg(long, value_name = "RATE", group = "rates", value_parser = units::parse_rate)]
     pub(crate) limit: Option<Rate>,
     /// Bytes per second that all connections together may read, and as many that they may write, in fair shares [default: no
     /// limit]
-    #[arg(long, value_name = "RATE", group = "rates", value_parser = units::parse_rate, allow_hyphen_values = true)]
+    #[arg(long, value_name = "RATE", group = "rates", value_parser = units::parse_rate)]
     pub(crate) group_limit: Option<Rate>,
     /// How often what a limit lets move is added, from 1ms to 24 days; needs a limit
-    #[arg(
-        long,
-        value_name = "TIME",
-        default_value = "50ms",
-        requires = "rates",
-        value_parser = units::parse_tick,
-        allow_hyphen_values = true
-    )]
+    #[arg(long, value_name = "TIME", default_value = "50ms", requires = "rates", value_parser = units::parse_tick)]
     pub(crate) tick: Duration,
     /// Bytes that there must be before a connection that waits for the others is served, or 0 for no least share; needs
     /// --group-limit [default: by the rate, from 64 to 4096]
-    #[arg(
-        long,
-        value_name = "BYTES",
-        requires = "group_limit",
-        value_parser = units::parse_share,
-        allow_hyphen_values = true
-    )]
+    #[arg(long, value_name = "BYTES", requires = "group_limit", value_parser = units::parse_share)]
     pub(crate) min_share: Option<u64>,
 }
 
@@ -144,34 +128,16 @@ pub(crate) struct Load {
     #[arg(long, value_enum)]
     pub(crate) mode: Mode,
     /// Connections
-    #[arg(
-        long,
-        value_name = "N",
-        default_value = "64",
-        value_parser = units::whole(1, 1_000_000),
-        allow_negative_numbers = true
-    )]
+    #[arg(long, value_name = "N", default_value = "64", value_parser = units::whole(1, 1_000_000))]
     pub(crate) connections: u64,
     /// Bytes of one request, such as 64, 64KiB or 1MiB
-    #[arg(
-        long,
-        value_name = "BYTES",
-        default_value = "64",
-        value_parser = units::parse_size,
-        allow_hyphen_values = true
-    )]
+    #[arg(long, value_name = "BYTES", default_value = "64", value_parser = units::parse_size)]
     pub(crate) size: usize,
     /// How long to measure, such as 500ms, 5s or 2m
-    #[arg(
-        long,
-        value_name = "TIME",
-        default_value = "5s",
-        value_parser = units::parse_duration,
-        allow_hyphen_values = true
-    )]
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = units::parse_duration)]
     pub(crate) duration: Duration,
     /// Threads [default: as many as cores]
-    #[arg(long, value_name = "N", value_parser = units::whole(1, 1_024), allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", value_parser = units::whole(1, 1_024))]
     pub(crate) workers: Option<u64>,
     /// Print one line of JSON: rates per second, latencies in microseconds, null if no request was answered
     #[arg(long)]
@@ -209,13 +175,7 @@ impl Mode {
 )]
 pub(crate) struct Demo {
     /// Seconds of traffic of each part
-    #[arg(
-        long,
-        value_name = "N",
-        default_value = "5",
-        value_parser = units::whole(1, 3_600),
-        allow_negative_numbers = true
-    )]
+    #[arg(long, value_name = "N", default_value = "5", value_parser = units::whole(1, 3_600))]
     pub(crate) seconds: u64,
 }
 
@@ -231,7 +191,7 @@ pub(crate) struct Completions {
 impl Args {
     /// Reads the process's arguments; `None` if help or the version was asked for, and given.
     pub(crate) fn read() -> Result<Option<Self>, Failure> {
-        match Self::try_parse() {
+        match Self::parse_all() {
             Ok(args) => Ok(Some(args)),
             Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
                 error.print().map_err(Failure::output)?;
@@ -242,6 +202,18 @@ impl Args {
             }
             Err(error) => Err(Failure::Usage(one_line(&error))),
         }
+    }
+}
+
+impl Args {
+    /// A value such as -1 is a bad one, and no option that there is not.
+    fn parse_all() -> Result<Self, clap::Error> {
+        let with_hyphen = |arg: Arg| match arg.get_action().takes_values() && !arg.is_positional() {
+            true => arg.allow_hyphen_values(true),
+            false => arg,
+        };
+        let command = Self::command().mut_subcommands(|command| command.mut_args(with_hyphen));
+        Self::from_arg_matches(&command.try_get_matches()?)
     }
 }
 
@@ -264,8 +236,6 @@ fn address(text: &str) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]
