@@ -68,6 +68,33 @@ fn a_nested_base_serves_and_ticks_inside_a_foreign_loop() {
 }
 
 #[test]
+fn a_page_is_deflated_and_inflated() {
+    let lines = lines("zlib");
+    assert_eq!(lines[..2], ["asked for \"the page\"", "answered: true"]);
+    let (got, wire) = lines[2].strip_prefix("got ").unwrap().split_once(" bytes, ").unwrap();
+    let wire: u64 = wire.split(' ').next().unwrap().parse().unwrap();
+    assert!(got == "800000" && (1_000..10_000).contains(&wire), "{lines:?}");
+}
+
+#[test]
+fn lines_are_numbered_until_one_is_too_long() {
+    let lines = lines("lines");
+    assert_eq!(lines, ["1: one", "2: two", "3: three", "goodbye: a line has more than 80 bytes"]);
+}
+
+#[test]
+fn a_tap_shows_both_ways() {
+    let shown = [("<", "hello", 5), (">", "hello", 5), ("<", "again", 10), (">", "again", 10)];
+    assert_eq!(lines("tap"), shown.map(|(arrow, word, n)| format!("{arrow} {word:?}, {n} bytes so far")));
+}
+
+#[test]
+fn a_proxy_deflates_for_its_server_and_inflates_the_answer() {
+    let lines = lines("compressed_proxy");
+    assert_eq!(lines, ["the server inflated 310000 bytes", "the client got 310000 bytes, all right"]);
+}
+
+#[test]
 fn echo_tells_an_address_that_it_cannot_have() {
     let output = Command::new(example("echo")).arg("192.0.2.1:0").output().unwrap();
     assert!(!output.status.success());
