@@ -2,16 +2,27 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::{cell::RefCell, io::Read as _, os::unix::net::UnixStream, rc::Rc, sync::Arc};
+use std::{
+    cell::RefCell,
+    io::{BufReader, Read as _, Write as _},
+    net::Shutdown,
+    os::unix::net::UnixStream,
+    rc::Rc,
+    sync::{Arc, mpsc},
+    thread,
+    time::Duration,
+};
 
 use bufferevent::{
     Base, BaseExt as _, Bufferevent, Builder, Callbacks, Cause, Direction, Event, Filter, FilterCall,
-    FilterError, FilterStatus, FlushMode, Handler, Id, Interest, NoHandler, Pinned, Pipe, Turned,
+    FilterError, FilterStatus, FlushMode, Handler, Id, Interest, NoHandler, Pinned, Pipe, PipeEnd, Runtime,
+    Turned,
     evbuffer::{Eol, Evbuffer},
-    testing::{Census, ManualBase, Wire},
+    testing::{Census, ManualBase, Random, Wire},
 };
 use examples::{Deflate, Inflate, LineError, Lines, Passed, Tap, Zlib, ZlibError};
 use flate2::read::ZlibDecoder;
+use proptest::{collection::vec, prelude::*};
 
 /// What a handler has seen.
 #[derive(Default)]
@@ -156,8 +167,8 @@ fn bufferevent_zlib() {
 }
 
 /// What a tap shows, in bytes each way.
-fn counting() -> (Tap<impl FnMut(Passed) + Send + 'static>, std::sync::mpsc::Receiver<Passed>) {
-    let (tell, told) = std::sync::mpsc::sync_channel(10_000);
+fn counting() -> (Tap<impl FnMut(Passed) + Send + 'static>, mpsc::Receiver<Passed>) {
+    let (tell, told) = mpsc::sync_channel(10_000);
     (Tap::new(move |passed| tell.send(passed).unwrap()), told)
 }
 
@@ -364,6 +375,90 @@ fn lines_wait_for_room_below_a_high_mark_and_none_is_cut() {
     base.settle().unwrap();
 }
 
+/// What a user does next to two stacks over one line.
+#[derive(Debug, Clone)]
+enum Step {
+    Write(usize),
+    Flush(FlushMode),
+    Drain(usize),
+    /// The high mark of who receives.
+    High(Option<usize>),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        3 => (1..20_000usize).prop_map(Step::Write),
+        1 => prop::sample::select(vec![FlushMode::Normal, FlushMode::Flush, FlushMode::Finished]).prop_map(Step::Flush),
+        3 => (1..20_000usize).prop_map(Step::Drain),
+        1 => prop::option::of(1..5_000usize).prop_map(Step::High),
+    ];
+    vec(step, 1..40)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// Over transports that take and give as much as they like, and say that they are ready when they are not.
+    #[test]
+    fn what_goes_through_two_stacks_arrives_whole_and_ends(steps in steps(), chunk in 100..5_000usize, seed in any::<u64>()) {
+        let _census = Census::begin();
+        let mut base = ManualBase::new().unwrap();
+        let (there, here) = (Wire::new(), Wire::new());
+        for (wire, seed) in [(&there, seed), (&here, !seed)] {
+            wire.disturb(Random::new(seed));
+        }
+        let log = Log::default();
+        let ended = Rc::clone(&log);
+        let events = Callbacks::<Pinned>::new().on_event(move |_, event| ended.borrow_mut().events.push(event));
+        let stack = |wire| Bufferevent::scripted(wire).filter(Zlib::new(3)).filter(Tap::new(drop));
+        let one = stack(&there).handler(NoHandler).start(&mut base).unwrap();
+        let other = stack(&here).handler(events).start(&mut base).unwrap();
+        let data = [text(100_000), noise(100_000)].concat();
+        let (mut written, mut got) = (0, Vec::new());
+        let carry = |base: &mut ManualBase| {
+            base.settle().unwrap();
+            here.deliver_in(&there.take_written(), chunk);
+            base.settle().unwrap();
+        };
+        for step in steps {
+            match step {
+                Step::Write(n) => {
+                    let piece = &data[written..data.len().min(written + n)];
+                    written += piece.len();
+                    base.bufferevent(one).unwrap().write(piece).unwrap();
+                }
+                Step::Flush(mode) => drop(base.bufferevent(one).unwrap().flush(Interest::WRITE, mode).unwrap()),
+                Step::Drain(n) => {
+                    let input = base.bufferevent(other).unwrap().input();
+                    let n = n.min(input.len());
+                    got.extend(input.take_bytes(n).unwrap());
+                }
+                Step::High(high) => base.bufferevent(other).unwrap().set_read_watermark(0, high).unwrap(),
+            }
+            carry(&mut base);
+        }
+        base.bufferevent(one).unwrap().close();
+        for _ in 0..10_000 {
+            carry(&mut base);
+            if there.is_shut_down() {
+                here.end();
+            }
+            let input = base.bufferevent(other).unwrap().input();
+            got.extend(input.take_bytes(input.len()).unwrap());
+            if !log.borrow().events.is_empty() {
+                break;
+            }
+        }
+        prop_assert!(matches!(log.borrow().events[..], [Event::Eof]), "{:?}", log.borrow().events);
+        prop_assert_eq!(got.len(), written);
+        prop_assert!(got == data[..written]);
+        base.bufferevent(other).unwrap().abort();
+        there.end();
+        base.settle().unwrap();
+        prop_assert!(there.is_closed() && here.is_closed());
+    }
+}
+
 /// A proxy: what is plain on one side is compressed on the other. 12 MB each way, to peers that take 4,000 bytes at a time.
 #[test]
 fn a_pipe_of_two_stacks_is_exact_and_holds_little() {
@@ -399,4 +494,51 @@ fn a_pipe_of_two_stacks_is_exact_and_holds_little() {
     assert!(most < 3 << 20, "{most}");
     assert_eq!(inflated(&there), data);
     assert_eq!(back_again, data);
+}
+
+/// The same with THREADSAFE stacks on two bases and two workers, between sockets, to a server that reads 10 MB bit by bit.
+#[test]
+fn a_pipe_of_two_threadsafe_stacks_is_exact_on_two_workers() {
+    let _census = Census::begin();
+    let runtime = Runtime::builder().workers(2).build().unwrap();
+    let running = {
+        let runtime = runtime.clone();
+        thread::spawn(move || runtime.run())
+    };
+    let ((client, front), (back, server)) = (UnixStream::pair().unwrap(), UnixStream::pair().unwrap());
+    let start = |base: usize, builder: Builder| {
+        let (tell, told) = mpsc::sync_channel(1);
+        let start =
+            move |base: &mut Base| tell.send(builder.handler(NoHandler).threadsafe().start(base)).unwrap();
+        runtime.bases()[base].post(start).unwrap();
+        told.recv().unwrap().unwrap()
+    };
+    let front = start(0, Bufferevent::socket(front).filter(Tap::new(drop)));
+    let back = start(1, Bufferevent::socket(back).filter(Tap::new(drop)).filter(Zlib::new(1)));
+    let (tell, told) = mpsc::sync_channel(1);
+    Pipe::new().on_end(move |piped| tell.send(piped).unwrap()).join(&front, &back).unwrap();
+
+    let data = [noise(5_000_000), text(5_000_000)].concat();
+    let sending = {
+        let data = data.clone();
+        thread::spawn(move || {
+            (&client).write_all(&data).unwrap();
+            client.shutdown(Shutdown::Write).unwrap();
+            let mut answer = Vec::new();
+            (&client).read_to_end(&mut answer).unwrap();
+            answer
+        })
+    };
+    let mut got = Vec::new();
+    let mut stream = ZlibDecoder::new(BufReader::with_capacity(1_000, &server));
+    stream.read_to_end(&mut got).unwrap();
+    (&server).write_all(&deflated(&got[..1_000_000])).unwrap();
+    server.shutdown(Shutdown::Write).unwrap();
+    let answer = sending.join().unwrap();
+    let piped = told.recv().unwrap();
+    runtime.shutdown(Duration::from_secs(1)).unwrap();
+    running.join().unwrap().unwrap();
+    assert!(got == data && answer == data[..1_000_000]);
+    assert_eq!((piped.forth, piped.back), (data.len() as u64, 1_000_000));
+    assert!(matches!(piped.end, PipeEnd::Ended), "{:?}", piped.end);
 }
