@@ -17,6 +17,7 @@ use crate::{
     interest::{Direction, Interest},
     memory::{Member, MemoryLimit},
     options::Options,
+    pair::PairEnd,
     shared::{Outer, Slot, Stack},
     stream::Stream,
     target::Target,
@@ -135,6 +136,49 @@ impl Bufferevent {
         builder
     }
 
+    /// Two bufferevents joined without a socket: what one writes the other reads. Reading is enabled at both.
+    ///
+    /// Each half is a bufferevent like any other: started, confined or THREADSAFE, with options, limits and marks of its own, on the
+    /// same base or on another, to which it can move. What one sends waits in a queue of [`PAIR_QUEUE`](crate::PAIR_QUEUE) bytes until
+    /// the other reads it; blocks are passed on, nothing is copied. No half ever locks the other or runs its callbacks, so
+    /// callbacks of both may write to both.
+    ///
+    /// [`close`](Bufferevent::close) of one half ends it when its output is in the queue, and the other reads the end behind
+    /// that. [`abort`](Bufferevent::abort) only unlinks the other: that reads what is in the queue, is told nothing, and can write
+    /// nothing more ([`Error::Unlinked`]).
+    ///
+    /// ```
+    /// use bufferevent::{Base, BaseExt, Bufferevent, Callbacks, Context, NoHandler, Pinned};
+    ///
+    /// let mut base = Base::<Pinned>::new()?;
+    /// let (one, other) = Bufferevent::pair();
+    /// let one = one.handler(NoHandler).start(&mut base)?;
+    /// let echo = |cx: &mut Context<'_, Pinned>| {
+    ///     let (input, output) = cx.buffers();
+    ///     let _ = output.append(input);
+    /// };
+    /// other.handler(Callbacks::new().on_read(echo)).start(&mut base)?;
+    /// base.bufferevent(one)?.write(b"hello")?;
+    /// while base.bufferevent(one)?.input().is_empty() {
+    ///     base.turn(None)?;
+    /// }
+    /// assert_eq!(*base.bufferevent(one)?.input(), b"hello");
+    /// # Ok::<(), bufferevent::Error>(())
+    /// ```
+    /// # Libevent
+    /// `bufferevent_pair_new`. Differs: the halves need not share a base or their options; reading is on from the start.
+    #[doc(alias = "bufferevent_pair_new")]
+    pub fn pair() -> (Builder, Builder) {
+        let (one, other) = PairEnd::both();
+        let half = |end| {
+            let mut builder = Builder::new(Begin::Nothing);
+            builder.bufferevent.socket = Socket::Pair(Box::new(end));
+            builder.bufferevent.phase = Phase::Open;
+            builder
+        };
+        (half(one), half(other))
+    }
+
     /// A bufferevent that has no socket yet: [`Bufferevent::set_fd`] or [`Bufferevent::connect_to`] gives it one. Reading
     /// is enabled.
     ///
@@ -199,7 +243,7 @@ impl<K, H> Builder<K, H> {
     #[doc(alias = "bufferevent_priority_set")]
     pub fn priority(mut self, priority: u8) -> Self {
         self.bufferevent.priority = Some(priority);
-        self.bufferevent.run.priority = Some(priority);
+        self.bufferevent.run.errands.priority = Some(priority);
         self
     }
 
@@ -466,7 +510,12 @@ impl<A: HandlerAffinity> Confined<A> {
     }
 
     fn register(&mut self, base: &Base<A>, id: Id) -> std::io::Result<()> {
-        self.view().settle_at(Home { base: base.handle().as_movable(), key: id.key, since: base.now() });
+        self.view().settle_at(Home {
+            base: base.handle().as_movable(),
+            key: id.key,
+            since: base.now(),
+            in_strand: false,
+        });
         self.view().register()
     }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use bufferevent_runtime::{After, Base, CallbackKind, Key, Reasons, Source};
 
 use crate::{
-    bufferevent::{Bufferevent, Owned},
+    bufferevent::{Bufferevent, Errands, Owned},
     context::{Context, Spot},
     engine::Ended,
     handler::{Handler as _, HandlerAffinity, PanicPolicy, put_back},
@@ -81,6 +81,18 @@ impl<A: HandlerAffinity> Confined<A> {
         }
     }
 
+    #[cold]
+    fn run_errands(&mut self, base: &mut Base<A>, key: Key) {
+        let Errands { priority, call } = std::mem::take(&mut self.view().run.errands);
+        if let Some(priority) = priority {
+            // It was checked when it was set, and the base has the bufferevent.
+            let _ = base.set_priority_of(key, priority);
+        }
+        if let Some((mate, reasons)) = call {
+            base.post_to(mate, reasons);
+        }
+    }
+
     fn panicked(&mut self, base: &Base<A>) {
         base.counters().panics.add(1);
         trace::panicked(&self.bufferevent);
@@ -117,9 +129,8 @@ impl<A: HandlerAffinity> Source<A> for Confined<A> {
         if let Some(at) = self.view().next_alarm() {
             base.arm(key, at);
         }
-        if let Some(priority) = self.view().take_priority() {
-            // It was checked when it was set, and the base has the bufferevent.
-            let _ = base.set_priority_of(key, priority);
+        if !self.view().run.errands.is_empty() {
+            self.run_errands(base, key);
         }
         if ended == Ended::Idle && !broken {
             return After::Idle;

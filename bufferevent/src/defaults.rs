@@ -22,6 +22,8 @@ pub const INPUT_CAP: usize = 4 * 1024 * 1024;
 pub const OUTPUT_HIGH: usize = 256 * 1024;
 /// Bytes of output past which `write` is refused.
 pub const OUTPUT_CAP: usize = 4 * 1024 * 1024;
+/// Bytes that one half of a pair has sent and the other has not taken yet, each way.
+pub const PAIR_QUEUE: usize = 64 * 1024;
 /// Operations a mailbox holds; their bytes are bounded by the output's cap.
 pub const MAILBOX: usize = 1_024;
 /// How long a write waits that the system had no memory for: readiness may never tell that there is some.
@@ -80,6 +82,7 @@ impl fmt::Display for Defaults {
             ("most bytes per read", MAX_SINGLE_READ.to_string()),
             ("reads per run, writes per run", format!("{READS_PER_RUN}; 1")),
             ("most bytes per write", MAX_SINGLE_WRITE.to_string()),
+            ("queue of a pair, each way, bytes", PAIR_QUEUE.to_string()),
             ("mailbox, operations", MAILBOX.to_string()),
             ("read-ahead of a file that is sent, bytes", FILE_BLOCK.to_string()),
             ("rounds of observers per operation", OBSERVER_ROUNDS.to_string()),

@@ -287,7 +287,7 @@ impl Bufferevent {
         let waits = asks && self.waits_for_memory();
         let budget = self.room_to_read();
         if waits || budget == 0 {
-            return self.tell_input_full();
+            return !waits && self.take_pushed() || self.tell_input_full();
         }
         self.told.input_full = false;
         if self.run.reads == 0 {
@@ -342,6 +342,11 @@ impl Bufferevent {
         } else if self.is_drained_by_short_read() {
             self.ready = self.ready - Ready::READABLE;
         }
+        self.input_has_grown();
+    }
+
+    #[inline]
+    pub(crate) fn input_has_grown(&mut self) {
         if self.input.len() >= self.read_low() {
             self.pending.read(Due::Io);
         }
@@ -358,7 +363,7 @@ impl Bufferevent {
     fn read_elsewhere(&mut self, granted: usize) -> bool {
         match self.socket {
             Socket::Filter(_) => self.filter_input(granted),
-            _ => false,
+            _ => self.take_from_pair(granted, granted),
         }
     }
 
@@ -438,7 +443,7 @@ impl Bufferevent {
     /// Sends at most `most` bytes, of which `granted` have been granted.
     #[inline(always)]
     pub(crate) fn send(&mut self, granted: usize, most: usize) -> bool {
-        let Some(link) = self.link() else { return self.write_elsewhere(granted) };
+        let Some(link) = self.link() else { return self.write_elsewhere(granted, most) };
         let front = self.output.front();
         let (sent, attempted) = if front.len() >= most {
             (link.transmit_one(&front[..most]), most)
@@ -457,10 +462,10 @@ impl Bufferevent {
 
     /// Writes to what is no descriptor.
     #[cold]
-    fn write_elsewhere(&mut self, granted: usize) -> bool {
+    fn write_elsewhere(&mut self, granted: usize, most: usize) -> bool {
         match self.socket {
             Socket::Filter(_) => self.filter_output(granted),
-            _ => false,
+            _ => self.put_into_pair(granted, most),
         }
     }
 
@@ -498,12 +503,12 @@ impl Bufferevent {
         if n < attempted {
             self.ready = self.ready - Ready::WRITABLE;
         }
-        self.wrote(n);
+        self.has_sent(n);
     }
 
     /// So many bytes have left the output.
     #[inline(always)]
-    pub(crate) fn wrote(&mut self, n: usize) {
+    pub(crate) fn has_sent(&mut self, n: usize) {
         self.run.progress = self.run.progress | Interest::WRITE;
         self.moved.written += n as u64;
         if self.is_closing() || n == 0 || self.output.len() > self.write.low {

@@ -37,6 +37,10 @@ pub enum Error {
     AlreadyConnected,
     /// The bufferevent has no descriptor.
     NotConnected,
+    /// The bufferevent is half of a pair, which has no descriptor and takes none.
+    NotSocket,
+    /// The other half of the pair is gone, or takes nothing any more.
+    Unlinked,
     /// What was to be connected to is no host, or no port.
     InvalidHost(HostError),
     /// `UNLOCK_CALLBACKS` without `DEFER_CALLBACKS`.
@@ -109,6 +113,8 @@ impl fmt::Display for Error {
             Self::AlreadyConnected => f.write_str("the bufferevent has a descriptor already"),
             Self::InvalidHost(source) => write!(f, "{source}"),
             Self::NotConnected => f.write_str("the bufferevent has no descriptor"),
+            Self::NotSocket => f.write_str("half of a pair has no descriptor, and takes none"),
+            Self::Unlinked => f.write_str("the other half of the pair is gone, or takes nothing any more"),
             Self::UnlockWithoutDefer => f.write_str("UNLOCK_CALLBACKS needs DEFER_CALLBACKS"),
             Self::WrongHandler => f.write_str(
                 "UNLOCK_CALLBACKS takes an UnlockedHandler, by `threadsafe().unlocked(handler)`, and no other handler",

@@ -65,6 +65,7 @@ mod memory;
 mod moving;
 mod notify;
 mod options;
+mod pair;
 mod pending;
 mod pipe;
 mod resolver;
@@ -111,6 +112,7 @@ pub use self::{
     memory::{MemoryLimit, MemoryLimitBuilder, MemoryStage},
     moving::Moving,
     options::Options,
+    pair::Partner,
     pipe::{Pipe, PipeEnd, Piped, Relay, pipe},
     resolver::{LookupError, Query, Reply, Resolve, Resolver, ResolverBuilder, ResolverExt},
     stream::Stream,

@@ -4,7 +4,7 @@
 //! it; then the old selector forgets it. What the new selector reports before the bufferevent has arrived is dropped, so the
 //! first run there, with [`Reasons::MOVED`](bufferevent_runtime::Reasons::MOVED), has it reported again.
 
-use bufferevent_runtime::{Base, BaseHandle, Error as Refused, Key, Seating};
+use bufferevent_runtime::{Base, BaseHandle, Error as Refused, Key, Ready, Seating};
 
 use crate::{
     bufferevent::{Bufferevent, Socket},
@@ -199,6 +199,7 @@ impl Bufferevent {
         if let Some(home) = &mut self.home {
             (home.base, home.key) = (base.clone(), key);
         }
+        self.attach_confined();
         #[cfg(feature = "test-util")]
         if let Socket::Scripted(plug) = &self.socket {
             plug.attach(base.selector(), key.token());
@@ -210,7 +211,7 @@ impl Bufferevent {
     #[cold]
     pub(crate) fn refresh(&mut self) {
         // One that was not told a priority has the middle one of its new base.
-        self.run.priority = self.priority();
+        self.run.errands.priority = self.priority();
         if let Some(layer) = self.layer_mut() {
             layer.lower.refresh();
         }
@@ -223,6 +224,10 @@ impl Bufferevent {
         }
         let refreshed = match &self.socket {
             Socket::Registered(registered) => registered.refresh(home.key.token()),
+            Socket::Pair(_) => {
+                self.ready = Ready::BOTH;
+                Ok(())
+            }
             #[cfg(feature = "test-util")]
             Socket::Scripted(plug) => {
                 plug.attach(home.base.selector(), home.key.token());

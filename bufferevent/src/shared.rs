@@ -17,6 +17,7 @@ use crate::{
     handler::{Handler, PanicPolicy, UnlockedHandler, discard, isolate, put_back},
     interest::Direction,
     mailbox::{Bounds, Mailbox, Op},
+    pair::Line,
     pending::Callback,
     trace,
 };
@@ -107,10 +108,11 @@ impl Stack {
     }
 
     /// The base knows the strand now: registers the descriptor, so that its first event finds the strand.
-    fn start(&mut self, strand: &Strand<Self>) {
+    fn start(&mut self, strand: &Arc<Strand<Self>>) {
         let since = self.base.now();
-        let home = Home { base: self.base.clone(), key: strand.key(), since };
+        let home = Home { base: self.base.clone(), key: strand.key(), since, in_strand: true };
         self.view().settle_at(home);
+        self.view().attach_pair(&Line::Strand(Arc::clone(strand)));
         if let Err(error) = self.view().register() {
             self.view().fail(Direction::Read, error);
         }
@@ -320,7 +322,7 @@ fn end(held: &mut Held<'_, Stack>, lent: &mut Lent<'_>, broken: bool) -> Left {
     if let Some(at) = view.next_alarm() {
         strand.arm(Some(at));
     }
-    if let Some(priority) = view.take_priority() {
+    if let Some(priority) = view.run.errands.priority.take() {
         strand.set_priority(priority);
     }
     if view.is_closing() {

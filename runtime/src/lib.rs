@@ -86,7 +86,10 @@ pub use self::{
         ConnectionLimit, ListenOptions, Listener, ListenerHandle, Paused, Permit, SPARE_DESCRIPTORS, Verdict,
     },
     placement::Placement,
-    protocol::{AnswerWord, Answered, Cancelled, Lifecycle, Reasons, SPARE_TOKENS, Waiter},
+    protocol::{
+        AnswerWord, Answered, Cancelled, Conduit, End, Ended, Lifecycle, Put, Reasons, SPARE_TOKENS, Taken,
+        Waiter,
+    },
     random::Random,
     runtime::Runtime,
     sched::{GRACE_AFTER_PANIC, Worker},

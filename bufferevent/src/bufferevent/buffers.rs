@@ -41,7 +41,8 @@ impl Bufferevent {
     ///
     /// With WRITE disabled it waits there. Otherwise it is sent at the end of the run, which may be after this call.
     /// # Errors
-    /// [`Error::Closed`] after `close` or `abort`; [`Error::ShutDown`] after `shutdown`; [`Error::OutputFull`] if it would pass the cap,
+    /// [`Error::Closed`] after `close` or `abort`; [`Error::ShutDown`] after `shutdown`; [`Error::Unlinked`] if it is half of a pair
+    /// and the other is gone; [`Error::OutputFull`] if it would pass the cap,
     /// [`Error::TooLarge`] if it is more than the cap by itself. Nothing is taken then.
     /// # Libevent
     /// `bufferevent_write`. Differs: reports [`Room::Full`] at the high mark and refuses past the cap.
@@ -94,6 +95,9 @@ impl Bufferevent {
         }
         if self.shut.asked.contains(Interest::WRITE) {
             return Err(Error::ShutDown);
+        }
+        if self.is_unlinked() {
+            return Err(Error::Unlinked);
         }
         match self.output.limit() {
             Some(cap) if more > cap => Err(Error::TooLarge { more, cap }),

@@ -150,6 +150,11 @@ impl Bufferevent {
         if self.is_layered() {
             return self.shut_below(direction);
         }
+        if let Some(end) = self.pair_end() {
+            end.shut_down(direction);
+            self.shut.done = self.shut.done | direction.into();
+            return true;
+        }
         let Some(link) = self.link() else { return false };
         // An error means that the peer is gone: reading and writing tell.
         let _ = link.shutdown(direction);
@@ -253,6 +258,10 @@ impl Bufferevent {
     pub(crate) fn begin_drain(&mut self) {
         self.phase = Phase::Draining;
         self.enabled = Interest::WRITE;
+        if self.pair_end().is_some() {
+            // Nobody calls one whose other half is gone.
+            self.ready |= Ready::WRITABLE;
+        }
     }
 
     pub(crate) fn step_drain(&mut self) -> bool {
@@ -265,6 +274,11 @@ impl Bufferevent {
 
     /// The output is out: ends our side, and the whole if the peer's is ended too.
     fn half_close(&mut self) {
+        if let Some(end) = self.pair_end() {
+            // The other half takes what was put when it likes.
+            end.shut_down(Direction::Write);
+            return self.end_clean();
+        }
         // A descriptor that stays open is handed back as it is, for others to go on with (C-03, D19).
         if !self.options.contains(Options::CLOSE_ON_FREE) || self.told.eof {
             return self.end_clean();
@@ -312,7 +326,8 @@ impl Bufferevent {
         self.connector = None;
         // Its limits would have to be waited for: they are owed what goes in spite of them.
         let (throttle, before) = (self.throttle.take(), self.moved.written);
-        if self.options.contains(Options::CLOSE_ON_FREE) && self.prepare().is_ok() {
+        let closes = self.options.contains(Options::CLOSE_ON_FREE) || self.pair_end().is_some();
+        if closes && self.prepare().is_ok() {
             self.close();
             self.ready = Ready::READABLE | Ready::WRITABLE;
             let mut scratch = Scratch::default();
@@ -322,6 +337,10 @@ impl Bufferevent {
                     break;
                 }
             }
+        }
+        // No shell runs it any more.
+        if let (Some((mate, reasons)), Some(home)) = (self.run.errands.call.take(), &self.home) {
+            home.base.wake_for(mate, reasons);
         }
         if let (Some(mut throttle), Some(home)) = (throttle, &self.home) {
             throttle.settle(Direction::Write, 0, self.moved.written - before, home.base.now());

@@ -158,6 +158,9 @@ impl Bufferevent {
             return Err(Error::Closed);
         }
         let bottom = self.bottom();
+        if bottom.pair_end().is_some() {
+            return Err(Error::NotSocket);
+        }
         if bottom.connector.is_some() || !matches!(bottom.socket, Socket::None) {
             return Err(Error::AlreadyConnected);
         }

@@ -27,6 +27,7 @@ impl Bufferevent {
             Socket::Idle(stream) => Some(stream.as_fd()),
             Socket::Registered(registered) => Some(registered.as_fd()),
             Socket::Filter(layer) => layer.lower.fd(),
+            Socket::Pair(_) => None,
             #[cfg(feature = "test-util")]
             Socket::Scripted(_) => None,
         }
@@ -54,7 +55,7 @@ impl Bufferevent {
     /// Gives the bufferevent a connected stream socket, in place of the one it has, which comes back. Buffers stay.
     ///
     /// # Errors
-    /// [`Error::Closed`] after `close`; [`Error::NotStream`] if it is no stream socket; [`Error::Io`] if the selector does
+    /// [`Error::Closed`] after `close`; [`Error::NotSocket`] of half of a pair; [`Error::NotStream`] if it is no stream socket; [`Error::Io`] if the selector does
     /// not take it. The bufferevent goes on with the socket it has then, and the one that is refused is closed; who
     /// wants to keep it gives a duplicate.
     /// # Libevent
@@ -81,6 +82,9 @@ impl Bufferevent {
             self.pending.forget_connection();
             self.begin_anew();
             return taken;
+        }
+        if matches!(self.socket, Socket::Pair(_)) {
+            return None;
         }
         self.ready = Ready::NONE;
         if self.connector.take().is_some() {
@@ -114,6 +118,9 @@ impl Bufferevent {
             self.begin_anew();
             return Ok(old);
         }
+        if matches!(self.socket, Socket::Pair(_)) {
+            return Err(Error::NotSocket);
+        }
         // The new one first: if the selector refuses it, nothing has changed.
         let permit = stream.take_permit();
         let new = self.registered(stream).map_err(|(error, _)| error)?;
@@ -142,6 +149,7 @@ impl Bufferevent {
         if let (Socket::Scripted(plug), Some(home)) = (&self.socket, &self.home) {
             plug.attach(home.base.selector(), home.key.token());
         }
+        self.attach_confined();
         self.turn_idle(Self::registered)
     }
 
@@ -174,6 +182,8 @@ impl Bufferevent {
             Socket::None => None,
             Socket::Idle(stream) => Some(stream.into()),
             Socket::Registered(registered) => Some(registered.into_source()),
+            // No effect on pairs (D19).
+            Socket::Pair(_) => None,
             other => {
                 self.socket = other;
                 None

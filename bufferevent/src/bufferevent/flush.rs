@@ -36,10 +36,15 @@ impl Bufferevent {
     ///   [`FlushMode::Normal`], then flushes what is below. Reading: flushes what is below, then gives the filter what has
     ///   arrived.
     ///
+    /// * Of a pair, writing: puts the output where the other half takes it in its next run, past its high mark; with
+    ///   [`FlushMode::Finished`] that is told [`Event::Eof`](crate::Event::Eof) then, and goes on. Reading: takes what the other
+    ///   half has put.
+    ///
     /// What this makes due is told by the run, never inside the call; filters are called inside. The end is not told to a peer:
     /// that is [`shutdown`](Bufferevent::shutdown).
     /// # Errors
-    /// [`Error::Closed`] if it is closing; [`Error::NotConnected`] if no connection stands.
+    /// [`Error::Closed`] if it is closing; [`Error::NotConnected`] if no connection stands; [`Error::Unlinked`] of half of a pair
+    /// whose other half is gone.
     /// # Libevent
     /// `bufferevent_flush`. Differs: moves something on sockets too.
     ///
@@ -63,6 +68,9 @@ impl Bufferevent {
         if self.phase != Phase::Open {
             return Err(Error::NotConnected);
         }
+        if self.is_unlinked() {
+            return Err(Error::Unlinked);
+        }
         let flushes =
             |this: &Self, direction| directions.contains(direction) && this.enabled.contains(direction);
         let mut moved = false;
@@ -80,6 +88,11 @@ impl Bufferevent {
             return self.flush_up(mode);
         }
         let room = self.input_cap.room(self.input.len());
+        if self.pair_end().is_some() {
+            let read = self.moved.read;
+            let _taken = room > 0 && !self.is_short_of_memory() && self.take_from_pair(0, room);
+            return self.moved.read != read;
+        }
         let (mut scratch, read) = (Scratch::default(), self.moved.read);
         let most = room.min(scratch.block().len());
         let Some(link) = self.link().filter(|_| most > 0 && !self.is_short_of_memory()) else { return false };
@@ -102,7 +115,10 @@ impl Bufferevent {
             return self.flush_down(mode);
         }
         let written = self.moved.written;
-        if !self.output.is_empty() && (self.output.is_plain() || self.load_ahead(usize::MAX)) {
+        if self.pair_end().is_some() {
+            let _loaded = self.output.is_plain() || self.load_ahead(usize::MAX);
+            self.push_into_pair(mode == FlushMode::Finished);
+        } else if !self.output.is_empty() && (self.output.is_plain() || self.load_ahead(usize::MAX)) {
             self.send(0, self.output.loaded_len());
         }
         self.moved.written != written

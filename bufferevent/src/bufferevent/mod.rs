@@ -20,7 +20,7 @@ use std::{
 };
 
 use bufferevent_evbuffer::{End, Evbuffer, transport::Transport};
-use bufferevent_runtime::{BaseHandle, Key, Permit, Ready, Registered, Time};
+use bufferevent_runtime::{BaseHandle, Key, Permit, Ready, Reasons, Registered, Time};
 
 use self::timeouts::Timeouts;
 pub use self::{close::Closing, flush::Flushed, timeouts::MinRate};
@@ -33,6 +33,7 @@ use crate::{
     interest::{Direction, Interest},
     memory::Member,
     options::Options,
+    pair::PairEnd,
     pending::Pending,
     resolver::LookupError,
     stream::Stream,
@@ -101,20 +102,24 @@ pub(crate) struct Half {
 }
 
 /// Where the bufferevent lives, once it is started.
+#[derive(Clone)]
 pub(crate) struct Home {
     pub(crate) base: BaseHandle,
     pub(crate) key: Key,
     /// When it was started.
     pub(crate) since: Time,
+    /// In a strand of its own, and not in the root strand of the base.
+    pub(crate) in_strand: bool,
 }
 
-/// The descriptor, and whether the selector knows it.
+/// What is below: the descriptor, and whether the selector knows it, or one end of a pair.
 pub(crate) enum Socket {
     None,
     Idle(Stream),
     Registered(Registered<OwnedFd>),
     /// Another bufferevent, and a filter between.
     Filter(Box<Layer>),
+    Pair(Box<PairEnd>),
     #[cfg(feature = "test-util")]
     Scripted(crate::testing::Plug),
 }
@@ -191,8 +196,30 @@ pub(crate) struct Run {
     pub(crate) progress: Interest,
     /// Bytes that may still be read and dropped while lingering.
     pub(crate) linger_bytes: usize,
+    /// What the shell must still see to.
+    pub(crate) errands: Errands,
+}
+
+/// What only the shell can do, at the end of a run.
+#[derive(Debug, Default)]
+pub(crate) struct Errands {
     /// Was set, and the base does not know yet.
     pub(crate) priority: Option<u8>,
+    /// The other half of a pair, on the same base, is to run.
+    pub(crate) call: Option<(Key, Reasons)>,
+}
+
+impl Errands {
+    /// The other half of a pair is to run for these reasons too.
+    pub(crate) fn call(&mut self, key: Key, reasons: Reasons) {
+        let before = self.call.map_or(Reasons::EMPTY, |(_, reasons)| reasons);
+        self.call = Some((key, reasons | before));
+    }
+
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.priority.is_none() && self.call.is_none()
+    }
 }
 
 /// Bytes that have moved since the start.
@@ -215,8 +242,7 @@ impl Bufferevent {
     /// It is started.
     pub(crate) fn settle_at(&mut self, home: Home) {
         if let Some(layer) = self.layer_mut() {
-            let Home { base, key, since } = &home;
-            layer.lower.settle_at(Home { base: base.clone(), key: *key, since: *since });
+            layer.lower.settle_at(home.clone());
         }
         if let Some(member) = &mut self.memory {
             // One that was below a filter lived elsewhere before.

@@ -22,7 +22,7 @@ impl Bufferevent {
             check(priority, home.base.priorities())?;
         }
         self.priority = Some(priority);
-        self.run.priority = Some(priority);
+        self.run.errands.priority = Some(priority);
         Ok(())
     }
 
@@ -38,11 +38,6 @@ impl Bufferevent {
     /// Whether a base of so many priorities has the one that was set.
     pub(crate) fn check_priority(&self, priorities: usize) -> Result<()> {
         self.priority.map_or(Ok(()), |priority| check(priority, priorities))
-    }
-
-    /// The priority, if the shell must still see to it.
-    pub(crate) fn take_priority(&mut self) -> Option<u8> {
-        if self.run.priority.is_some() { self.run.priority.take() } else { None }
     }
 }
 

@@ -77,6 +77,9 @@ impl Bufferevent {
             self.socket = self.release_fd().map_or(Socket::None, |fd| Socket::Idle(fd.into()));
             self.permit = permit;
         }
+        if let Some(end) = self.pair_end() {
+            end.detach();
+        }
         self.home = None;
     }
 }
@@ -93,7 +96,7 @@ impl Owned {
         upper.enabled = Interest::BOTH;
         upper.phase = self.phase;
         upper.priority = self.priority;
-        upper.run.priority = self.run.priority.take();
+        upper.run.errands.priority = self.run.errands.priority.take();
         upper.run.rare = LAYERED;
         // These are told of the whole.
         upper.told.report_close = std::mem::take(&mut self.told.report_close);

@@ -83,7 +83,10 @@ impl Bufferevent {
         let Some(Layer { lower, on_panic, .. }) = self.layer_mut() else { return false };
         let told = !lower.owes_deferred() || on_panic.guard(|| lower.notify_deferred());
         let ended = lower.end_run(scratch);
-        let alarm = lower.next_alarm();
+        let (alarm, call) = (lower.next_alarm(), lower.run.errands.call.take());
+        if let Some((mate, reasons)) = call {
+            self.run.errands.call(mate, reasons);
+        }
         if !told {
             self.filter_panicked();
         }
@@ -167,11 +170,11 @@ impl Bufferevent {
     /// Comes to where the connection below has come. True: that was another place.
     pub(crate) fn follow(&mut self) -> bool {
         let Some(Layer { lower, sunk, bounds, .. }) = self.layer_mut() else { return false };
-        let (below, priority) = (lower.phase, lower.take_priority());
+        let (below, priority) = (lower.phase, lower.run.errands.priority.take());
         let (ended, closing) = (lower.has_ended() && !*sunk, lower.is_closing());
         let bounds = *bounds;
         if priority.is_some() {
-            (self.priority, self.run.priority) = (priority, priority);
+            (self.priority, self.run.errands.priority) = (priority, priority);
         }
         if ended && !self.has_ended() {
             // Somebody has ended it, or it panicked.
@@ -290,7 +293,7 @@ impl Bufferevent {
             return None;
         };
         if bytes.consumed > 0 {
-            self.wrote(bytes.consumed);
+            self.has_sent(bytes.consumed);
         }
         if let Err(error) = said {
             self.filter_failed(Direction::Write, error);

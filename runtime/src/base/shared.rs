@@ -16,7 +16,7 @@ use crate::{
     error::{Error, Result},
     lane::{self, PoolId},
     placement::{Place, Placement},
-    protocol::{Gate, Inbox, ParkWord, Population},
+    protocol::{Gate, Inbox, ParkWord, Population, Reasons},
     selector::{AnySelector, Selector as _},
     slots::{Key, Keys},
     strand::{AnyStrand, Body, Strand},
@@ -41,7 +41,7 @@ pub(crate) enum Message {
     /// A strand is dead: empty its slot.
     Forget(Key),
     /// Something that an object waits for has come: run it.
-    Wake(Key),
+    Wake(Key, Reasons),
     /// A task for any worker.
     Spawn(Box<dyn FnOnce() + Send>),
     /// A user's closure, and as which kind of callback it counts; the argument is the `Base` of the right affinity.
@@ -409,8 +409,13 @@ impl<A: Affinity> BaseHandle<A> {
     /// From any thread; never waits, and is never refused: for who sees to it that few are under way, such as the one
     /// answer to the one question of an object.
     pub fn wake(&self, key: Key) {
+        self.wake_for(key, Reasons::USER);
+    }
+
+    /// As [`wake`](BaseHandle::wake), and says what for.
+    pub fn wake_for(&self, key: Key, reasons: Reasons) {
         // A base that is gone runs nothing.
-        let _ = self.shared.send_internal(Message::Wake(key));
+        let _ = self.shared.send_internal(Message::Wake(key, reasons));
     }
 
     /// Runs `call`, soon, with nothing held: on any worker, or where the base is driven by hand. If the base is gone it runs

@@ -301,13 +301,13 @@ impl<A: Affinity> Base<A> {
     }
 
     /// Posts to what somebody else answered, if it is there still.
-    fn wake(&mut self, key: Key) {
+    fn wake(&mut self, key: Key, reasons: Reasons) {
         match self.slots.get_mut(key) {
             Some(Slot::Homed(homed)) => {
                 let strand = Arc::clone(&homed.strand);
-                self.post_strand(&strand, Reasons::USER);
+                self.post_strand(&strand, reasons);
             }
-            _ => self.post_to(key, Reasons::USER),
+            _ => self.post_to(key, reasons),
         }
     }
 
@@ -353,7 +353,7 @@ impl<A: Affinity> Base<A> {
                 Message::Forget(key) => {
                     self.remove(key);
                 }
-                Message::Wake(key) => self.wake(key),
+                Message::Wake(key, reasons) => self.wake(key, reasons),
                 Message::Spawn(call) => self.spawn(call),
                 Message::Call(kind, call) => self.call(kind, call),
             }

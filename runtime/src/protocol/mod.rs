@@ -14,6 +14,7 @@
 //! | 10 moving a strand to another base         | `seat`                           |
 //! | 11 which callback a worker is in          | `callback_mark`                   |
 //! | 12 the end of a drain                     | `quiet`, with marks in `park` and `sleepers` |
+//! | 13 the two ends of a pair                 | `conduit`, under a leaf for each way |
 //!
 //! What they share: every write is an RMW, so that all of them stand in one order and each sees the one before it. (But
 //! for what a worker notes of itself in 11.) Who publishes does so and *then* makes its RMW; who wants to sleep, leave or stop makes its RMW and *then* looks. Of
@@ -32,6 +33,7 @@
 mod answer;
 mod base_word;
 mod callback_mark;
+mod conduit;
 mod gate;
 mod inbox;
 mod lifecycle;
@@ -46,6 +48,7 @@ mod waiter;
 pub use answer::{AnswerWord, Answered, Cancelled};
 pub use base_word::{BaseWord, Release};
 pub use callback_mark::CallbackMark;
+pub use conduit::{Conduit, End, Ended, Put, Taken};
 pub use gate::Gate;
 pub use inbox::Inbox;
 pub use lifecycle::Lifecycle;

@@ -1,0 +1,210 @@
+//! One end of a pair, as the bufferevent over it has it.
+
+use std::{fmt, sync::Arc};
+
+use bufferevent_evbuffer::{Evbuffer, transport::Transport};
+use bufferevent_runtime::{Conduit, End, Ended, Key, Put, Reasons, Strand};
+
+use crate::{bufferevent::Home, context::Id, handle::Handle, interest::Direction, shared::Stack};
+
+/// What is under one half of a pair. Dropped, it unlinks the other.
+pub(crate) struct PairEnd {
+    conduit: Arc<Conduit<Evbuffer, Line>>,
+    end: End,
+}
+
+/// How a half is reached.
+#[derive(Clone)]
+pub(crate) enum Line {
+    /// Where it is confined.
+    Confined(Home),
+    Strand(Arc<Strand<Stack>>),
+}
+
+/// The other half of a pair.
+///
+/// ```
+/// use bufferevent::{Base, Bufferevent, NoHandler, Partner, Pinned};
+///
+/// let mut base = Base::<Pinned>::new()?;
+/// let (one, other) = Bufferevent::pair();
+/// let one = one.handler(NoHandler).threadsafe().start(&mut base)?;
+/// let other = other.handler(NoHandler).start(&mut base)?;
+/// base.turn(Some(std::time::Duration::ZERO))?;
+/// let Some(Partner::Confined(partner)) = one.lock()?.partner() else { panic!("it is confined") };
+/// assert_eq!(partner, other);
+/// # Ok::<(), bufferevent::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Partner {
+    /// It is confined to a base.
+    Confined(Id),
+    /// It is THREADSAFE.
+    Shared(Handle),
+}
+
+/// How far one move came.
+#[derive(Debug)]
+pub(crate) struct Moved {
+    pub(crate) bytes: usize,
+    pub(crate) then: Then,
+    /// Whoever waited for it, and what for.
+    pub(crate) call: Option<(Line, Reasons)>,
+}
+
+/// What comes after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Then {
+    /// There is more, or may be.
+    More,
+    /// Nothing, until it is called.
+    Waits,
+    /// The other half has ended its side, perhaps for good, and all before that has been taken.
+    End { for_good: bool },
+    /// The other half is gone, or takes nothing any more.
+    Unlinked,
+}
+
+impl PairEnd {
+    /// The two ends.
+    pub(crate) fn both() -> (Self, Self) {
+        let queue = || {
+            let mut queue = Evbuffer::new();
+            queue.set_settled();
+            queue
+        };
+        let conduit = Arc::new(Conduit::new(queue));
+        let end = |conduit, end| Self { conduit, end };
+        (end(Arc::clone(&conduit), End::First), end(conduit, End::Second))
+    }
+
+    pub(crate) fn attach(&self, line: &Line) {
+        self.conduit.attach(self.end, line);
+    }
+
+    /// Takes up to `most` bytes of what the other half has put.
+    pub(crate) fn receive(&self, input: &mut Evbuffer, most: usize) -> Moved {
+        let taken = self.conduit.take(self.end, |queue| {
+            let bytes = pass(queue, input, most);
+            (bytes, bytes > 0, queue.is_empty())
+        });
+        let then = match taken.ended {
+            Ended::No if taken.taken == most => Then::More,
+            Ended::No => Then::Waits,
+            Ended::Once => Then::End { for_good: false },
+            Ended::ForGood => Then::End { for_good: true },
+        };
+        Moved { bytes: taken.taken, then, call: taken.call.map(|line| (line, Reasons::WRITABLE)) }
+    }
+
+    /// Puts up to `most` bytes of the output, all of it in memory, where the other half takes them, as long as no more than
+    /// `bound` bytes wait there.
+    pub(crate) fn transmit(&self, output: &mut Evbuffer, most: usize, bound: usize) -> Moved {
+        let put = self.conduit.put(self.end, |queue| {
+            let backlog = !queue.is_empty();
+            let bytes = pass(output, queue, most.min(bound.saturating_sub(queue.len())));
+            if backlog {
+                // What has to wait holds no more memory than it needs.
+                queue.settle(&mut drop);
+            }
+            (bytes, bytes > 0, bytes < most)
+        });
+        match put {
+            Put::Done(bytes, call) => {
+                let then = if bytes < most { Then::Waits } else { Then::More };
+                Moved { bytes, then, call: call.map(|line| (line, Reasons::READABLE)) }
+            }
+            Put::Refused => Moved { bytes: 0, then: Then::Unlinked, call: None },
+        }
+    }
+
+    /// Ends a direction: what was put before is still taken, and what the other half puts is refused.
+    pub(crate) fn shut_down(&self, direction: Direction) {
+        let (call, reasons) = match direction {
+            Direction::Read => (self.conduit.refuse(self.end), Reasons::WRITABLE),
+            Direction::Write => (self.conduit.end(self.end, true), Reasons::READABLE),
+        };
+        if let Some(line) = call {
+            line.call(reasons);
+        }
+    }
+
+    /// Has the other half take what was put, also past its high mark; and tells it an end, if there is to be one.
+    pub(crate) fn push(&self, ends: bool) {
+        if ends {
+            // It is called in any case.
+            let _ = self.conduit.end(self.end, false);
+        }
+        if let Some(line) = self.conduit.mate(self.end) {
+            line.call(Reasons::READABLE | PUSHED);
+        }
+    }
+
+    /// Nobody can call this half, until it is attached again.
+    pub(crate) fn detach(&self) {
+        self.conduit.detach(self.end);
+    }
+
+    /// Whether nothing can be put any more, since the other half takes nothing.
+    pub(crate) fn is_unlinked(&self) -> bool {
+        self.conduit.is_refused(self.end)
+    }
+
+    pub(crate) fn partner(&self) -> Option<Partner> {
+        Some(match self.conduit.mate(self.end)? {
+            Line::Confined(home) => Partner::Confined(Id { base: home.base.id(), key: home.key }),
+            Line::Strand(strand) => Partner::Shared(Handle::new(strand)),
+        })
+    }
+}
+
+/// A half is called to take what was put, whatever its high mark says. Of a socket it says that the peer has ended its side.
+const PUSHED: Reasons = Reasons::HANGUP;
+
+fn pass(from: &mut Evbuffer, to: &mut Evbuffer, most: usize) -> usize {
+    let passed = from.pass_on(to, most);
+    debug_assert!(passed.is_ok(), "neither a queue nor an input has a limit of its own: {passed:?}");
+    passed.unwrap_or(0)
+}
+
+impl Drop for PairEnd {
+    fn drop(&mut self) {
+        if let Some(line) = self.conduit.leave(self.end) {
+            line.call(Reasons::WRITABLE);
+        }
+    }
+}
+
+impl Line {
+    /// Has it run, whoever runs it.
+    pub(crate) fn call(&self, reasons: Reasons) {
+        match self {
+            Self::Confined(home) => home.base.wake_for(home.key, reasons),
+            Self::Strand(strand) => strand.post(reasons),
+        }
+    }
+
+    /// Its key, if it is confined to the base `id`.
+    pub(crate) fn on_base(&self, id: u64) -> Option<Key> {
+        match self {
+            Self::Confined(home) if home.base.id() == id => Some(home.key),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Debug for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Confined(home) => f.debug_tuple("Confined").field(&home.key).finish(),
+            Self::Strand(strand) => f.debug_tuple("Strand").field(&strand.key()).finish(),
+        }
+    }
+}
+
+impl fmt::Debug for PairEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("PairEnd").field(&self.end).finish()
+    }
+}

@@ -1,0 +1,149 @@
+//! Pairs: two bufferevents joined without a socket.
+
+mod end;
+
+use bufferevent_evbuffer::transport::Transport;
+use bufferevent_runtime::{Ready, Reasons};
+
+pub use self::end::Partner;
+pub(crate) use self::end::{Line, Moved, PairEnd, Then};
+use crate::{
+    bufferevent::{Bufferevent, Socket},
+    defaults::PAIR_QUEUE,
+    interest::{Direction, Interest},
+    stream::Io,
+};
+
+impl Bufferevent {
+    /// The other half of a pair, once that has come to its base and until it has ended; `None` of what is no pair.
+    ///
+    /// # Libevent
+    /// `bufferevent_pair_get_partner`.
+    #[doc(alias = "bufferevent_pair_get_partner")]
+    pub fn partner(&self) -> Option<Partner> {
+        self.pair_end()?.partner()
+    }
+
+    pub(crate) fn pair_end(&self) -> Option<&PairEnd> {
+        match &self.socket {
+            Socket::Pair(end) => Some(end),
+            _ => None,
+        }
+    }
+
+    /// It can be called by the other half from now on, which may have done what it would have been called for.
+    pub(crate) fn attach_pair(&mut self, line: &Line) {
+        match &mut self.socket {
+            Socket::Filter(layer) => layer.lower.attach_pair(line),
+            Socket::Pair(end) => {
+                end.attach(line);
+                self.ready = Ready::BOTH;
+            }
+            _ => {}
+        }
+    }
+
+    /// A confined half is called where it lives.
+    pub(crate) fn attach_confined(&mut self) {
+        let line = match (&self.socket, &self.home) {
+            (Socket::Pair(_), Some(home)) if !home.in_strand => Line::Confined(home.clone()),
+            _ => return,
+        };
+        self.attach_pair(&line);
+    }
+
+    /// Whether it is half of a pair whose other half takes nothing any more.
+    pub(crate) fn is_unlinked(&self) -> bool {
+        self.pair_end().is_some_and(PairEnd::is_unlinked)
+    }
+
+    /// The read step of a half: takes at most `most` bytes, of which `granted` have been granted.
+    #[inline(never)]
+    pub(crate) fn take_from_pair(&mut self, granted: usize, most: usize) -> bool {
+        let Self { socket: Socket::Pair(end), input, .. } = self else { return false };
+        let Moved { bytes, then, call } = end.receive(input, most);
+        self.charge(Direction::Read, granted, &Io::Done(bytes));
+        self.call_mate(call);
+        if bytes > 0 {
+            self.run.progress = self.run.progress | Interest::READ;
+            self.moved.read += bytes as u64;
+            self.input_has_grown();
+        }
+        match then {
+            Then::More => {}
+            Then::Waits | Then::Unlinked => self.ready = self.ready - Ready::READABLE,
+            Then::End { for_good: true } => self.read_eof(),
+            Then::End { for_good: false } => {
+                self.ready = self.ready - Ready::READABLE;
+                self.told.owes_eof = true;
+            }
+        }
+        true
+    }
+
+    /// Takes what the other half has pushed, past the high mark. False: nothing was pushed.
+    #[cold]
+    pub(crate) fn take_pushed(&mut self) -> bool {
+        let most = self.input_cap.room(self.input.len());
+        if most == 0 || self.pair_end().is_none() || !self.ready.contains(Ready::HANGUP) {
+            return false;
+        }
+        self.ready = self.ready - Ready::HANGUP;
+        // Under a rate limit it is a debt.
+        self.take_from_pair(0, most)
+    }
+
+    /// The write step of a half.
+    #[inline]
+    pub(crate) fn put_into_pair(&mut self, granted: usize, most: usize) -> bool {
+        // Bytes of a file leave when they are in memory.
+        let most = if self.output.is_plain() { most } else { most.min(self.output.front().len()) };
+        self.put(granted, most, PAIR_QUEUE)
+    }
+
+    /// Flushes the output, as much as the queue may hold of an output.
+    pub(crate) fn push_into_pair(&mut self, ends: bool) {
+        let most = self.output.loaded_len();
+        if most > 0 {
+            self.put(0, most, self.output.limit().unwrap_or(usize::MAX).max(PAIR_QUEUE));
+        }
+        if let Some(end) = self.pair_end() {
+            end.push(ends);
+        }
+    }
+
+    /// Puts at most `most` bytes of the output, of which `granted` have been granted, where `bound` bytes may wait.
+    #[inline(never)]
+    fn put(&mut self, granted: usize, most: usize, bound: usize) -> bool {
+        let Self { socket: Socket::Pair(end), output, .. } = self else { return false };
+        let Moved { bytes, then, call } = end.transmit(output, most, bound);
+        self.charge(Direction::Write, granted, &Io::Done(bytes));
+        self.call_mate(call);
+        match then {
+            Then::More | Then::End { .. } => {}
+            Then::Waits => self.ready = self.ready - Ready::WRITABLE,
+            Then::Unlinked => {
+                self.ready = self.ready - Ready::WRITABLE;
+                if self.is_closing() {
+                    self.end();
+                    return true;
+                }
+            }
+        }
+        if bytes > 0 {
+            self.has_sent(bytes);
+        }
+        true
+    }
+
+    /// Has the other half run: by the shell, if that can be done without a message.
+    fn call_mate(&mut self, call: Option<(Line, Reasons)>) {
+        let Some((line, reasons)) = call else { return };
+        let confined_to = self.home.as_ref().filter(|home| !home.in_strand).map(|home| home.base.id());
+        match confined_to.and_then(|base| line.on_base(base)) {
+            // Its shell has the base at hand.
+            Some(key) => self.run.errands.call(key, reasons),
+            None => line.call(reasons),
+        }
+    }
+}

@@ -1,0 +1,304 @@
+//! Pairs: what is their own. That they are bufferevents like any other is what the contract suite shows.
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+use std::{sync::Arc, time::Duration};
+
+use bufferevent::{
+    Base, BaseExt, Bufferevent, Callbacks, Context, Error, Event, FlushMode, Flushed, Handler, Id, Interest,
+    Movable, NoHandler, PAIR_QUEUE, Partner, Pinned, Runtime,
+    runtime::Clock,
+    testing::{Census, ManualBase},
+};
+use bufferevent_sync::{
+    Mutex,
+    atomic::{AtomicUsize, Ordering},
+};
+
+type Log = Arc<Mutex<Vec<String>>>;
+
+/// Writes down what it is told, and takes what arrives.
+fn logger(log: &Log) -> impl Handler<Pinned> + Handler + Send + 'static {
+    struct Logger(Log);
+    impl Logger {
+        fn read(&self, bufferevent: &mut Bufferevent) {
+            let mut text = vec![0; bufferevent.input().len()];
+            bufferevent.read(&mut text).unwrap();
+            self.0.lock().push(String::from_utf8(text).unwrap());
+        }
+        fn event(&self, event: &Event) {
+            self.0.lock().push(format!("{event:?}"));
+        }
+    }
+    impl Handler<Pinned> for Logger {
+        fn on_read(&mut self, cx: &mut Context<'_, Pinned>) {
+            self.read(cx);
+        }
+        fn on_event(&mut self, _: &mut Context<'_, Pinned>, event: Event) {
+            self.event(&event);
+        }
+    }
+    impl Handler for Logger {
+        fn on_read(&mut self, cx: &mut Context<'_>) {
+            self.read(cx);
+        }
+        fn on_event(&mut self, _: &mut Context<'_>, event: Event) {
+            self.event(&event);
+        }
+    }
+    Logger(Arc::clone(log))
+}
+
+/// A half without a handler, and one that writes down what it is told.
+fn start(base: &mut ManualBase, log: &Log) -> (Id, Id) {
+    let (one, other) = Bufferevent::pair();
+    let one = one.handler(NoHandler).start(base).unwrap();
+    (one, other.handler(logger(log)).start(base).unwrap())
+}
+
+fn told(log: &Log) -> Vec<String> {
+    std::mem::take(&mut log.lock())
+}
+
+#[test]
+fn a_pair_has_no_descriptor_and_knows_its_partner() {
+    // P-01, P-08, C-39
+    let _census = Census::begin();
+    let (mut base, log) = (ManualBase::new().unwrap(), Log::default());
+    let (one, other) = start(&mut base, &log);
+    base.settle().unwrap();
+    let partner_of = |base: &mut ManualBase, id| match base.bufferevent(id).unwrap().partner() {
+        Some(Partner::Confined(id)) => Some(id),
+        None => None,
+        Some(partner) => panic!("{partner:?}"),
+    };
+    assert_eq!(partner_of(&mut base, one), Some(other));
+    assert_eq!(partner_of(&mut base, other), Some(one));
+    let half = base.bufferevent(one).unwrap();
+    assert!(half.raw_fd().is_none() && half.take_fd().is_none());
+    let (ours, _theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    assert!(matches!(half.set_fd(ours), Err(Error::NotSocket)));
+    let nowhere = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
+    assert!(matches!(half.connect_to(nowhere), Err(Error::NotSocket)));
+    base.bufferevent(other).unwrap().abort();
+    base.settle().unwrap();
+    assert_eq!(partner_of(&mut base, one), None);
+}
+
+#[test]
+fn no_callback_runs_inside_of_the_others_write() {
+    // P-01, F21
+    let _census = Census::begin();
+    let (mut base, log) = (ManualBase::new().unwrap(), Log::default());
+    let (one, _) = start(&mut base, &log);
+    base.settle().unwrap();
+    base.bufferevent(one).unwrap().write(b"hello").unwrap();
+    assert!(told(&log).is_empty());
+    base.settle().unwrap();
+    assert_eq!(told(&log), ["hello"]);
+}
+
+#[test]
+fn what_was_written_before_a_close_arrives_and_then_the_end() {
+    // P-10, D9, D19: whatever CLOSE_ON_FREE says, started or not
+    let _census = Census::begin();
+    for (close_on_free, started) in [(true, true), (false, true), (true, false), (false, false)] {
+        let (mut base, log) = (ManualBase::new().unwrap(), Log::default());
+        let (one, other) = Bufferevent::pair();
+        let one = one.close_on_free(close_on_free).handler(NoHandler);
+        other.handler(logger(&log)).start(&mut base).unwrap();
+        if started {
+            let one = one.start(&mut base).unwrap();
+            base.bufferevent(one).unwrap().write(b"last words").unwrap();
+            base.bufferevent(one).unwrap().close();
+        } else {
+            drop(one.configure(|one| drop(one.write(b"last words"))));
+        }
+        base.settle().unwrap();
+        assert_eq!(told(&log), ["last words", "Eof"], "{close_on_free} {started}");
+    }
+}
+
+#[test]
+fn more_than_the_queue_holds_is_delivered_before_the_end() {
+    let _census = Census::begin();
+    let (mut base, log) = (ManualBase::new().unwrap(), Log::default());
+    let (one, other) = start(&mut base, &log);
+    base.bufferevent(other).unwrap().disable(Interest::READ);
+    let bytes = 5 * PAIR_QUEUE + 1;
+    base.bufferevent(one).unwrap().write(&vec![b'x'; bytes]).unwrap();
+    base.settle().unwrap();
+    assert_eq!(base.bufferevent(one).unwrap().output().len(), bytes - PAIR_QUEUE);
+    base.bufferevent(one).unwrap().close();
+    base.settle().unwrap();
+    base.bufferevent(other).unwrap().enable(Interest::READ);
+    base.settle().unwrap();
+    let told = told(&log);
+    let (end, data) = told.split_last().unwrap();
+    assert_eq!((data.iter().map(String::len).sum::<usize>(), end.as_str()), (bytes, "Eof"));
+}
+
+#[test]
+fn an_abort_unlinks_and_tells_nothing() {
+    // P-10, D9, X-75
+    let _census = Census::begin();
+    let (mut base, log) = (ManualBase::new().unwrap(), Log::default());
+    let (one, other) = start(&mut base, &log);
+    base.settle().unwrap();
+    base.bufferevent(other).unwrap().write(b"stays").unwrap();
+    base.bufferevent(one).unwrap().abort();
+    assert!(matches!(base.bufferevent(other).unwrap().write(b"more"), Err(Error::Unlinked)));
+    base.settle().unwrap();
+    assert_eq!(told(&log), [""; 0]);
+    assert_eq!(base.bufferevent(other).unwrap().output().len(), b"stays".len());
+    // It can be closed at once all the same.
+    base.bufferevent(other).unwrap().close();
+    base.settle().unwrap();
+    assert!(matches!(base.bufferevent(other), Err(Error::Closed)));
+}
+
+#[test]
+fn each_direction_can_be_ended_by_itself() {
+    //
+    let _census = Census::begin();
+    let (mut base, log) = (ManualBase::new().unwrap(), Log::default());
+    let (one, other) = start(&mut base, &log);
+    base.settle().unwrap();
+    base.bufferevent(one).unwrap().write(b"question").unwrap();
+    base.bufferevent(one).unwrap().shutdown(bufferevent::Direction::Write).unwrap();
+    base.settle().unwrap();
+    assert_eq!(told(&log), ["question", "Eof"]);
+    base.bufferevent(other).unwrap().write(b"answer").unwrap();
+    base.settle().unwrap();
+    assert_eq!(*base.bufferevent(one).unwrap().input(), b"answer");
+    base.bufferevent(one).unwrap().shutdown(bufferevent::Direction::Read).unwrap();
+    base.settle().unwrap();
+    assert!(matches!(base.bufferevent(other).unwrap().write(b"more"), Err(Error::Unlinked)));
+}
+
+/// Plays ping-pong: answers what arrives with as much, until it has been told `rounds` times.
+fn player(rounds: usize, played: &Arc<AtomicUsize>) -> impl Handler + Send + 'static {
+    let played = Arc::clone(played);
+    Callbacks::new().on_read(move |cx: &mut Context<'_>| {
+        let (input, output) = cx.buffers();
+        output.append(input).unwrap();
+        if played.fetch_add(1, Ordering::Relaxed) >= rounds {
+            cx.close();
+        }
+    })
+}
+
+#[test]
+fn halves_on_two_bases_and_two_workers_play() {
+    let _census = Census::begin();
+    let rounds = 20_000;
+    let runtime = Runtime::builder().workers(2).bases(2).build().unwrap();
+    let bases = runtime.bases();
+    let played = Arc::new(AtomicUsize::new(0));
+    let (one, other) = Bufferevent::pair();
+    let worker = {
+        let runtime = runtime.clone();
+        std::thread::spawn(move || runtime.run())
+    };
+    let one = one.handler(player(rounds, &played)).threadsafe().start(&mut bases[0].clone()).unwrap();
+    other.handler(player(rounds, &played)).start(&mut bases[1].clone()).unwrap();
+    one.write(b"ping").unwrap();
+    while played.load(Ordering::Relaxed) < rounds {
+        std::thread::yield_now();
+    }
+    let closed = one.close_and_wait();
+    assert!(closed.is_ok() || one.is_closing());
+    runtime.stop();
+    worker.join().unwrap().unwrap();
+}
+
+#[test]
+fn a_half_moves_while_the_ball_flies() {
+    let _census = Census::begin();
+    let base = || Base::<Movable>::with_clock(Clock::monotonic()).unwrap();
+    let (mut here, mut there) = (base(), base());
+    let played = Arc::new(AtomicUsize::new(0));
+    let (one, other) = Bufferevent::pair();
+    let rounds = 2_000;
+    let one = one.handler(player(rounds, &played)).start(&mut here).unwrap();
+    let mut other = other.handler(player(rounds, &played)).start(&mut here).unwrap();
+    here.bufferevent(one).unwrap().write(b"ball").unwrap();
+    let turn = |base: &mut Base| base.turn(Some(Duration::ZERO)).map(drop).unwrap();
+    while played.load(Ordering::Relaxed) < rounds {
+        (0..3).for_each(|_| turn(&mut here));
+        turn(&mut there);
+        let (from, to) = if other.base() == here.id() { (&mut here, &there) } else { (&mut there, &here) };
+        // Gone at the end of the last round.
+        let Ok(moved) = from.set_base(other, &to.handle()) else { break };
+        other = moved;
+    }
+    (0..8).for_each(|_| (turn(&mut here), turn(&mut there)).1);
+}
+
+/// Each input has a high mark of 10 and holds that.
+fn full(base: &mut ManualBase, log: &Log) -> (Id, Id) {
+    let (one, other) = start(base, log);
+    let half = base.bufferevent(other).unwrap();
+    half.set_read_watermark(10, Some(10)).unwrap();
+    (one, other)
+}
+
+#[test]
+fn a_flush_passes_the_high_mark_and_each_mode_what_it_says() {
+    // P-09, D8, D9, C-32
+    let _census = Census::begin();
+    for (mode, end) in
+        [(FlushMode::Normal, None), (FlushMode::Flush, None), (FlushMode::Finished, Some("Eof"))]
+    {
+        let (mut base, log) = (ManualBase::new().unwrap(), Log::default());
+        let (one, other) = full(&mut base, &log);
+        base.set_handler(other, NoHandler).unwrap();
+        base.bufferevent(one).unwrap().write(&[b'x'; 100]).unwrap();
+        base.settle().unwrap();
+        assert_eq!(base.bufferevent(other).unwrap().input().len(), 10);
+        base.bufferevent(one).unwrap().write(&vec![b'y'; 2 * PAIR_QUEUE]).unwrap();
+        assert_eq!(base.bufferevent(one).unwrap().flush(Interest::WRITE, mode).unwrap(), Flushed::Produced);
+        assert!(base.bufferevent(one).unwrap().output().is_empty());
+        base.set_handler(other, logger(&log)).unwrap();
+        base.settle().unwrap();
+        let told = told(&log);
+        let data: usize = told.iter().filter(|told| !told.starts_with("Eof")).map(String::len).sum();
+        assert_eq!(data, 100 + 2 * PAIR_QUEUE, "{mode:?}");
+        assert_eq!(told.last().filter(|told| *told == "Eof").map(String::as_str), end);
+        // Later writes still go.
+        base.bufferevent(one).unwrap().write(&[b'z'; 10]).unwrap();
+        base.settle().unwrap();
+        assert_eq!(log.lock().as_slice(), ["zzzzzzzzzz"]);
+    }
+}
+
+#[test]
+fn a_flush_that_reads_takes_what_was_put_and_no_callback_runs_inside() {
+    // P-09
+    let _census = Census::begin();
+    let (mut base, log) = (ManualBase::new().unwrap(), Log::default());
+    let (one, other) = full(&mut base, &log);
+    base.set_handler(other, NoHandler).unwrap();
+    base.bufferevent(one).unwrap().write(&[b'x'; 100]).unwrap();
+    base.settle().unwrap();
+    let half = base.bufferevent(other).unwrap();
+    assert_eq!(half.flush(Interest::READ, FlushMode::Flush).unwrap(), Flushed::Produced);
+    assert_eq!(half.input().len(), 100);
+    assert_eq!(half.flush(Interest::READ, FlushMode::Flush).unwrap(), Flushed::Nothing);
+    base.bufferevent(one).unwrap().abort();
+    let half = base.bufferevent(other).unwrap();
+    assert!(matches!(half.flush(Interest::BOTH, FlushMode::Flush), Err(Error::Unlinked)));
+}
+
+#[test]
+fn regress_bufferevent_pair_flush() {
+    // TB-29: `bufferevent_pair_flush`
+    let _census = Census::begin();
+    let (mut base, log) = (ManualBase::new().unwrap(), Log::default());
+    let (one, _) = start(&mut base, &log);
+    base.settle().unwrap();
+    let half = base.bufferevent(one).unwrap();
+    half.flush(Interest::WRITE, FlushMode::Finished).unwrap();
+    assert!(told(&log).is_empty());
+    base.settle().unwrap();
+    assert_eq!(told(&log), ["Eof"]);
+}

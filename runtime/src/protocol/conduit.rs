@@ -1,0 +1,302 @@
+//! What joins the two ends of a pair: a queue for each way, and who waits at which end of it. Either end may be used, moved,
+//! ended or dropped by its own thread at any time.
+//!
+//! ```text
+//!   end 0                       way 0                       end 1
+//!   put: adds to the queue      ─────────>                  take: takes out of it
+//!     it is full: waits                                       it is empty: waits
+//!     who waits at the other end is called                    who waits at the other end is called
+//! ```
+//!
+//! A queue, what was said at its ends and who waits there are looked at and changed as one, under the leaf of that way: who
+//! finds nothing to take is noted to wait before somebody can put. Whoever is to be called is called with nothing held.
+
+use bufferevent_sync::atomic::{AtomicBool, Ordering};
+use bufferevent_sync::{Leaf, mutant};
+
+/// One of the two ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The first.
+    First,
+    /// The second.
+    Second,
+}
+
+/// Two queues of `Q`, whose ends are called by an `L`.
+#[derive(Debug)]
+pub struct Conduit<Q, L> {
+    /// What the first end puts and the second takes; the other way round.
+    ways: [Leaf<Way<Q, L>>; 2],
+    /// Which end takes nothing any more, for who does not want to wait for a leaf.
+    refuses: [AtomicBool; 2],
+}
+
+/// * C1 Who waits was told that there is nothing, or no room, and has not been called since.
+/// * C2 `put` by an end that is gone or has ended its side for good does not happen, nor `take` by one that is gone.
+#[derive(Debug)]
+struct Way<Q, L> {
+    queue: Q,
+    putter: Waiter<L>,
+    taker: Waiter<L>,
+    ended: Ended,
+}
+
+/// Whether the taker is to learn of an end, once it has taken all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// It is not.
+    No,
+    /// It is, and what is put after that goes on.
+    Once,
+    /// It is, and nothing is put after that.
+    ForGood,
+}
+
+#[derive(Debug)]
+struct Waiter<L> {
+    line: Option<L>,
+    waits: bool,
+    gone: bool,
+}
+
+/// What came of [`Conduit::put`].
+#[derive(Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Put<R, L> {
+    /// What the closure answered, and who is to be called.
+    Done(R, Option<L>),
+    /// The other end takes nothing any more.
+    Refused,
+}
+
+/// What came of [`Conduit::take`].
+#[derive(Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Taken<R, L> {
+    /// What the closure answered.
+    pub taken: R,
+    /// Whether nothing is left and the other end has ended its side.
+    pub ended: Ended,
+    /// Who is to be called.
+    pub call: Option<L>,
+}
+
+impl End {
+    /// The other one.
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::First => Self::Second,
+            Self::Second => Self::First,
+        }
+    }
+}
+
+impl<Q: Default, L: Clone> Conduit<Q, L> {
+    /// Empty, with `queue()` for each way.
+    pub fn new(queue: impl Fn() -> Q) -> Self {
+        let way = || {
+            Leaf::new(Way { queue: queue(), putter: Waiter::new(), taker: Waiter::new(), ended: Ended::No })
+        };
+        Self { ways: [way(), way()], refuses: [AtomicBool::new(false), AtomicBool::new(false)] }
+    }
+
+    /// The way on which `end` puts.
+    fn out(&self, end: End) -> &Leaf<Way<Q, L>> {
+        &self.ways[end as usize]
+    }
+
+    /// The way on which `end` takes.
+    fn into(&self, end: End) -> &Leaf<Way<Q, L>> {
+        &self.ways[end.other() as usize]
+    }
+
+    /// Whoever calls `end` uses `line` from now on.
+    pub fn attach(&self, end: End, line: &L) {
+        let putter = self.out(end).lock().putter.line.replace(line.clone());
+        let taker = self.into(end).lock().taker.line.replace(line.clone());
+        // A line may be the last of what it leads to.
+        drop((putter, taker));
+    }
+
+    /// `end` cannot be called, until it is attached again.
+    pub fn detach(&self, end: End) {
+        let putter = self.out(end).lock().putter.line.take();
+        let taker = self.into(end).lock().taker.line.take();
+        drop((putter, taker));
+    }
+
+    /// How the other end is called.
+    pub fn mate(&self, end: End) -> Option<L> {
+        self.into(end).lock().putter.line.clone()
+    }
+
+    /// Puts what `put` adds to the queue. It answers whether it has added anything, and whether there is more for which there is no
+    /// room: then `end` is called when there is.
+    pub fn put<R>(&self, end: End, put: impl FnOnce(&mut Q) -> (R, bool, bool)) -> Put<R, L> {
+        let mut way = self.out(end).lock();
+        debug_assert!(way.ended != Ended::ForGood && !way.putter.gone, "C2: nothing is put after the end");
+        if way.taker.gone {
+            return Put::Refused;
+        }
+        let (answer, added, waits) = put(&mut way.queue);
+        way.putter.waits = waits;
+        let call = if added { way.taker.call() } else { None };
+        Put::Done(answer, call)
+    }
+
+    /// Takes what `take` takes out of the queue. It answers whether it has taken anything, and whether nothing is left: then `end`
+    /// is called when there is something.
+    pub fn take<R>(&self, end: End, take: impl FnOnce(&mut Q) -> (R, bool, bool)) -> Taken<R, L> {
+        let mut way = self.into(end).lock();
+        debug_assert!(!way.taker.gone, "C2: nothing is taken by who is gone");
+        let (answer, took, empty) = take(&mut way.queue);
+        let ended = if empty { way.ended } else { Ended::No };
+        if ended == Ended::Once {
+            way.ended = Ended::No;
+        }
+        way.taker.waits = empty && !mutant::is("conduit_waits_without_saying");
+        let call = if took && !mutant::is("conduit_takes_in_silence") { way.putter.call() } else { None };
+        Taken { taken: answer, ended, call }
+    }
+
+    /// Ends the side of `end`, for good or as far as it has come: the other takes what was put, and then learns of it. Answers who
+    /// is to be called.
+    #[must_use = "who waits must be called"]
+    pub fn end(&self, end: End, for_good: bool) -> Option<L> {
+        let mut way = self.out(end).lock();
+        if way.ended != Ended::ForGood {
+            way.ended = if for_good { Ended::ForGood } else { Ended::Once };
+        }
+        if mutant::is("conduit_ends_in_silence") { None } else { way.taker.call() }
+    }
+
+    /// `end` is gone: it puts and takes nothing more. What it has put may be taken still; what the other has put is dropped.
+    /// Answers who is to be called: who waits for room that there will never be.
+    #[must_use = "who waits must be called"]
+    pub fn leave(&self, end: End) -> Option<L> {
+        let own = {
+            let mut way = self.out(end).lock();
+            way.putter.gone = true;
+            if mutant::is("conduit_keeps_a_line") { None } else { way.putter.line.take() }
+        };
+        let call = self.refuse(end);
+        // A line may be the last of what it leads to.
+        drop(own);
+        call
+    }
+
+    /// `end` takes nothing any more: what the other has put is dropped. Answers who is to be called, as
+    /// [`leave`](Conduit::leave) does.
+    #[must_use = "who waits must be called"]
+    pub fn refuse(&self, end: End) -> Option<L> {
+        // ORDER: Relaxed: who misses it puts into a queue that nobody takes from, as who was a moment earlier.
+        self.refuses[end as usize].store(true, Ordering::Relaxed);
+        let (queue, line, call) = {
+            let mut way = self.into(end).lock();
+            way.taker.gone = true;
+            let call = if mutant::is("conduit_leaves_in_silence") { None } else { way.putter.call() };
+            (std::mem::take(&mut way.queue), way.taker.line.take(), call)
+        };
+        // What they hold may be the user's.
+        drop((queue, line));
+        call
+    }
+
+    /// Whether the other end takes nothing any more.
+    pub fn is_refused(&self, end: End) -> bool {
+        // ORDER: Relaxed: see `refuse`.
+        self.refuses[end.other() as usize].load(Ordering::Relaxed)
+    }
+}
+
+impl<L: Clone> Waiter<L> {
+    fn new() -> Self {
+        Self { line: None, waits: false, gone: false }
+    }
+
+    /// Who is to be called, if it waits.
+    fn call(&mut self) -> Option<L> {
+        if std::mem::take(&mut self.waits) && !self.gone { self.line.clone() } else { None }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    type Pair = Conduit<Vec<u8>, &'static str>;
+
+    fn pair() -> Pair {
+        let pair = Conduit::new(Vec::new);
+        pair.attach(End::First, &"first");
+        pair.attach(End::Second, &"second");
+        pair
+    }
+
+    fn put(pair: &Pair, byte: u8) -> Put<(), &'static str> {
+        pair.put(End::First, |queue| {
+            let room = queue.is_empty();
+            if room {
+                queue.push(byte);
+            }
+            ((), room, !room)
+        })
+    }
+
+    fn take(pair: &Pair) -> Taken<Option<u8>, &'static str> {
+        pair.take(End::Second, |queue| {
+            let byte = queue.pop();
+            (byte, byte.is_some(), queue.is_empty())
+        })
+    }
+
+    #[test]
+    fn who_waits_is_called_once() {
+        let pair = pair();
+        assert_eq!(take(&pair), Taken { taken: None, ended: Ended::No, call: None });
+        assert_eq!(put(&pair, 1), Put::Done((), Some("second")));
+        assert_eq!(put(&pair, 2), Put::Done((), None));
+        assert_eq!(take(&pair), Taken { taken: Some(1), ended: Ended::No, call: Some("first") });
+        assert_eq!(take(&pair), Taken { taken: None, ended: Ended::No, call: None });
+    }
+
+    #[test]
+    fn the_end_comes_after_what_was_put_before() {
+        let pair = pair();
+        let _ = put(&pair, 1);
+        assert_eq!(pair.end(End::First, true), None);
+        assert_eq!(take(&pair), Taken { taken: Some(1), ended: Ended::ForGood, call: None });
+        assert_eq!(take(&pair).ended, Ended::ForGood);
+    }
+
+    #[test]
+    fn an_end_that_is_not_for_good_is_told_once() {
+        let pair = pair();
+        assert_eq!(take(&pair).ended, Ended::No);
+        assert_eq!(pair.end(End::First, false), Some("second"));
+        assert_eq!(take(&pair).ended, Ended::Once);
+        assert_eq!(put(&pair, 1), Put::Done((), Some("second")));
+        assert_eq!(take(&pair), Taken { taken: Some(1), ended: Ended::No, call: None });
+    }
+
+    #[test]
+    fn who_leaves_is_missed_by_puts_and_its_last_words_stay() {
+        let pair = pair();
+        let _ = put(&pair, 1);
+        assert_eq!(pair.leave(End::First), None);
+        assert!(pair.is_refused(End::Second) && !pair.is_refused(End::First));
+        assert_eq!(pair.put(End::Second, |_| ((), true, false)), Put::Refused);
+        assert_eq!(take(&pair), Taken { taken: Some(1), ended: Ended::No, call: None });
+        assert_eq!(pair.mate(End::Second), None);
+    }
+
+    #[test]
+    fn who_waits_for_room_is_called_by_who_leaves() {
+        let pair = pair();
+        let (_, _) = (put(&pair, 1), put(&pair, 2));
+        assert_eq!(pair.leave(End::Second), Some("first"));
+        assert_eq!(put(&pair, 3), Put::Refused);
+    }
+}
