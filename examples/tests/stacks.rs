@@ -15,8 +15,8 @@ use std::{
 
 use bufferevent::{
     Base, BaseExt as _, Bufferevent, Builder, Callbacks, Cause, Direction, Event, Filter, FilterCall,
-    FilterError, FilterStatus, FlushMode, Handler, Id, Interest, NoHandler, Pinned, Pipe, PipeEnd, Runtime,
-    Turned,
+    FilterError, FilterStatus, FlushMode, Handle, Handler, Id, Interest, NoHandler, Pinned, Pipe, PipeEnd,
+    Runtime, Turned,
     evbuffer::{Eol, Evbuffer},
     testing::{Census, ManualBase, Random, Wire},
 };
@@ -217,6 +217,13 @@ fn a_tap_over_zlib_over_a_socket() {
     let (one, other) = UnixStream::pair().unwrap();
     let mut base = Base::<Pinned>::new().unwrap();
     there_and_back(&mut base, Bufferevent::socket(one), Bufferevent::socket(other));
+}
+
+#[test]
+fn a_tap_over_zlib_over_a_pair() {
+    let _census = Census::begin();
+    let (one, other) = Bufferevent::pair();
+    there_and_back(&mut Base::<Pinned>::new().unwrap(), one, other);
 }
 
 /// A stack over a wire, and what its handler has seen.
@@ -496,25 +503,66 @@ fn a_pipe_of_two_stacks_is_exact_and_holds_little() {
     assert_eq!(back_again, data);
 }
 
+/// A runtime of two workers at work.
+struct Two {
+    runtime: Runtime,
+    running: thread::JoinHandle<bufferevent::runtime::Result<()>>,
+}
+
+impl Two {
+    fn new() -> Self {
+        let runtime = Runtime::builder().workers(2).build().unwrap();
+        let running = runtime.clone();
+        Self { runtime, running: thread::spawn(move || running.run()) }
+    }
+
+    fn start(&self, base: usize, builder: Builder, handler: impl Handler + Send + 'static) -> Handle {
+        let (tell, told) = mpsc::sync_channel(1);
+        let start =
+            move |base: &mut Base| tell.send(builder.handler(handler).threadsafe().start(base)).unwrap();
+        self.runtime.bases()[base].post(start).unwrap();
+        told.recv().unwrap().unwrap()
+    }
+
+    fn end(self) {
+        self.runtime.shutdown(Duration::from_secs(1)).unwrap();
+        self.running.join().unwrap().unwrap();
+    }
+}
+
+#[test]
+fn a_close_over_a_pair_between_two_workers_delivers_all_and_the_end() {
+    let _census = Census::begin();
+    let two = Two::new();
+    let (one, other) = Bufferevent::pair();
+    let (tell, told) = mpsc::sync_channel(1);
+    let mut got = Vec::new();
+    let reader = Callbacks::new().on_read(|_| {}).on_event(move |cx, event| {
+        let n = cx.input().len();
+        got.extend(cx.input().take_bytes(n).unwrap());
+        cx.close();
+        tell.send((std::mem::take(&mut got), event)).unwrap();
+    });
+    let writer = two.start(0, one.filter(Zlib::new(1)), NoHandler);
+    two.start(1, other.filter(Zlib::new(1)).filter(Tap::new(drop)), reader);
+    let data = [noise(500_000), text(500_000)].concat();
+    writer.write(&data).unwrap();
+    let closed = writer.close_and_wait().unwrap();
+    assert!(closed.clean && closed.unsent == 0, "{closed:?}");
+    let (got, event) = told.recv().unwrap();
+    assert!(matches!(event, Event::Eof), "{event:?}");
+    assert!(got == data, "{} of {}", got.len(), data.len());
+    two.end();
+}
+
 /// The same with THREADSAFE stacks on two bases and two workers, between sockets, to a server that reads 10 MB bit by bit.
 #[test]
 fn a_pipe_of_two_threadsafe_stacks_is_exact_on_two_workers() {
     let _census = Census::begin();
-    let runtime = Runtime::builder().workers(2).build().unwrap();
-    let running = {
-        let runtime = runtime.clone();
-        thread::spawn(move || runtime.run())
-    };
+    let two = Two::new();
     let ((client, front), (back, server)) = (UnixStream::pair().unwrap(), UnixStream::pair().unwrap());
-    let start = |base: usize, builder: Builder| {
-        let (tell, told) = mpsc::sync_channel(1);
-        let start =
-            move |base: &mut Base| tell.send(builder.handler(NoHandler).threadsafe().start(base)).unwrap();
-        runtime.bases()[base].post(start).unwrap();
-        told.recv().unwrap().unwrap()
-    };
-    let front = start(0, Bufferevent::socket(front).filter(Tap::new(drop)));
-    let back = start(1, Bufferevent::socket(back).filter(Tap::new(drop)).filter(Zlib::new(1)));
+    let front = two.start(0, Bufferevent::socket(front).filter(Tap::new(drop)), NoHandler);
+    let back = two.start(1, Bufferevent::socket(back).filter(Tap::new(drop)).filter(Zlib::new(1)), NoHandler);
     let (tell, told) = mpsc::sync_channel(1);
     Pipe::new().on_end(move |piped| tell.send(piped).unwrap()).join(&front, &back).unwrap();
 
@@ -536,8 +584,7 @@ fn a_pipe_of_two_threadsafe_stacks_is_exact_on_two_workers() {
     server.shutdown(Shutdown::Write).unwrap();
     let answer = sending.join().unwrap();
     let piped = told.recv().unwrap();
-    runtime.shutdown(Duration::from_secs(1)).unwrap();
-    running.join().unwrap().unwrap();
+    two.end();
     assert!(got == data && answer == data[..1_000_000]);
     assert_eq!((piped.forth, piped.back), (data.len() as u64, 1_000_000));
     assert!(matches!(piped.end, PipeEnd::Ended), "{:?}", piped.end);
