@@ -3,7 +3,7 @@
 use std::{fmt, time::Duration};
 
 use bufferevent_evbuffer::{FILE_BLOCK, OBSERVER_ROUNDS};
-use bufferevent_ratelimit::{GRANT_GOOD_FOR, GROUP_DEPTH_MAX};
+use bufferevent_ratelimit::{GRANT_GOOD_FOR, GROUP_DEPTH_MAX, LEASE_MAX, LEASE_MIN};
 use bufferevent_runtime::{
     ACCEPT_BACK_OFF, ACCEPTS_PER_RUN, BACKLOG, BLOCK, BLOCKED_AFTER, DEFERRED_PER_PASS, EVENTS,
     GRACE_AFTER_PANIC, INBOX, SPARE_DESCRIPTORS, SPARE_TOKENS, TIMERS_PER_PASS,
@@ -100,6 +100,7 @@ impl fmt::Display for Defaults {
             ("rate limits, of one and of groups", "none".to_owned()),
             ("rate limits: depth of groups", GROUP_DEPTH_MAX.to_string()),
             ("rate limits: a grant is good for", format!("{GRANT_GOOD_FOR:?}")),
+            ("rate limits: a lease, bytes, until the tick ends", format!("{LEASE_MIN} to {LEASE_MAX}")),
             ("a callback is blocked after; told", format!("{BLOCKED_AFTER:?}; nobody")),
             ("descriptors left by a limit on them", SPARE_DESCRIPTORS.to_string()),
             ("priorities of a base", "1".to_owned()),

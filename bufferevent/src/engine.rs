@@ -6,6 +6,7 @@
 //! call (D17).
 
 use bufferevent_evbuffer::transport::Transport;
+use bufferevent_ratelimit::LEASE_MIN;
 use bufferevent_runtime::{BLOCK, Ready, Reasons, Scratch, Selector as _, Time};
 
 use crate::{
@@ -26,6 +27,9 @@ const CALLBACKS_PER_RUN: u8 = 32;
 
 /// A shorter read is copied behind what the input holds already, so that small data does not hold large blocks.
 const KEEP_BLOCK: usize = BLOCK / 4;
+
+/// With so much of a lease a read is content: what there is to read is not known before.
+const READ_LEAST: usize = LEASE_MIN as usize;
 
 /// What the end of a run leaves for the shell to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -191,7 +195,7 @@ impl Bufferevent {
         if self.has_memory_to_count() && self.count_memory() {
             return self.give_way();
         }
-        if self.throttle.is_some() {
+        if self.throttle.as_ref().is_some_and(|throttle| !throttle.rests()) {
             self.settle_limits();
         }
         self.rearm();
@@ -298,7 +302,7 @@ impl Bufferevent {
             // What the callback has emptied is read into again, while it is warm.
             self.input.settle(&mut |block| scratch.give(block));
         }
-        let granted = self.grant(Direction::Read, budget, usize::MAX);
+        let granted = self.grant(Direction::Read, budget, usize::MAX, budget.min(READ_LEAST));
         if granted == 0 {
             return false;
         }
@@ -429,7 +433,8 @@ impl Bufferevent {
         }
         self.note_full();
         let all = self.output.len();
-        let most = self.grant(Direction::Write, all.min(self.write.max_single), all);
+        let once = all.min(self.write.max_single);
+        let most = self.grant(Direction::Write, once, all, once);
         if most == 0 {
             return false;
         }
@@ -583,10 +588,15 @@ impl Bufferevent {
 
     // ---- rate limits ----
 
-    /// How many of `want` bytes may move now; 0: the direction is suspended. `in_all` could move if there were no limit.
+    /// How many of `want` bytes may move now; 0: the direction is suspended. `in_all` could move if there were no limit; with
+    /// less than `least` of a lease it asks for more.
     #[inline(always)]
-    fn grant(&mut self, direction: Direction, want: usize, in_all: usize) -> usize {
-        if self.throttle.is_none() { want } else { self.grant_by_limits(direction, want, in_all) }
+    fn grant(&mut self, direction: Direction, want: usize, in_all: usize, least: usize) -> usize {
+        let Some(throttle) = &self.throttle else { return want };
+        match throttle.leased(direction, want, least, self.run.now) {
+            0 => self.grant_by_limits(direction, want, in_all),
+            leased => leased,
+        }
     }
 
     /// What of a grant was used; the rest goes back.
@@ -594,7 +604,7 @@ impl Bufferevent {
     pub(crate) fn charge(&mut self, direction: Direction, granted: usize, moved: &Io) {
         if let Some(throttle) = &mut self.throttle {
             let used = if let Io::Done(n) = moved { *n } else { 0 };
-            throttle.settle(direction, granted as u64, used as u64, self.run.now);
+            throttle.charge(direction, granted as u64, used as u64, self.run.now);
         }
     }
 

@@ -80,7 +80,7 @@ pub(crate) struct Ancestry<W: Waiter> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct GroupSnapshot {
-    /// Bytes that are there; negative for a debt.
+    /// Bytes that are there; negative for a debt. What members have leased is not.
     pub level: i64,
     /// Bytes that there must be before somebody who waits is served.
     pub quantum: u64,
@@ -95,7 +95,7 @@ pub struct GroupSnapshot {
     /// For how long somebody has waited here, of this group or of one below it, since it was made.
     pub throttled: Duration,
     /// Bytes that were moved by its members and those of groups below, also by those that have left, since it was made or
-    /// [reset](Group::reset_totals).
+    /// [reset](Group::reset_totals). What a member has used of a lease is counted when that ends.
     pub total: u64,
 }
 
@@ -182,7 +182,8 @@ impl<W: Waiter> Group<W> {
         }))
     }
 
-    /// Replaces the configuration: the level stays, or is clipped to the new burst. Takes effect before this returns.
+    /// Replaces the configuration: the level stays, or is clipped to the new burst. Takes effect before this returns. What is
+    /// leased is forfeited.
     pub fn set_config(&self, config: &TokenBucketConfig, now: Nanos) {
         for direction in Direction::ALL {
             let (half, key) = self.half(direction);
@@ -210,7 +211,8 @@ impl<W: Waiter> Group<W> {
         half.enter(Some(now), |room| room.decrement(*key, bytes));
     }
 
-    /// Bytes that are there; negative for a debt. Groups above are not considered.
+    /// Bytes that are there; negative for a debt. Groups above are not considered. Low by what members have leased: an
+    /// eighth of the burst or so at most, up to the end of the tick.
     #[must_use]
     pub fn level(&self, direction: Direction, now: Nanos) -> i64 {
         let (half, key) = self.half(direction);

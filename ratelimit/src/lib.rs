@@ -19,6 +19,12 @@
 //! changes, the level stays, or is clipped to the new burst, and what the running tick has earned so far is paid at the
 //! next boundary: changing a limit every few milliseconds neither starves nor feeds it.
 //!
+//! # Leases
+//! Where the burst allows [4 KiB](LEASE_MIN) or more for each member, and there is plenty, a member takes [more](LEASE_MAX)
+//! than it wants, and uses that up to the end of the tick without asking. In any window passes no more than without; what is
+//! left when the tick ends is forfeited. Levels are low by what is leased, totals lag by what was used of it. With smaller
+//! bursts both are exact at every moment.
+//!
 //! # Debt
 //! What must go, goes: a flush, or a record that is larger than what is there. The level is negative then, and nothing more
 //! is granted before the debt is paid.
@@ -34,12 +40,14 @@ mod direction;
 mod fair_queue;
 mod group;
 mod half;
+mod lease;
 mod member;
 mod parse_rate;
 mod path;
 mod plan;
 mod rate;
 mod room;
+mod served;
 mod share;
 mod source;
 mod time;
@@ -57,6 +65,7 @@ pub use self::{
     config::{BURST_TICKS, ConfigError, Limit, RATE_LIMIT_MAX, TICK, TICK_MAX, TICK_MIN, TokenBucketConfig},
     direction::Direction,
     group::{GROUP_DEPTH_MAX, Group, GroupSnapshot, TooDeep},
+    lease::{LEASE_MAX, LEASE_MIN},
     member::{Grant, Member, Want},
     parse_rate::{ParseRateError, RateFault},
     plan::{BYTES_MAX, Plan},

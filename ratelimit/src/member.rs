@@ -6,8 +6,10 @@ use bufferevent_sync::{Arc, mutant};
 use crate::fair_queue::{Place, Tag};
 use crate::group::Ancestry;
 use crate::half::Half;
+use crate::lease::{Ended, Lease};
 use crate::path::Path;
-use crate::room::{Asks, Key, Served};
+use crate::room::{Asks, Key};
+use crate::served::Served;
 use crate::{Direction, Group, Nanos, Waiter};
 
 /// How many bytes a member wants, each at least one.
@@ -43,7 +45,8 @@ pub enum Grant {
 /// it leaves the group.
 ///
 /// In each direction it takes, moves bytes, and settles, under no lock as long as nobody waits on the path from its group
-/// to the root. See [`Group`] for an example.
+/// to the root. While there is plenty it takes more than it wants, up to [`LEASE_MAX`](crate::LEASE_MAX), and uses that until
+/// the tick ends without asking anybody: its lease. See [`Group`] for an example.
 pub struct Member<W: Waiter> {
     sides: [Side<W>; 2],
     ancestry: std::sync::Arc<Ancestry<W>>,
@@ -52,10 +55,12 @@ pub struct Member<W: Waiter> {
 /// One direction.
 ///
 /// * N1 `place` is one in the room's queue, or of what it has in `served`, or of what has lapsed there; `held` is 0 then.
-/// * N2 `held` bytes were taken from every clock of the path, and not settled yet. If the path was longer then, those clocks
-///   are no more.
+/// * N2 `held` bytes were taken from every clock of the path, and not settled yet; so were those of the lease. If the path was
+///   longer then, those clocks are no more.
 /// * N3 `key` is of the group that the path begins with.
+/// * N4 There is a lease only while `held` is 0 and there is no place.
 struct Side<W: Waiter> {
+    lease: Lease,
     half: Half<W>,
     key: Key,
     weight: NonZeroU32,
@@ -81,17 +86,41 @@ impl<W: Waiter> Member<W> {
 
     /// Takes what may go now, or begins to wait as `who`.
     ///
-    /// As long as nobody waits on the path, that is what is wanted [once](Want::once) or what there is. A share that was
-    /// waited for may be more: the rest is kept for the takes that follow in the same tick. Who waits already stays where
-    /// it is, with its new want; `who` is not called then.
+    /// As long as nobody waits on the path, that is what is wanted [once](Want::once) or what there is; what is
+    /// [leased](Self::leased) already is used first. A share that was waited for may be more: the rest is kept for the takes
+    /// that follow in the same tick. Who waits already stays where it is, with its new want; `who` is not called then.
     /// # Locks
     /// None, unless it must wait or has waited, or the configuration has changed: then the group's leaf lock, for a moment.
     pub fn take(&mut self, direction: Direction, want: Want, now: Nanos, who: impl FnOnce() -> W) -> Grant {
         self.sides[direction.index()].take(want, now, who)
     }
 
+    /// What it may use without asking: bytes. Whoever does says so to [`spend`](Self::spend), and calls neither
+    /// [`take`](Self::take) nor [`settle`](Self::settle).
+    #[inline]
+    #[must_use]
+    pub fn leased(&self, direction: Direction, now: Nanos) -> u64 {
+        self.sides[direction.index()].leased(now)
+    }
+
+    /// So many of the bytes that are [leased](Self::leased) have moved.
+    #[inline]
+    pub fn spend(&mut self, direction: Direction, used: u64) {
+        let missing = self.sides[direction.index()].lease.spend(used);
+        debug_assert_eq!(missing, 0, "that is not leased");
+    }
+
+    /// Gives back what is leased, both ways. To be called before it is dropped: else that is lost to the group for the rest of
+    /// the tick.
+    pub fn release(&mut self, now: Nanos) {
+        for side in &mut self.sides {
+            side.look();
+            side.end_lease(now);
+        }
+    }
+
     /// Counts that `used` bytes were moved of those [granted](Grant::Granted). If that is less, no more is wanted now: all
-    /// that is held is given back. If it is more, the group is in debt.
+    /// that is held is given back, but for a lease. If it is more, the group is in debt.
     pub fn settle(&mut self, direction: Direction, granted: u64, used: u64, now: Nanos) {
         self.sides[direction.index()].settle(granted, used, now);
     }
@@ -108,8 +137,8 @@ impl<W: Waiter> Member<W> {
         }
     }
 
-    /// Wants no more for now: waits no longer, and gives back what it holds. To be called whenever a direction that took
-    /// with a want beyond [once](Want::once) rests.
+    /// Wants no more for now: waits no longer, and gives back what it holds, but for a lease. To be called whenever a
+    /// direction that took with a want beyond [once](Want::once) rests.
     pub fn withdraw(&mut self, direction: Direction) {
         self.sides[direction.index()].withdraw();
     }
@@ -134,7 +163,8 @@ impl<W: Waiter> Member<W> {
         self.sides[0].weight
     }
 
-    /// What its group and those above let move now, for who asks: nothing is taken. 0 while somebody waits there.
+    /// What its group and those above let move now, for who asks: nothing is taken. While somebody waits there, that is what
+    /// it has leased.
     #[must_use]
     pub fn most(&self, direction: Direction, now: Nanos) -> u64 {
         let side = &self.sides[direction.index()];
@@ -142,7 +172,7 @@ impl<W: Waiter> Member<W> {
             Some(path) if !path.is_current() => side.half.enter(Some(now), |room| room.path(side.key)),
             path => path.clone(),
         };
-        path.map_or(u64::MAX, |path| path.most(now))
+        path.map_or(u64::MAX, |path| path.most(now).saturating_add(side.leased(now)))
     }
 
     #[cfg(test)]
@@ -156,7 +186,13 @@ impl<W: Waiter> Member<W> {
         self.sides[direction.index()].place.is_some()
     }
 
-    /// Bytes that were granted and are not settled.
+    /// Whether there is nothing to [withdraw](Self::withdraw), either way.
+    #[must_use]
+    pub fn rests(&self) -> bool {
+        self.sides.iter().all(|side| side.place.is_none() && side.held == 0)
+    }
+
+    /// Bytes that were granted and are not settled; without what is [leased](Self::leased).
     #[must_use]
     pub fn held(&self, direction: Direction) -> u64 {
         self.sides[direction.index()].held
@@ -170,27 +206,58 @@ impl<W: Waiter> Side<W> {
             room.follow(key)
         });
         let (finish, held_until) = (Tag::default(), Nanos::NEVER);
-        Self { half, key, weight, path, place: None, finish, taken: 0, held: 0, held_until }
+        let lease = Lease::default();
+        Self { lease, half, key, weight, path, place: None, finish, taken: 0, held: 0, held_until }
+    }
+
+    #[inline]
+    fn leased(&self, now: Nanos) -> u64 {
+        let is_current = self.path.as_ref().is_some_and(|path| path.is_current());
+        if is_current || mutant::is("lease_outlives_its_path") { self.lease.left(now) } else { 0 }
     }
 
     #[inline]
     fn take(&mut self, want: Want, now: Nanos, who: impl FnOnce() -> W) -> Grant {
         self.look();
-        let Some(path) = &self.path else { return Grant::Left };
+        if self.path.is_none() {
+            return Grant::Left;
+        }
         if want.once == 0 {
             return Grant::Granted(0);
         }
         if self.place.is_none() && self.held == 0 {
-            let (granted, owes) = path.take(want.once, now);
-            if owes {
-                self.half.enter(Some(now), |room| room.relieved(path));
+            let leased = self.take_more(want.once, now);
+            if leased > 0 {
+                return Grant::Granted(leased.min(want.once));
             }
-            self.hold(granted, Nanos::NEVER);
         }
         if self.held > 0 && now < self.held_until {
             return Grant::Granted(self.held.min(want.once));
         }
         self.take_turn(want, now, who)
+    }
+
+    /// Takes what the lease has too little of. Gives what is leased then; if nothing is, what was taken is held.
+    fn take_more(&mut self, once: u64, now: Nanos) -> u64 {
+        let left = self.lease.left(now);
+        if left >= once {
+            return left;
+        }
+        if left == 0 {
+            self.end_lease(now);
+        }
+        let Self { lease, path: Some(path), half, .. } = self else { return 0 };
+        let most = path.lease(now);
+        let (granted, owes) = path.take(once.max(most) - left, now);
+        if owes {
+            half.enter(Some(now), |room| room.relieved(path));
+        }
+        if left > 0 || most > 0 {
+            lease.extend(granted, most, path.next_boundary(now));
+        } else {
+            self.hold(granted, Nanos::NEVER);
+        }
+        self.lease.left(now)
     }
 
     /// The slow path.
@@ -246,16 +313,25 @@ impl<W: Waiter> Side<W> {
 
     fn settle(&mut self, granted: u64, used: u64, now: Nanos) {
         let Some(path) = &self.path else { return };
-        path.count(used);
-        if self.held_until == Nanos::NEVER {
-            self.taken = self.taken.saturating_add(used);
+        let (within, beyond) = (used.min(granted), used.saturating_sub(granted));
+        if self.held == 0 {
+            let missing = self.lease.spend(within);
+            path.count(missing + beyond);
+            let surplus = self.lease.surplus();
+            self.give(surplus);
+        } else {
+            path.count(used);
+            if self.held_until == Nanos::NEVER {
+                self.taken = self.taken.saturating_add(used);
+            }
+            self.held = self.held.saturating_sub(within);
+            if used < granted {
+                self.give_back();
+            }
         }
-        self.held = self.held.saturating_sub(used.min(granted));
-        if used < granted {
-            self.give_back();
-        } else if used > granted {
+        if beyond > 0 {
             self.look();
-            self.path.iter().for_each(|path| path.debt(used - granted, now));
+            self.path.iter().for_each(|path| path.debt(beyond, now));
         }
     }
 
@@ -284,13 +360,26 @@ impl<W: Waiter> Side<W> {
 
     fn give_back(&mut self) {
         let bytes = std::mem::take(&mut self.held);
-        let Some(path) = self.path.as_ref().filter(|_| bytes > 0) else { return };
         if self.held_until != Nanos::NEVER {
             self.finish = self.finish.minus(bytes, self.weight.get());
         }
+        self.give(bytes);
+    }
+
+    fn give(&self, bytes: u64) {
+        let Some(path) = self.path.as_ref().filter(|_| bytes > 0) else { return };
         if path.give(bytes) && !mutant::is("group_gives_back_in_silence") {
             self.half.enter(None, |room| room.relieved(path));
         }
+    }
+
+    fn end_lease(&mut self, now: Nanos) {
+        let Ended { used, back } = self.lease.end(now);
+        if let Some(path) = self.path.as_ref().filter(|_| !mutant::is("lease_is_not_counted")) {
+            path.count(used);
+        }
+        self.taken = self.taken.saturating_add(used);
+        self.give(back);
     }
 
     #[inline]
@@ -319,12 +408,14 @@ impl<W: Waiter> Side<W> {
         }
     }
 
-    /// The path has changed, or begins above what is dissolved, or is no more: then what was taken goes back.
+    /// The path has changed, or begins above what is dissolved, or is no more: then what was taken goes back. What is
+    /// leased is forfeited, for the boundaries of another plan are not those it was leased for.
     #[cold]
     fn look_up(&mut self) {
         if self.path.is_none() {
             return;
         }
+        self.end_lease(Nanos::NEVER);
         let path = self.half.enter(None, |room| room.follow(self.key));
         match &path {
             // As in `take_over`.
@@ -341,6 +432,7 @@ impl<W: Waiter> Side<W> {
 impl<W: Waiter> Drop for Side<W> {
     fn drop(&mut self) {
         self.withdraw();
+        self.end_lease(Nanos::NEVER);
         self.half.enter(None, |room| room.leave(self.key));
     }
 }

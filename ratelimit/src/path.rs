@@ -4,7 +4,7 @@ use bufferevent_sync::atomic::{AtomicU64, Ordering};
 use bufferevent_sync::{Arc, CachePadded, SharedCounter, mutant};
 
 use crate::room::Key;
-use crate::{ByteClock, Nanos, Plan, Taken};
+use crate::{ByteClock, Nanos, Plan, Taken, lease};
 
 /// What all threads share of a group, in one direction.
 #[derive(Default)]
@@ -12,6 +12,8 @@ pub(crate) struct Shared {
     pub(crate) clock: ByteClock,
     /// Changes when the plan of this group or of one above it does, and when it is dissolved.
     version: AtomicU64,
+    /// Of this group and those below it.
+    members: SharedCounter,
     /// Bytes that members of this very group have moved.
     pub(crate) moved: CachePadded<SharedCounter>,
 }
@@ -19,6 +21,8 @@ pub(crate) struct Shared {
 /// From a group to the root: immutable, shared by all its members, replaced when it is outdated.
 pub(crate) struct Path {
     version: u64,
+    /// Of the first of the links.
+    shared: Arc<Shared>,
     links: Vec<Link>,
 }
 
@@ -37,20 +41,30 @@ impl Shared {
             self.version.fetch_add(1, Ordering::Relaxed);
         }
     }
+
+    /// So many members have come, or so many have gone; under the lock.
+    pub(crate) fn joined(&self, members: u64) {
+        self.members.add(members);
+    }
+
+    pub(crate) fn left(&self, members: u64) {
+        self.members.add(members.wrapping_neg());
+    }
 }
 
 impl Path {
     /// Of at least one group; under the lock.
     pub(crate) fn new(links: Vec<Link>) -> Self {
         // ORDER: Relaxed: as of the lock that is held.
-        let version = links[0].shared.version.load(Ordering::Relaxed);
-        Self { version, links }
+        let shared = Arc::clone(&links[0].shared);
+        let version = shared.version.load(Ordering::Relaxed);
+        Self { version, shared, links }
     }
 
     #[inline]
     pub(crate) fn is_current(&self) -> bool {
         // ORDER: Relaxed: who misses a change did what it does before it.
-        self.links[0].shared.version.load(Ordering::Relaxed) == self.version
+        self.shared.version.load(Ordering::Relaxed) == self.version
     }
 
     /// Takes up to `want` bytes from every clock, or none. Gives how many; true: those who wait must be served, for
@@ -79,6 +93,14 @@ impl Path {
         self.links.iter().map(most).min().unwrap_or(u64::MAX)
     }
 
+    /// What a member may keep beyond an operation that takes now. A moment's view: nobody counts on it.
+    pub(crate) fn lease(&self, now: Nanos) -> u64 {
+        let most = |Link { shared, plan, .. }: &Link| {
+            lease::most(plan, shared.clock.level(plan, now), shared.members.get())
+        };
+        self.links.iter().map(most).min().unwrap_or(0)
+    }
+
     /// Gives bytes back to every clock. True: those who wait must be served.
     #[must_use]
     pub(crate) fn give(&self, bytes: u64) -> bool {
@@ -95,7 +117,9 @@ impl Path {
     /// Counts what a member has moved.
     #[inline]
     pub(crate) fn count(&self, bytes: u64) {
-        self.links[0].shared.moved.add(bytes);
+        if bytes > 0 {
+            self.shared.moved.add(bytes);
+        }
     }
 
     /// The group it begins with.

@@ -88,6 +88,11 @@ impl Plan {
         }
     }
 
+    /// Whether all that it pays is paid at boundaries that are known before.
+    pub(crate) const fn is_paid_in_ticks(&self) -> bool {
+        matches!(self.pays, Pays::Ticks(_))
+    }
+
     /// Whether this must be replaced soon, by [`ByteClock::replan`](crate::ByteClock::replan) with the same limit: it
     /// has paid 2^60 bytes, and pays twice that at most. At 1 GB/s this takes 36 years.
     #[must_use]

@@ -43,6 +43,7 @@ use bufferevent_sync::{Arc, mutant};
 use crate::alarms::Alarms;
 use crate::fair_queue::{Arrival, FairQueue, Next, Place, Tag};
 use crate::path::{Link, Path, Shared};
+use crate::served::{Served, Uncollected};
 use crate::{Limit, Nanos, Plan, Waiter, share};
 
 /// All groups of a tree, in one direction.
@@ -50,9 +51,7 @@ pub(crate) struct Room<W: Waiter> {
     groups: Vec<Option<Node<W>>>,
     free: Vec<usize>,
     blocked: BTreeSet<(Nanos, usize)>,
-    served: BTreeMap<u64, Served>,
-    /// The same, by the time at which it is too late.
-    lapsing: BTreeSet<(Nanos, u64)>,
+    served: Uncollected,
     /// Those among them that want more and still stand in the queue of a group: while serving only.
     taking_part: BTreeMap<u64, (usize, Place)>,
     alarms: Alarms<W::Base>,
@@ -78,19 +77,6 @@ pub(crate) struct Asks {
     pub(crate) finish: Tag,
     /// Bytes since then for which it did not wait.
     pub(crate) taken: u64,
-}
-
-/// What a member got.
-#[must_use]
-#[derive(Clone)]
-pub(crate) struct Served {
-    pub(crate) bytes: u64,
-    /// To enter with the next time.
-    pub(crate) finish: Tag,
-    /// From then on it is too late to collect it.
-    pub(crate) until: Nanos,
-    /// Whose bytes these are.
-    pub(crate) path: Arc<Path>,
 }
 
 /// What is to be done once the lock is released: nothing of this may run under it.
@@ -171,8 +157,7 @@ impl<W: Waiter> Room<W> {
             groups: Vec::new(),
             free: Vec::new(),
             blocked: BTreeSet::new(),
-            served: BTreeMap::new(),
-            lapsing: BTreeSet::new(),
+            served: Uncollected::default(),
             taking_part: BTreeMap::new(),
             alarms: Alarms::default(),
             now,
@@ -246,12 +231,14 @@ impl<W: Waiter> Room<W> {
     pub(crate) fn join(&mut self, key: Key) {
         if let Some(node) = self.find_mut(key) {
             node.members += 1;
+            self.upwards(key.index).for_each(|above| self.node(above).shared.joined(1));
         }
     }
 
     pub(crate) fn leave(&mut self, key: Key) {
         if let Some(node) = self.find_mut(key) {
             node.members -= 1;
+            self.upwards(key.index).for_each(|above| self.node(above).shared.left(1));
             self.bury(key.index);
         }
     }
@@ -344,16 +331,12 @@ impl<W: Waiter> Room<W> {
     /// What a member got, once; not if it comes too late for it.
     pub(crate) fn collect(&mut self, place: Place) -> Option<Served> {
         self.lapse();
-        let until = self.served.get(&place.number)?.until;
-        self.lapsing.remove(&(until, place.number));
-        self.served.remove(&place.number)
+        self.served.collect(place.number)
     }
 
     /// Gives all back that nobody has collected in time.
     fn lapse(&mut self) {
-        while let Some(&(_, number)) = self.lapsing.first().filter(|(until, _)| *until <= self.now) {
-            self.lapsing.pop_first();
-            let Some(Served { bytes, path, .. }) = self.served.remove(&number) else { continue };
+        while let Some(Served { bytes, path, .. }) = self.served.lapsed(self.now) {
             // Whoever waits is served below.
             let _here = path.give(bytes);
             self.relieved(&path);
@@ -504,13 +487,7 @@ impl<W: Waiter> Room<W> {
         }
         let path = self.path_of(index);
         let until = path.next_boundary(self.now.after(GRANT_GOOD_FOR));
-        let before = self.served.remove(&next.number);
-        if let Some(before) = &before {
-            self.lapsing.remove(&(before.until, next.number));
-        }
-        let all = before.map_or(0, |before| before.bytes) + bytes;
-        self.served.insert(next.number, Served { bytes: all, finish, until, path });
-        self.lapsing.insert((until, next.number));
+        self.served.add(next.number, Served { bytes, finish, until, path });
         bytes
     }
 

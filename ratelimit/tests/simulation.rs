@@ -342,3 +342,54 @@ fn what_a_stuck_base_was_granted_long_ago_goes_back() {
         assert!((0.99..=1.01).contains(&achieved), "{achieved}");
     }
 }
+
+/// F52, R2: members that lease, on several bases and below groups with other ticks, beside some that come and want all
+/// there is. (The world checks every window of every group.)
+#[test]
+fn leases_let_no_window_pass_more() {
+    for seed in 1..=6 {
+        let mut world = World::new(4, Nanos(seed));
+        let site = world.root(&config(4_000_000, 4_000_000, 10));
+        let groups = [
+            site,
+            world.child(site, &config(2_000_000, 6_000_000, 7), weight(2)),
+            world.child(site, &config(1_500_000, 1_500_000, 3), weight(1)),
+        ];
+        for member in 0..24 {
+            let kind = Kind::Light { bytes: 64 << (member % 6), every: 100_000 + 37_000 * member as u64 };
+            world.join(groups[member % 3], weight(1), member % 4, kind);
+        }
+        let mut random = world::Random::new(seed);
+        for step in 1..=40 {
+            // Nobody wants much at first.
+            world.run_until(seed + step * 13 * MS);
+            let greedy = world.join(groups[random.below(3)], weight(1), random.below(4), Kind::Greedy);
+            world.run_until(seed + step * 13 * MS + random.below(8_000_000) as u64);
+            world.leave(greedy);
+        }
+        assert!(world.by_lease() > 1_000_000, "{} by leases", world.by_lease());
+        world.check_wakes();
+        world.check_conserved();
+    }
+}
+
+/// What is leased and never used is lost to the others once: an eighth of the burst at most.
+#[test]
+fn holder_that_never_runs_again_costs_its_lease_once() {
+    const RATE: u64 = 1_000_000;
+    let mut world = World::new(2, Nanos(0));
+    let root = world.root(&config(RATE, RATE, 10));
+    for _ in 0..8 {
+        // Each has a lease, uses a byte of it, and rests for good.
+        world.join(root, weight(1), 0, Kind::Light { bytes: 1, every: 5 * MS });
+    }
+    world.run_until(5 * MS);
+    world.stick(0, u64::MAX);
+    let before = world.moved();
+    world.populate(root, 8, |_| 1);
+    world.run_until(9 * MS);
+    let moved = world.moved() - before;
+    assert!((RATE - RATE / 8 - 8..RATE - 8).contains(&moved), "{moved}");
+    world.run_until(109 * MS);
+    assert_eq!(world.moved() - before - moved, 10 * RATE);
+}

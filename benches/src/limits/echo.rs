@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use bufferevent::{Bufferevent, Context, Event, Handler, RateLimitGroup, Runtime, TokenBucketConfig};
 
@@ -72,11 +71,10 @@ impl Handler for Back {
     }
 }
 
-/// A terabyte per second.
+/// A terabyte per second, in ticks of the default length.
 fn config() -> io::Result<TokenBucketConfig> {
-    let config = TokenBucketConfig::new(RATE, 4 * RATE, RATE, 4 * RATE, Some(Duration::from_millis(10)));
-    config.map_err(io::Error::other)
+    TokenBucketConfig::new(RATE, RATE, RATE, RATE, None).map_err(io::Error::other)
 }
 
 /// Bytes per tick.
-const RATE: u64 = 10_000_000_000;
+const RATE: u64 = 1_000_000_000_000;

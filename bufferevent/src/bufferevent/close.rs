@@ -171,7 +171,9 @@ impl Bufferevent {
         self.phase = Phase::Ended;
         self.enabled = Interest::NONE;
         self.connector = None;
-        self.throttle = None;
+        if let Some(mut throttle) = self.throttle.take() {
+            throttle.leave(self.time());
+        }
         if self.is_layered() {
             self.end_below();
         } else if self.options.contains(Options::CLOSE_ON_FREE) {
@@ -343,7 +345,9 @@ impl Bufferevent {
             home.base.wake_for(mate, reasons);
         }
         if let (Some(mut throttle), Some(home)) = (throttle, &self.home) {
-            throttle.settle(Direction::Write, 0, self.moved.written - before, home.base.now());
+            let now = home.base.now();
+            throttle.settle(Direction::Write, 0, self.moved.written - before, now);
+            throttle.leave(now);
         }
         self.abort();
     }

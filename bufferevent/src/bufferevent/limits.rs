@@ -113,8 +113,9 @@ impl Bufferevent {
         if self.has_ended() {
             return Err(Error::Closed);
         }
+        let now = self.time();
         let base = self.home.as_ref().map(|home| &home.base);
-        let joined = self.throttle.get_or_insert_default().join(group, weight, base);
+        let joined = self.throttle.get_or_insert_default().join(group, weight, base, now);
         self.drop_idle_throttle();
         if joined { Ok(()) } else { Err(Error::WrongClock) }
     }
@@ -146,8 +147,9 @@ impl Bufferevent {
     /// `bufferevent_remove_from_rate_limit_group`.
     #[doc(alias = "bufferevent_remove_from_rate_limit_group")]
     pub fn leave_rate_limit_group(&mut self) {
+        let now = self.time();
         if let Some(throttle) = &mut self.throttle {
-            throttle.leave();
+            throttle.leave(now);
         }
         self.drop_idle_throttle();
     }
@@ -167,7 +169,7 @@ impl Bufferevent {
     }
 
     /// The time on the clock of its base; that of the system before it is started.
-    fn time(&self) -> Time {
+    pub(super) fn time(&self) -> Time {
         self.home.as_ref().map_or_else(|| Clock::monotonic().now(), |home| home.base.now())
     }
 
@@ -175,7 +177,9 @@ impl Bufferevent {
     #[cold]
     pub(crate) fn grant_by_limits(&mut self, direction: Direction, want: usize, in_all: usize) -> usize {
         let now = self.run.now;
-        let (Some(throttle), Some(home)) = (&mut self.throttle, &self.home) else { return want };
+        let (Some(throttle), Some(home)) = (&mut self.throttle, &self.home) else {
+            return want;
+        };
         let want = Want { once: want as u64, in_all: in_all as u64 };
         // No more than is wanted once, which is a `usize`.
         throttle.grant(direction, want, now, home) as usize

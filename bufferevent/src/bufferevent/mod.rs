@@ -250,11 +250,12 @@ impl Bufferevent {
         }
         if let Some(throttle) = &mut self.throttle {
             // The time of the turn may be from before it was made.
-            throttle.begin(home.base.now());
+            let now = home.base.now();
+            throttle.begin(now);
             throttle.moved(&home);
             if !throttle.fits(&home.base) {
                 // Joined when its base was not known here yet.
-                throttle.leave();
+                throttle.leave(now);
                 self.fail(Direction::Read, io::Error::other(Error::WrongClock));
             }
         }

@@ -25,7 +25,10 @@ use crate::bufferevent::Home;
 /// In any time there moves at most the burst and what that time's ticks pay. Only where a base did not run in time, what its
 /// members were granted in the last 20 ms ([`GRANT_GOOD_FOR`](bufferevent_ratelimit::GRANT_GOOD_FOR)) moves beside that when it does.
 ///
-/// While nobody waits there is no timer, and no lock is taken for what moves.
+/// While nobody waits there is no timer, and no lock is taken for what moves. While there is plenty a member takes up to
+/// [64 KiB](bufferevent_ratelimit::LEASE_MAX) at once, and uses that until the tick ends without asking again: a *lease*. All leases are an eighth
+/// of the burst or so; with a burst that allows less than [4 KiB](bufferevent_ratelimit::LEASE_MIN) for each member there are none. Nothing is leased
+/// while somebody waits; what a member has leased and does not use is lost when its tick ends, once.
 ///
 /// **Keep a handle for as long as the limit is to hold.** Members do not keep their group: when its last handle is dropped it
 /// is dissolved. Its members then go on in its parent, each with its own weight, and who waits goes on waiting there; what they
@@ -142,7 +145,8 @@ impl RateLimitGroup {
         self.group.config()
     }
 
-    /// Replaces the configuration: the level stays, or is clipped to the new burst. Takes effect before this returns.
+    /// Replaces the configuration: the level stays, or is clipped to the new burst. Takes effect before this returns; what
+    /// is leased is forfeited.
     ///
     /// # Libevent
     /// `bufferevent_rate_limit_group_set_cfg`.
@@ -165,7 +169,8 @@ impl RateLimitGroup {
         self.group.set_min_share(bytes, self.now());
     }
 
-    /// Bytes that may move in a direction now, negative for a debt. Groups above are not considered.
+    /// Bytes that may move in a direction now, negative for a debt. Groups above are not considered, and what members have
+    /// leased is not there.
     ///
     /// # Libevent
     /// `bufferevent_rate_limit_group_get_read_limit`, `bufferevent_rate_limit_group_get_write_limit`.
@@ -188,7 +193,8 @@ impl RateLimitGroup {
     }
 
     /// Bytes that its members and those of groups below have moved in a direction, also those that have left, since it was
-    /// made or [reset](RateLimitGroup::reset_totals).
+    /// made or [reset](RateLimitGroup::reset_totals). What a member has used of a lease is counted when that ends: when it moves
+    /// something after its tick, closes or leaves.
     ///
     /// # Libevent
     /// `bufferevent_rate_limit_group_get_totals`.

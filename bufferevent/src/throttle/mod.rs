@@ -1,8 +1,8 @@
 //! The rate limits of one bufferevent: its own, and that of the group it is in.
 //!
 //! The one place where bytes are charged. Before a system call the engine asks how much may move, after it it says how
-//! much has; what was granted and not used goes back at once. A grant of nothing suspends the direction: its own limit
-//! until a time that is known, the group's until that wakes it.
+//! much has; what was granted and not used goes back at once, but for a lease, which is used without asking while it lasts.
+//! A grant of nothing suspends the direction: its own limit until a time that is known, the group's until that wakes it.
 
 mod alarm;
 mod group;
@@ -24,6 +24,10 @@ use crate::{bufferevent::Home, interest::Direction, suspend::Suspend};
 pub(crate) struct Throttle {
     own: Option<Own>,
     membership: Option<Membership>,
+    /// What was granted last is of no lease: it is to be settled.
+    owes: bool,
+    /// No direction is suspended or has something to withdraw.
+    rests: bool,
 }
 
 impl Throttle {
@@ -49,16 +53,21 @@ impl Throttle {
         group: &RateLimitGroup,
         weight: NonZeroU32,
         base: Option<&BaseHandle>,
+        now: Time,
     ) -> bool {
         let fits = base.is_none_or(|base| group.fits(base));
         if fits && !self.membership.as_ref().is_some_and(|membership| group.has(membership, weight)) {
+            self.leave(now);
             self.membership = Some(group.join(weight));
         }
         fits
     }
 
-    pub(crate) fn leave(&mut self) {
-        self.membership = None;
+    /// To be called before it is dropped, for what is leased goes back.
+    pub(crate) fn leave(&mut self, now: Time) {
+        if let Some(Membership { mut member, .. }) = self.membership.take() {
+            member.release(nanos(now));
+        }
     }
 
     /// The group it is in by now, and its weight there.
@@ -91,8 +100,20 @@ impl Throttle {
         }
     }
 
+    /// How many of the wanted bytes may move now by a lease; 0 if it has less than `least`.
+    #[inline]
+    pub(crate) fn leased(&self, direction: Direction, want: usize, least: usize, now: Time) -> usize {
+        let Some(Membership { member, .. }) = self.membership.as_ref().filter(|_| self.own.is_none()) else {
+            return 0;
+        };
+        let leased = member.leased(direction, nanos(now));
+        // No more than is wanted, which is a `usize`.
+        if leased >= least as u64 { leased.min(want as u64) as usize } else { 0 }
+    }
+
     /// How many bytes may move now, of those that are wanted; 0 suspends the direction.
     pub(crate) fn grant(&mut self, direction: Direction, want: Want, now: Time, home: &Home) -> u64 {
+        (self.owes, self.rests) = (true, false);
         let own = self.own.as_mut().map_or(u64::MAX, |own| own.available(direction, now));
         let want = Want { once: want.once.min(own), in_all: want.in_all.min(own) };
         let Some(membership) = &mut self.membership else { return want.once };
@@ -111,14 +132,37 @@ impl Throttle {
         }
     }
 
-    /// Of the `granted` bytes `used` have moved.
+    /// Of the `granted` bytes `used` have moved; or more than those, which are owed then.
+    #[inline]
+    pub(crate) fn charge(&mut self, direction: Direction, granted: u64, used: u64, now: Time) {
+        match &mut self.membership {
+            Some(Membership { member, .. }) if !self.owes && used <= granted => member.spend(direction, used),
+            _ => self.settle(direction, granted, used, now),
+        }
+    }
+
+    /// The same, of no lease.
+    #[inline(never)]
     pub(crate) fn settle(&mut self, direction: Direction, granted: u64, used: u64, now: Time) {
+        self.owes = false;
         if let Some(own) = &mut self.own {
             own.charge(direction, used, now);
         }
         if let Some(Membership { member, .. }) = &mut self.membership {
             member.settle(direction, granted, used, nanos(now));
         }
+        self.look();
+    }
+
+    fn look(&mut self) {
+        let membership = self.membership.as_ref();
+        self.rests = self.own.is_none() && membership.is_none_or(|membership| membership.member.rests());
+    }
+
+    /// Whether there is nothing to be done at the end of a run.
+    #[inline]
+    pub(crate) fn rests(&self) -> bool {
+        self.rests
     }
 
     /// Counts bytes in the totals of the group, and owes them to nobody: they are read to be dropped, and who is closed must
@@ -137,6 +181,7 @@ impl Throttle {
         if let Some(Membership { member, .. }) = &mut self.membership {
             member.withdraw(direction);
         }
+        self.look();
     }
 
     /// Why the direction is suspended.

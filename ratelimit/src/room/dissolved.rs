@@ -45,7 +45,7 @@ impl<W: Waiter> Room<W> {
     pub(crate) fn follow(&mut self, key: Key) -> Option<Arc<Path>> {
         let path = self.path(key)?;
         if path.group() != key {
-            self.node_mut(path.group().index).members += 1;
+            self.join(path.group());
             self.leave(key);
         }
         Some(path)

@@ -342,10 +342,8 @@ impl Bench {
     /// What a member has been granted and not used: it has it, or it is there for it to collect.
     fn holds(&self, member: usize) -> u64 {
         let of = self.members[member].as_ref().expect("it has joined");
-        let served = of
-            .place(WRITE)
-            .and_then(|place| self.half.enter(None, |room| room.served.get(&place.number).cloned()));
-        of.held(WRITE) + served.map_or(0, |served| served.bytes)
+        let served = |place: Place| self.half.enter(None, |room| room.served.bytes_of(place.number));
+        of.held(WRITE) + of.place(WRITE).map_or(0, served)
     }
 
     fn check(&mut self) {
