@@ -487,3 +487,41 @@ fn over_tcp_no_tick_moves_more_than_it_pays() {
         }
     });
 }
+
+#[test]
+fn over_tcp_a_sender_notices_a_limit_on_reading_once_the_buffers_of_both_systems_are_full() {
+    // what is limited is what is read; a peer is ahead of that by what the systems hold, and no further
+    each_by_hand(|config| {
+        if config.kind.name != "socket over TCP" {
+            return;
+        }
+        let mut flow = Flow::new(config, Direction::Read, 100, |b| b.rate_limit(&limit(100, 100)));
+        // It repeats after that.
+        let data = pattern(65_521);
+        let (mut sent, mut refused) = (100, 0);
+        while refused < 3 {
+            match flow.peer.write(&data[sent % data.len()..]) {
+                Ok(n) => (sent, refused) = (sent + n, 0),
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => refused += 1,
+                Err(error) => panic!("{error}"),
+            }
+            flow.world.settle();
+            assert!(sent < 256 << 20, "it is never held up");
+        }
+        assert!(sent >= 10_000 && flow.moved() <= 100, "{sent}");
+        flow.pass(TICK);
+        assert!(flow.moved() <= 200);
+        flow.with(|b| b.set_rate_limit(None));
+        let Flow { mut world, conn, mut got, .. } = flow;
+        while got.len() < sent {
+            world.until_input(&conn, 1);
+            let more = world.with(&conn, |b| {
+                let mut data = vec![0; b.input().len()];
+                b.read(&mut data).unwrap();
+                data
+            });
+            got.extend(more.unwrap());
+        }
+        assert!(got == pattern(sent));
+    });
+}
