@@ -92,9 +92,21 @@ pub(crate) enum Slot<A: Affinity> {
     Homed(Homed),
 }
 
+impl<A: Affinity> Slot<A> {
+    /// Whether it is one of the objects of its base.
+    pub(crate) fn is_counted(&self) -> bool {
+        match self {
+            Self::Vacant => false,
+            Self::Confined(_) => true,
+            Self::Homed(homed) => !homed.strand.is_internal(),
+        }
+    }
+}
+
 /// The table of one base.
 pub(crate) struct Slots<A: Affinity> {
     entries: Vec<(u32, Slot<A>)>,
+    /// Of those that are counted.
     len: usize,
 }
 
@@ -113,8 +125,8 @@ impl<A: Affinity> Slots<A> {
             self.entries.resize_with(index + 1, || (0, Slot::Vacant));
         }
         debug_assert!(matches!(self.entries[index].1, Slot::Vacant), "a key names one object");
+        self.len += usize::from(slot.is_counted());
         self.entries[index] = (key.generation, slot);
-        self.len += 1;
     }
 
     pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut Slot<A>> {
@@ -137,7 +149,7 @@ impl<A: Affinity> Slots<A> {
         match std::mem::replace(slot, Slot::Vacant) {
             Slot::Vacant => None,
             taken => {
-                self.len -= 1;
+                self.len -= usize::from(taken.is_counted());
                 Some(taken)
             }
         }

@@ -5,7 +5,9 @@ mod common;
 
 use std::{sync::Arc, thread, time::Duration};
 
-use bufferevent_runtime::{Base, Census, Clock, Left, Movable, Placement, Reasons, Runtime, Turned};
+use bufferevent_runtime::{
+    Base, Body, Census, Clock, Held, Left, Lent, Movable, Placement, Reasons, Runtime, Turned,
+};
 use bufferevent_sync::atomic::{AtomicUsize, Ordering};
 use common::{Log, Running, Script, Signal, eventually, strand};
 
@@ -201,4 +203,57 @@ fn a_strand_knows_where_it_is() {
     assert!(!made.is_on_worker(), "this thread is no worker");
     assert_ne!(other.id(), id);
     assert_eq!((made.base().index(), made.waiting_since()), (1, None), "nobody traces");
+}
+
+/// An internal one, that goes on while it lives.
+struct Serving(Arc<Signal>);
+
+impl Body for Serving {
+    type Outer = ();
+
+    const INTERNAL: bool = true;
+
+    fn run(held: &mut Held<'_, Self>, reasons: Reasons, lent: &mut Lent<'_>) -> Left {
+        if reasons.contains(Reasons::USER) {
+            held.body().0.raise();
+        }
+        let later = lent.now.saturating_add(Duration::from_secs(3_600));
+        held.strand().arm(Some(later));
+        Left::Idle
+    }
+
+    fn abandon(&mut self, _: &()) {}
+}
+
+#[test]
+fn no_loop_and_no_drain_waits_for_an_internal_strand() {
+    let _census = Census::begin();
+    for is_sent in [false, true] {
+        let mut base = by_hand();
+        let ran = Signal::new();
+        let body = |_| Serving(Arc::clone(&ran));
+        let strand = match is_sent {
+            false => base.strand(Placement::Any, (), body),
+            true => base.handle().strand(Placement::Any, (), body).unwrap(),
+        };
+        assert_eq!(base.run().unwrap(), Turned::Empty);
+        assert_eq!((base.handle().objects(), base.len(), base.objects()[0].kind), (0, 0, "internal"));
+        strand.post(Reasons::USER);
+        assert_eq!((base.run().unwrap(), ran.count()), (Turned::Empty, 1), "it runs all the same");
+        base.close_all_over(Duration::from_secs(3_600));
+        assert_eq!(base.run().unwrap(), Turned::Empty, "it is no connection");
+    }
+    for (workers, bases) in [(1, 1), (2, 2), (1, 2), (2, 4)] {
+        let running = Running::start(Runtime::builder().workers(workers).bases(bases).build().unwrap());
+        let ran = Signal::new();
+        let strands = running.runtime.bases().into_iter().map(|base| {
+            let strand = base.strand(Placement::Any, (), |_| Serving(Arc::clone(&ran))).unwrap();
+            strand.post(Reasons::USER);
+            strand
+        });
+        let _strands = Vec::from_iter(strands);
+        ran.wait();
+        running.runtime.shutdown_over(Duration::from_secs(3_600), Duration::from_secs(3_600)).unwrap();
+        running.join().unwrap().unwrap();
+    }
 }

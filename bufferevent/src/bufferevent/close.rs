@@ -29,7 +29,8 @@ use crate::{
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Closing {
-    /// How long it waits for the peer to take any of the output that is left. Default 30 s.
+    /// How long it waits for the peer to take any of the output that is left. Default 30 s. It does not run while a rate limit
+    /// holds the output up, which goes out at that pace then: under a small one a deadline is the only end.
     pub drain: Duration,
     /// How long it waits for the peer to end its side after ours was ended; zero: not at all. Default 2 s.
     pub linger: Duration,

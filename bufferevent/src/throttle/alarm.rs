@@ -5,6 +5,8 @@
 //! has waited for a while: it takes itself out of the register and *then* rings once more. So who begins to wait either
 //! finds it gone, and makes another, or is found by it. Several threads may set one at once, in any order: the earliest time
 //! of those counts.
+//!
+//! It is nothing that lives on the base: no loop and no drain waits for its end.
 
 use std::{sync::Arc, time::Duration};
 
@@ -96,6 +98,9 @@ impl What {
 impl Body for Alarm {
     type Outer = Arc<What>;
 
+    /// Who waits is there, so it need not be.
+    const INTERNAL: bool = true;
+
     fn run(held: &mut Held<'_, Self>, reasons: Reasons, lent: &mut Lent<'_>) -> Left {
         let strand = held.strand();
         let What { site, bell } = &**strand.outer();
@@ -126,10 +131,11 @@ const LINGER: Duration = Duration::from_millis(50);
 #[cfg(all(test, feature = "test-util"))]
 mod tests {
     use bufferevent_ratelimit::TokenBucketConfig;
+    use bufferevent_runtime::Turned;
 
     use super::*;
     use crate::{
-        Bufferevent, Direction, NoHandler, RateLimitGroup,
+        BaseExt as _, Bufferevent, Direction, NoHandler, RateLimitGroup,
         testing::{Census, ManualBase},
     };
 
@@ -160,5 +166,31 @@ mod tests {
         base.advance(short).expect("settled");
         assert_eq!(group.total(Direction::Write), 200);
         drop((alarm, id));
+    }
+
+    /// It lingers after the last that waited is gone, which no loop and no drain waits for.
+    #[test]
+    fn alarm_that_lingers_is_nothing_that_lives_on_the_base() {
+        let _census = Census::begin();
+        let mut base = ManualBase::new().expect("a base");
+        let tick = Duration::from_millis(10);
+        let group = RateLimitGroup::with_clock(&config(tick), base.handle().clock().clone());
+        let (ours, _theirs) = std::os::unix::net::UnixStream::pair().expect("a pair");
+        let id = Bufferevent::socket(ours)
+            .handler(NoHandler)
+            .rate_limit_group(&group)
+            .configure(|bufferevent| drop(bufferevent.write(&[7; 1_000])))
+            .start(&mut *base)
+            .expect("started");
+        base.settle().expect("settled");
+        let alarms = |group: &RateLimitGroup| group.tree.alarms.entries.lock().len();
+        assert_eq!((base.len(), alarms(&group)), (1, 1));
+        base.bufferevent(id).expect("it is there").abort();
+        assert_eq!(base.run().expect("no failure"), Turned::Empty);
+        assert_eq!((base.len(), alarms(&group)), (0, 1));
+        base.close_all_over(Duration::from_secs(3_600));
+        assert_eq!(base.run().expect("no failure"), Turned::Empty);
+        base.advance(2 * LINGER).expect("settled");
+        assert_eq!(alarms(&group), 0);
     }
 }

@@ -14,7 +14,8 @@ use crate::{
 pub struct Object {
     /// Its name on the base.
     pub key: Key,
-    /// What it is: `event`, `signal`, `timer`, `listener`, `bufferevent`, `strand`; `running` if it is what asks.
+    /// What it is: `event`, `signal`, `timer`, `listener`, `bufferevent`, `strand`; `running` if it is what asks, `internal`
+    /// if it only serves the others, and is not counted.
     pub kind: &'static str,
     /// How urgent it is; `None` for a strand, which knows that itself.
     pub priority: Option<u8>,
@@ -54,7 +55,10 @@ impl<A: Affinity> Base<A> {
                 let kind = confined.source.as_ref().map_or("running", |source| source.kind());
                 (kind, Some(confined.priority), confined.queued || confined.deferred, confined.timer)
             }
-            Slot::Homed(homed) => ("strand", None, false, homed.timer),
+            Slot::Homed(homed) => {
+                let kind = if homed.strand.is_internal() { "internal" } else { "strand" };
+                (kind, None, false, homed.timer)
+            }
         };
         let deadline = timer.and_then(|timer| wheel.deadline(timer)).map(Time::from_tick);
         Some(Object { key, kind, priority, is_queued, deadline })

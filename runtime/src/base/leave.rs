@@ -49,7 +49,7 @@ impl<A: Affinity> Base<A> {
     fn is_connection(&mut self, key: Key) -> bool {
         match self.slots.get_mut(key) {
             Some(Slot::Confined(_)) => self.source(key).is_some_and(|source| source.is_connection()),
-            Some(Slot::Homed(_)) => true,
+            Some(Slot::Homed(homed)) => !homed.strand.is_internal(),
             _ => false,
         }
     }

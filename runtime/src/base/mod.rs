@@ -247,15 +247,17 @@ impl<A: Affinity> Base<A> {
         if let Some(timer) = timer {
             self.wheel.cancel(timer);
         }
-        self.vacate(key);
+        self.vacate(key, slot.is_counted());
         self.discard(slot);
         true
     }
 
     /// What was under `key` has left the table.
-    fn vacate(&mut self, key: Key) {
+    fn vacate(&mut self, key: Key, is_counted: bool) {
         self.shared.keys.release(key);
-        self.shared.object_removed();
+        if is_counted {
+            self.shared.object_removed();
+        }
     }
 
     /// Drops something of the user's; a panic in there is counted and goes no further.
@@ -334,7 +336,7 @@ impl<A: Affinity> Base<A> {
     ) -> Arc<Strand<B>> {
         let key = self.shared.keys.reserve();
         let strand = Strand::new(key, Arc::clone(&self.shared), placement, outer, body(key));
-        self.shared.object_added();
+        self.shared.strand_added(&*strand);
         self.adopt(key, Arc::clone(&strand) as Arc<dyn AnyStrand>);
         strand
     }
@@ -630,22 +632,25 @@ impl<A: Affinity> Drop for Base<A> {
     fn drop(&mut self) {
         self.shared.inbox.close();
         for key in self.slots.keys() {
-            match self.slots.take(key) {
-                Some(Slot::Homed(homed)) => orphan_if_here(homed.strand),
-                Some(slot) => self.discard(slot),
-                None => {}
+            let Some(slot) = self.slots.take(key) else { continue };
+            let is_counted = slot.is_counted();
+            match slot {
+                Slot::Homed(homed) => orphan_if_here(homed.strand),
+                slot => self.discard(slot),
             }
-            self.shared.object_removed();
+            if is_counted {
+                self.shared.object_removed();
+            }
         }
         while !self.shared.inbox.is_empty() {
             match self.shared.inbox.pop() {
                 Some(Message::Run(strand)) => strand.orphan(),
                 Some(Message::Adopt(_, strand)) => {
-                    self.shared.object_removed();
+                    self.shared.strand_removed(&*strand);
                     strand.orphan();
                 }
                 Some(Message::Settle(_, strand)) => {
-                    self.shared.object_removed();
+                    self.shared.strand_removed(&*strand);
                     orphan_if_here(strand);
                 }
                 Some(Message::Arrive(arrival)) => {

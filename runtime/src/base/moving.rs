@@ -115,7 +115,7 @@ impl<A: Affinity> Base<A> {
         });
         let Departure { to, key: new, .. } = to;
         to.object_added();
-        self.vacate(key);
+        self.vacate(key, true);
         let (reasons, deferred, priority) = (confined.reasons, confined.deferred, confined.priority);
         let arrival = Arrival { key: new, source, reasons, deferred, priority, deadline };
         if let Err(message) = to.send_internal(Message::Arrive(Box::new(arrival))) {

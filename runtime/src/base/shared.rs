@@ -263,6 +263,19 @@ impl BaseShared {
     pub(crate) fn object_removed(&self) {
         self.objects.leave();
     }
+
+    /// A strand is an object, unless it is [internal](crate::Body::INTERNAL).
+    pub(crate) fn strand_added(&self, strand: &dyn AnyStrand) {
+        if !strand.is_internal() {
+            self.object_added();
+        }
+    }
+
+    pub(crate) fn strand_removed(&self, strand: &dyn AnyStrand) {
+        if !strand.is_internal() {
+            self.object_removed();
+        }
+    }
 }
 
 /// A base as other threads see it: cheap to clone, usable from anywhere.
@@ -349,11 +362,11 @@ impl<A: Affinity> BaseHandle<A> {
         let key = self.shared.keys.reserve();
         let strand = Strand::new(key, Arc::clone(&self.shared), placement, outer, body(key));
         let any = Arc::clone(&strand) as Arc<dyn AnyStrand>;
-        self.shared.object_added();
+        self.shared.strand_added(&*any);
         match self.shared.send_internal(Message::Adopt(key, any)) {
             Ok(()) => Ok(strand),
             Err(_) => {
-                self.shared.object_removed();
+                self.shared.strand_removed(&*strand);
                 self.shared.keys.release(key);
                 Err(Error::Closed)
             }

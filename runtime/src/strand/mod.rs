@@ -44,6 +44,10 @@ pub trait Body: Sized + Send + 'static {
     /// The part that any thread may reach without the lock.
     type Outer: Send + Sync + 'static;
 
+    /// Whether it only serves what else lives on its base, as an alarm does that wakes it. Such a one is not counted among
+    /// that: no loop and no drain waits for its end, and it is no connection. Default no.
+    const INTERNAL: bool = false;
+
     /// Handles `reasons`. Called with the lock held; [`Held::unlocked`] drops it for the length of a call.
     ///
     /// The first run comes with [`Reasons::START`]. A run that panics is the last: the body is abandoned, and the panic
@@ -354,6 +358,8 @@ pub(crate) trait AnyStrand: Send + Sync + Any {
     fn take_due(&self, base: &BaseShared, key: Key, now: Time) -> bool;
     /// Ends the strand without callbacks because its base is gone; the caller has popped its token.
     fn orphan(self: Arc<Self>);
+    /// [`Body::INTERNAL`].
+    fn is_internal(&self) -> bool;
     /// The base it lives on.
     fn home(&self) -> Arc<BaseShared>;
     /// The place of that base: a hint, unless the caller holds the strand.
@@ -385,6 +391,10 @@ impl<B: Body> AnyStrand for Strand<B> {
 
     fn post_reasons(&self, reasons: Reasons) -> bool {
         self.word.post(reasons) == Posted::Enqueue
+    }
+
+    fn is_internal(&self) -> bool {
+        B::INTERNAL
     }
 
     fn wanted(&self, base: &BaseShared, key: Key) -> Option<Option<Time>> {

@@ -126,10 +126,10 @@ impl<'a, B: Body> Seating<'a, B> {
 
     /// Tells the new base. The key is its own from now on.
     fn tell(&self, new: &BaseShared, key: Key) -> Result<()> {
-        new.object_added();
         let strand = Arc::clone(self.strand) as Arc<dyn AnyStrand>;
-        if new.send_internal(Message::Settle(key, strand)).is_err() {
-            new.object_removed();
+        new.strand_added(&*strand);
+        if let Err(Message::Settle(_, strand)) = new.send_internal(Message::Settle(key, strand)) {
+            new.strand_removed(&*strand);
             return Err(Error::Closed);
         }
         Ok(())
