@@ -22,12 +22,15 @@ impl Libevent {
     /// # Errors
     /// Why there is none, in words.
     pub fn build(folder: &Path) -> Result<Self, String> {
+        Self::build_with(&env::var("CC").unwrap_or_else(|_| "cc".to_owned()), folder)
+    }
+
+    fn build_with(compiler: &str, folder: &Path) -> Result<Self, String> {
         let (source, program) = (folder.join("simulation.c"), folder.join("simulation"));
         fs::write(&source, SOURCE).map_err(|why| format!("cannot write {}: {why}", source.display()))?;
-        let compiler = env::var("CC").unwrap_or_else(|_| "cc".to_owned());
         let mut said = String::new();
         for library in LIBRARIES {
-            let mut command = Command::new(&compiler);
+            let mut command = Command::new(compiler);
             command.args(["-std=gnu11", "-O2", "-o"]).arg(&program).arg(&source).arg(library);
             let built = command.output().map_err(|why| format!("cannot run {compiler}: {why}"))?;
             if built.status.success() {
@@ -70,3 +73,23 @@ const SOURCE: &str = include_str!("libevent.c");
 
 /// What the linker may find: with the headers installed, and without them, where only the soname is there.
 const LIBRARIES: [&str; 3] = ["-levent_core", "-l:libevent_core-2.1.so.7", "-l:libevent-2.1.so.7"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `false` and `true` are compilers that find nothing, and that make nothing.
+    #[test]
+    fn what_is_missing_is_told() {
+        let folder = env::temp_dir().join(format!("simulation-{}", std::process::id()));
+        fs::create_dir(&folder).expect("a folder of its own");
+        let told =
+            ["no-such-compiler", "false", "true"].map(|compiler| Libevent::build_with(compiler, &folder));
+        fs::remove_dir_all(&folder).expect("it is there");
+        for (told, begin) in
+            told.into_iter().zip(["cannot run no-such", "false finds no libevent", "cannot run /"])
+        {
+            assert!(told.as_ref().is_err_and(|why| why.starts_with(begin)), "{told:?}");
+        }
+    }
+}
