@@ -17,7 +17,7 @@ pub use self::{deflate::Deflate, inflate::Inflate};
 /// sent: there is no empty stream.
 ///
 /// A call gives what there is room for, and of much input little more than 64 KiB. So a little that inflates to very much
-/// waits, as little, until there is room again. The filter itself holds some 300 KiB, which no limit counts.
+/// waits, as little, until there is room again. The filter itself holds up to 400 KiB, which no limit counts.
 ///
 /// ```
 /// use bufferevent::{Bufferevent, Handler, testing::{ManualBase, Wire}};
