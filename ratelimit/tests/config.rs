@@ -86,6 +86,11 @@ fn rates_per_second_become_bytes_per_tick() {
     assert_eq!(per(MOST, 1_000), (MOST, MOST, MOST));
     let none = TokenBucketConfig::per_second(None, None, None).unwrap();
     assert_eq!(none.limit(Direction::Write).rate(), MOST);
+    let (rate, tick) = (Rate::new(10_000).unwrap(), Some(Duration::from_millis(10)));
+    assert_eq!(
+        TokenBucketConfig::symmetric(rate, tick),
+        TokenBucketConfig::per_second(Some(rate), Some(rate), tick)
+    );
 }
 
 #[test]
