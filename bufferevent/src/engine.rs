@@ -382,7 +382,8 @@ impl Bufferevent {
     /// has drained, and the end after it.
     fn tell_eof(&mut self) -> bool {
         self.note_full();
-        let drains = !self.output.is_empty() && self.enabled.contains(Interest::WRITE);
+        let drains =
+            !self.output.is_empty() && self.enabled.contains(Interest::WRITE) && !self.is_held_by_filter();
         if drains && self.told.output_full && !self.input.is_empty() {
             return false;
         }

@@ -178,6 +178,8 @@ pub(crate) struct Shut {
 pub(crate) const ALARM: u8 = 1;
 /// In [`Run::rare`], for good: it is a filter over another bufferevent.
 pub(crate) const LAYERED: u8 = 2;
+/// In [`Run::rare`], as long as that is so: a filter is over it, which alone hears of it.
+pub(crate) const LOWER: u8 = 4;
 
 /// The run that is going on.
 #[derive(Debug, Default)]
@@ -190,7 +192,7 @@ pub(crate) struct Run {
     pub(crate) callbacks: u8,
     /// When it began.
     pub(crate) now: Time,
-    /// What few have: [`ALARM`], [`LAYERED`]. In one word, since it is looked at in each step.
+    /// What few have: [`ALARM`], [`LAYERED`], [`LOWER`]. In one word, since it is looked at in each step.
     pub(crate) rare: u8,
     /// Directions in which bytes have moved since the countdowns were looked at.
     pub(crate) progress: Interest,

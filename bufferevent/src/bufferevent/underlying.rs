@@ -2,7 +2,7 @@
 
 use bufferevent_runtime::Ready;
 
-use super::{Bufferevent, LAYERED, Owned, Phase, Socket};
+use super::{Bufferevent, LAYERED, LOWER, Owned, Phase, Socket};
 use crate::{
     defaults::MAX_LAYERS,
     error::Error,
@@ -63,7 +63,8 @@ impl Bufferevent {
 
     /// It lives nowhere any more, and can be started again.
     pub(crate) fn unsettle(&mut self) {
-        self.told.withheld = false;
+        (self.told.withheld, self.told.counted, self.hears_write) = (false, false, true);
+        self.run.rare &= !LOWER;
         self.ready = Ready::NONE;
         if let Some(timeouts) = &mut self.timeouts {
             timeouts.stop();
@@ -102,6 +103,7 @@ impl Owned {
         upper.told.report_close = std::mem::take(&mut self.told.report_close);
         self.told.counted = true;
         self.hears_write = false;
+        self.run.rare |= LOWER;
         upper.socket = Socket::Filter(Box::new(Layer::new(self, filter, depth)));
         Ok(upper)
     }

@@ -12,7 +12,7 @@ use super::{
     side::Supply,
 };
 use crate::{
-    bufferevent::{Bufferevent, LAYERED, Phase, Socket},
+    bufferevent::{Bufferevent, LAYERED, LOWER, Phase, Socket},
     clocks::Limit,
     defaults::READS_PER_RUN,
     engine::Ended,
@@ -93,7 +93,16 @@ impl Bufferevent {
         if alarm.is_some() {
             self.clocks().set_end(Limit::Below, alarm, now);
         }
-        self.hear_from_below() | (ended != Ended::Idle && !self.has_ended())
+        self.hear_from_below() | (ended != Ended::Idle && !self.has_ended()) | self.owes_call()
+    }
+
+    /// Whether the filter is to be called although there is nothing in the output, and was not for want of budget.
+    fn owes_call(&self) -> bool {
+        let gives = match self.phase {
+            Phase::Open => self.enabled.contains(Interest::WRITE) || self.may_shut_down(),
+            phase => phase == Phase::Draining,
+        };
+        gives && self.output.is_empty() && self.output_mode().is_some()
     }
 
     /// A filter that has filled its limit is called again though its source is empty.
@@ -246,6 +255,12 @@ impl Bufferevent {
             Ok(_) => {}
         }
         Some(bytes)
+    }
+
+    /// Whether what is in the output stays there until there is more, or is none of a handler's: then nothing waits for it.
+    pub(crate) fn is_held_by_filter(&self) -> bool {
+        let holds = |layer: &Layer| layer.room_below() > 0 && self.output_mode().is_none();
+        self.run.rare & LOWER != 0 || self.layer().is_some_and(holds)
     }
 
     /// How the filter is to be called for what is to be sent, if it is.

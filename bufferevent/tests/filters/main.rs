@@ -3,5 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod ending;
+mod misbehaving;
+mod model;
 mod passing;
 mod seen;
