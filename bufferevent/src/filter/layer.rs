@@ -28,7 +28,7 @@ pub(crate) struct Layer {
     pub(super) bounds: Closing,
     /// The lower one closes: all that the filter has given is there.
     pub(super) sunk: bool,
-    /// Directions below that an error or a timeout has switched off, and `enable` above switches on again.
+    /// Directions below that the end, an error or a timeout has switched off, and `enable` above switches on again.
     pub(super) stopped: Interest,
     /// How many there are below.
     pub(crate) depth: usize,

@@ -134,15 +134,21 @@ impl Bufferevent {
             heard = true;
             match callback {
                 Callback::Event(Event::Connected) => self.connection_stands(),
-                Callback::Event(Event::Eof) => {
-                    self.layer_mut().into_iter().for_each(|layer| layer.incoming.end())
-                }
+                Callback::Event(Event::Eof) => self.end_of_arrivals(),
                 // Room below makes it writable.
                 Callback::Read | Callback::Write | Callback::Event(Event::Drained | Event::Closed(_)) => {}
                 Callback::Event(event) => self.forward(event),
             }
         }
         heard | self.follow() | self.look_below()
+    }
+
+    /// Nothing more comes from below, unless that gets another connection.
+    fn end_of_arrivals(&mut self) {
+        if let Some(layer) = self.layer_mut() {
+            layer.incoming.end();
+            layer.stopped = layer.stopped | Interest::READ;
+        }
     }
 
     fn next_below(&mut self) -> Option<Callback> {

@@ -8,3 +8,4 @@ mod misbehaving;
 mod model;
 mod passing;
 mod seen;
+mod threads;

@@ -153,12 +153,14 @@ fn numbers(from: &mut u8, n: usize) -> Vec<u8> {
 }
 
 fn run(kinds: &[Kind], seed: u64, ops: &[Op], shared: bool, limited: bool) {
-    let _census = Census::begin();
     let (wire, seen, drops) = (Wire::new(), Seen::default(), Arc::new(AtomicUsize::new(0)));
     let mut builder = Bufferevent::scripted(&wire);
-    let limit =
-        TokenBucketConfig::per_second(Rate::new(50_000), Rate::new(50_000), Some(Duration::from_millis(10)))
-            .unwrap();
+    let limit = TokenBucketConfig::per_second(
+        Rate::new(50_000).ok(),
+        Rate::new(50_000).ok(),
+        Some(Duration::from_millis(10)),
+    )
+    .unwrap();
     for (at, kind) in kinds.iter().enumerate() {
         let seed = seed ^ (at as u64 * 77);
         let moody = Moody { down: Codec::new(*kind, false, seed), up: Codec::new(*kind, true, !seed) };
@@ -263,6 +265,7 @@ proptest! {
         shared in any::<bool>(),
         limited in any::<bool>(),
     ) {
+        let _census = Census::begin();
         run(&kinds, seed, &ops, shared, limited);
     }
 }
