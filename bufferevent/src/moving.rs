@@ -211,7 +211,9 @@ impl Bufferevent {
     #[cold]
     pub(crate) fn refresh(&mut self) {
         // One that was not told a priority has the middle one of its new base.
-        self.run.errands.priority = self.priority();
+        if !self.is_lower() {
+            self.run.errands.priority = self.priority();
+        }
         if let Some(layer) = self.layer_mut() {
             layer.lower.refresh();
         }

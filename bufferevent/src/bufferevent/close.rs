@@ -89,7 +89,7 @@ impl Bufferevent {
     }
 
     /// No callback of any kind is due any more.
-    fn silence(&mut self) {
+    pub(crate) fn silence(&mut self) {
         if self.phase != Phase::Ended {
             self.pending.clear();
             self.later = None;
@@ -186,7 +186,9 @@ impl Bufferevent {
         if self.told.report_close {
             self.pending.closed();
         }
-        trace::ended(self, self.is_clean());
+        if !self.is_lower() {
+            trace::ended(self, self.is_clean());
+        }
         // What is left in the mailbox of a THREADSAFE one is not sent either.
         if !self.options.contains(Options::THREADSAFE) {
             self.count_end();

@@ -81,6 +81,9 @@ impl Bufferevent {
             let taken = layer.lower.take_fd();
             self.pending.forget_connection();
             self.begin_anew();
+            if taken.is_some() && self.is_closing() {
+                self.end();
+            }
             return taken;
         }
         if matches!(self.socket, Socket::Pair(_)) {

@@ -112,7 +112,7 @@ impl Bufferevent {
 
     fn flush_now(&mut self, mode: FlushMode) -> bool {
         if self.is_layered() {
-            return self.flush_down(mode);
+            return self.flush_down(mode, mode);
         }
         let written = self.moved.written;
         if self.pair_end().is_some() {

@@ -2,12 +2,12 @@
 //! below closes.
 
 use bufferevent_evbuffer::End;
-use bufferevent_runtime::{Ready, Scratch};
+use bufferevent_runtime::Scratch;
 
-use super::layer::Layer;
+use super::{FlushMode, layer::Layer};
 use crate::{
     bufferevent::{Bufferevent, Closing, Owned, Phase},
-    handler::PanicPolicy,
+    handler::{PanicPolicy, discard},
     interest::{Direction, Interest},
     options::Options,
 };
@@ -129,7 +129,10 @@ impl Bufferevent {
         if self.options.contains(Options::CLOSE_ON_FREE) {
             return None;
         }
-        let Layer { mut lower, .. } = self.take_layer()?;
+        let Layer { mut lower, filter, .. } = self.take_layer()?;
+        if let Some(home) = &self.home {
+            discard(home.base.counters(), filter);
+        }
         lower.unsettle();
         Some(lower)
     }
@@ -147,53 +150,24 @@ impl Bufferevent {
         }
     }
 
-    /// Closes what nobody will run any more, as far as that needs no waiting.
+    /// Closes what nobody will run any more, as far as that needs no waiting. What its limits would have to be waited for is
+    /// owed to them.
     pub(crate) fn close_stack_without_waiting(&mut self) {
+        self.set_panic_policy(PanicPolicy::Isolate);
         let closes = self.options.contains(Options::CLOSE_ON_FREE);
-        if let Some(layer) = self.layer_mut() {
-            // This may be a drop.
-            layer.on_panic = PanicPolicy::Isolate;
-        }
-        self.throttle = None;
-        if closes && !self.has_ended() {
-            self.close();
-            while !self.has_ended() && (self.sinks_at_once() || self.sends_below_at_once()) {}
-            self.close_lower_at_once();
+        if closes && !self.has_ended() && self.prepare().is_ok() {
+            self.silence();
+            self.let_out();
+            while self.flush_down(FlushMode::Normal, FlushMode::Normal) {}
+            self.layer_mut().into_iter().for_each(|layer| layer.outgoing.end());
+            // Those below have their ends when they close.
+            while self.flush_down(FlushMode::Finished, FlushMode::Normal) {}
+            let all = self.output.is_empty() && self.layer().is_some_and(|layer| layer.outgoing.is_done());
+            if let Some(layer) = self.layer_mut() {
+                layer.lower.close_without_waiting();
+                self.told.clean = all && self.layer().is_some_and(|layer| layer.lower.is_clean());
+            }
         }
         self.abort();
-    }
-
-    fn sinks_at_once(&mut self) -> bool {
-        self.run.writes = 1;
-        self.look_below();
-        !self.layer().is_some_and(|layer| layer.sunk) && self.sink()
-    }
-
-    fn sends_below_at_once(&mut self) -> bool {
-        self.layer_mut().is_some_and(|layer| !layer.sunk && layer.lower.sends_at_once())
-    }
-
-    /// Sends once, as far as that needs no waiting. False: nothing went.
-    fn sends_at_once(&mut self) -> bool {
-        let written = self.moved.written;
-        self.run.writes = 1;
-        if self.is_layered() {
-            self.look_below();
-            return self.step_write() && self.moved.written != written || self.sends_below_at_once();
-        }
-        if self.prepare().is_ok() {
-            self.ready |= Ready::WRITABLE;
-            self.step_write();
-        }
-        self.moved.written != written
-    }
-
-    fn close_lower_at_once(&mut self) {
-        let Some(layer) = self.layer_mut().filter(|layer| layer.sunk) else { return };
-        layer.lower.close_without_waiting();
-        let clean = layer.lower.is_clean();
-        if !self.has_ended() {
-            self.told.clean = clean;
-        }
     }
 }

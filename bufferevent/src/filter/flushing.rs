@@ -9,8 +9,8 @@ use crate::{
 };
 
 impl Bufferevent {
-    /// Gives the filter what is to be sent, then flushes what is below. True: something moved.
-    pub(crate) fn flush_down(&mut self, mode: FlushMode) -> bool {
+    /// Gives the filter what is to be sent, then flushes what is `below`. True: something moved.
+    pub(crate) fn flush_down(&mut self, mode: FlushMode, below: FlushMode) -> bool {
         let mut moved = false;
         for call in 0..FINISH_CALLS {
             if !self.flush_goes_on(Direction::Write, call, mode) {
@@ -25,7 +25,7 @@ impl Bufferevent {
             self.charge(Direction::Write, 0, &Io::Done(bytes.consumed));
             moved |= bytes.consumed + bytes.produced > 0;
         }
-        moved |= self.flush_below(Interest::WRITE, mode);
+        moved |= self.flush_below(Interest::WRITE, below);
         self.look_below();
         moved
     }
@@ -56,7 +56,10 @@ impl Bufferevent {
             Direction::Read => (&layer.incoming, layer.arrived(), self.input_cap.room(self.input.len())),
             Direction::Write => (&layer.outgoing, self.to_send(), layer.lower.output.room()),
         };
-        cap > 0 && !side.is_done() && (side.goes_on(supply, cap) || calls == 0 && mode != FlushMode::Normal)
+        cap > 0
+            && layer.is_sound()
+            && !side.is_done()
+            && (side.goes_on(supply, cap) || calls == 0 && mode != FlushMode::Normal)
     }
 
     fn flush_below(&mut self, direction: Interest, mode: FlushMode) -> bool {

@@ -18,7 +18,7 @@ use crate::{
 /// The lower bufferevent, and the filter.
 pub(crate) struct Layer {
     pub(crate) lower: Owned,
-    filter: Exclusive,
+    pub(super) filter: Exclusive,
     pub(super) incoming: Side,
     pub(super) outgoing: Side,
     pub(super) on_panic: PanicPolicy,
@@ -35,7 +35,7 @@ pub(crate) struct Layer {
 }
 
 /// The filter, of which whoever has the layer to themselves gets hold, so that it need not be `Sync`. Never locked.
-struct Exclusive(Mutex<Box<dyn Filter>>);
+pub(super) struct Exclusive(Mutex<Box<dyn Filter>>);
 
 /// What a call has moved.
 #[derive(Debug, Clone, Copy)]

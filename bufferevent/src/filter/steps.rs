@@ -30,6 +30,11 @@ impl Bufferevent {
         self.run.rare & LAYERED != 0
     }
 
+    /// Whether a filter is over it.
+    pub(crate) fn is_lower(&self) -> bool {
+        self.run.rare & LOWER != 0
+    }
+
     pub(crate) fn layer(&self) -> Option<&Layer> {
         match &self.socket {
             Socket::Filter(layer) => Some(layer),
@@ -172,7 +177,7 @@ impl Bufferevent {
         let stopped = stopped.difference(layer.lower.enabled);
         layer.stopped = layer.stopped | stopped;
         if self.is_closing() {
-            if stopped.contains(Interest::WRITE) {
+            if stopped.contains(Interest::WRITE) || matches!(event, Event::Error { direction: None, .. }) {
                 // What is left can go nowhere.
                 self.end();
             }
@@ -266,7 +271,7 @@ impl Bufferevent {
     /// Whether what is in the output stays there until there is more, or is none of a handler's: then nothing waits for it.
     pub(crate) fn is_held_by_filter(&self) -> bool {
         let holds = |layer: &Layer| layer.room_below() > 0 && self.output_mode().is_none();
-        self.run.rare & LOWER != 0 || self.layer().is_some_and(holds)
+        self.is_lower() || self.layer().is_some_and(holds)
     }
 
     /// How the filter is to be called for what is to be sent, if it is.

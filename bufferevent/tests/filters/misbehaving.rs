@@ -321,3 +321,35 @@ fn one_that_writes_to_its_own_bufferevent_is_not_entered_again() {
     sim.settle();
     assert_eq!(wire.written(), b"first-");
 }
+
+/// Panics when it is dropped.
+struct Grenade(Arc<AtomicUsize>);
+
+impl Filter for Grenade {}
+
+impl Drop for Grenade {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Relaxed);
+        panic!("dropped");
+    }
+}
+
+#[test]
+fn a_panic_in_the_drop_of_a_filter_harms_nobody() {
+    let _census = Census::begin();
+    // F19
+    each(|shared| {
+        for frees in [true, false] {
+            let (wire, seen, drops) = (Wire::new(), Seen::default(), Arc::new(AtomicUsize::new(0)));
+            let builder =
+                Bufferevent::scripted(&wire).filter(Grenade(Arc::clone(&drops))).close_on_free(frees);
+            let mut sim = Sim::start(shared, builder.report_close(), &seen);
+            sim.with(|top| top.close()).unwrap();
+            wire.end();
+            sim.settle();
+            assert!(sim.is_gone());
+            assert_eq!(seen.events(), ["Closed true 0"]);
+            assert_eq!((drops.load(Relaxed), sim.base.counters().panics.get()), (1, 1));
+        }
+    });
+}
