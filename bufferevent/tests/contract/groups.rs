@@ -13,11 +13,11 @@ use crate::{
 };
 
 /// Bufferevents on one base that have something to move in one direction, in or out of groups.
-struct Crowd {
+pub(crate) struct Crowd {
     config: Config,
     world: World,
     hand: ManualClock,
-    direction: Direction,
+    pub(crate) direction: Direction,
     members: Vec<(Conn, Peer)>,
     moved: Vec<usize>,
 }
@@ -28,12 +28,12 @@ impl Crowd {
         Self { config, world, hand, direction, members: Vec::new(), moved: Vec::new() }
     }
 
-    fn group(&self, rate: u64, burst: u64) -> RateLimitGroup {
+    pub(crate) fn group(&self, rate: u64, burst: u64) -> RateLimitGroup {
         RateLimitGroup::with_clock(&limit(rate, burst), self.hand.clock())
     }
 
     /// One more, with `len` bytes to move, which does not run yet.
-    fn add(&mut self, len: usize, set_up: impl FnOnce(Builder) -> Builder) -> usize {
+    pub(crate) fn add(&mut self, len: usize, set_up: impl FnOnce(Builder) -> Builder) -> usize {
         let (data, direction) = (pattern(len), self.direction);
         let (conn, mut peer) = self.config.start_with(
             &mut self.world,
@@ -59,11 +59,11 @@ impl Crowd {
     }
 
     /// The same, as a member of a group.
-    fn join(&mut self, len: usize, group: &RateLimitGroup) -> usize {
+    pub(crate) fn join(&mut self, len: usize, group: &RateLimitGroup) -> usize {
         self.add(len, |b| b.rate_limit_group(group))
     }
 
-    fn with<R: Send + 'static>(
+    pub(crate) fn with<R: Send + 'static>(
         &mut self,
         member: usize,
         f: impl FnOnce(&mut bufferevent::Bufferevent) -> R + Send + 'static,
@@ -71,8 +71,19 @@ impl Crowd {
         self.world.with(&self.members[member].0, f).unwrap()
     }
 
+    /// A member has so much more to move.
+    pub(crate) fn more(&mut self, member: usize, len: usize) {
+        let data = pattern(len);
+        match self.direction {
+            Direction::Write => {
+                let _room = self.with(member, move |b| b.write(&data).unwrap());
+            }
+            Direction::Read => self.world.send(&mut self.members[member].1, &data),
+        }
+    }
+
     /// What each has moved so far.
-    fn moved(&mut self) -> Vec<usize> {
+    pub(crate) fn moved(&mut self) -> Vec<usize> {
         self.world.settle();
         for ((conn, peer), moved) in self.members.iter_mut().zip(&mut self.moved) {
             *moved = match self.direction {
@@ -92,7 +103,7 @@ impl Crowd {
         self.moved().iter().sum()
     }
 
-    fn pass(&mut self, ticks: u32) -> &mut Self {
+    pub(crate) fn pass(&mut self, ticks: u32) -> &mut Self {
         self.world.settle();
         for _ in 0..ticks {
             pass(&mut self.world, &self.hand, TICK);
@@ -112,7 +123,7 @@ impl Crowd {
     }
 }
 
-fn each_crowd(body: impl Fn(Crowd)) {
+pub(crate) fn each_crowd(body: impl Fn(Crowd)) {
     each_over_unix(|config| {
         for direction in DIRECTIONS {
             body(Crowd::new(config, direction));

@@ -18,6 +18,7 @@ mod files;
 mod groups;
 mod handlers;
 mod hosts;
+mod leases;
 mod limits;
 mod listening;
 mod mailbox;
