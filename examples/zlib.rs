@@ -26,7 +26,7 @@ impl Handler<Pinned> for Server {
     fn on_read(&mut self, cx: &mut Context<'_, Pinned>) {
         if let Ok(Some(question)) = cx.input().readln(Eol::Lf) {
             println!("asked for {:?}", String::from_utf8_lossy(&question));
-            let answered = cx.write("<p>all the same</p>\n".repeat(40_000).as_bytes());
+            let answered = cx.write("<p>all the same</p>\n".repeat(50_000).as_bytes());
             println!("answered: {}", answered.is_ok());
             cx.close();
         }

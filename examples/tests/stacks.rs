@@ -307,6 +307,23 @@ fn a_close_finishes_the_stream_behind_all_that_was_written() {
 }
 
 #[test]
+fn a_close_that_takes_all_the_calls_of_a_run_goes_on_in_the_next() {
+    // As many pieces as a run gives to a filter, which keeps them all: nothing below would call for another run.
+    let _census = Census::begin();
+    let mut base = ManualBase::new().unwrap();
+    let (wire, _, id) = over_wire(&mut base, Zlib::new(6));
+    let data = vec![b'a'; 16 * 64 * 1024];
+    let b = base.bufferevent(id).unwrap();
+    b.write(&data).unwrap();
+    b.close();
+    base.settle().unwrap();
+    assert!(wire.is_shut_down(), "without waiting for any deadline");
+    assert_eq!(inflated(&wire.written()), data);
+    wire.end();
+    base.settle().unwrap();
+}
+
+#[test]
 fn a_flush_makes_readable_what_was_written_and_one_that_flushes_always_needs_none() {
     let _census = Census::begin();
     let mut base = ManualBase::new().unwrap();
