@@ -1,5 +1,6 @@
 //! libevent's own tests of bufferevents and listeners (`test/regress_bufferevent.c`, `test/regress_listener.c`), under
-//! their C names. TB- and TL- are their rows in the project's inventory.
+//! their C names. TB- and TL- are their rows in the project's inventory. What runs over pairs and filters too is in
+//! `regress_layers.rs`.
 //!
 //! "Dispatch" in C runs until no events are left. Here a bufferevent lives until it is closed, so a test runs until what
 //! it waits for has happened, and then until nothing happens any more.
@@ -12,15 +13,15 @@ mod harness;
 
 use std::{
     net::{SocketAddr, TcpListener, TcpStream},
-    os::{fd::AsRawFd as _, unix::net::UnixStream},
+    os::unix::net::UnixStream,
     sync::Arc,
     thread,
 };
 
 use bufferevent::{
-    Accepted, Base, Bufferevent, Direction, Error, Interest, Listener, ListenerHandle, Movable, Pinned,
-    Trigger, evbuffer,
-    evbuffer::{End, Evbuffer},
+    Accepted, Base, Bufferevent, Error, Interest, Listener, ListenerHandle, Movable, Pinned, Trigger,
+    evbuffer,
+    evbuffer::End,
     runtime::{Clock, SelectorKind},
     testing::Census,
 };
@@ -46,108 +47,6 @@ fn count(counter: &AtomicUsize) -> usize {
 }
 
 // ---- bufferevents ----
-
-/// TB-01, and TB-03 to TB-05, which add a flush: there is none to call, since what is written leaves at the end of the run.
-fn bufferevent_over_a_pair(turns_until_sent: bool) {
-    let mut world = world();
-    let (one, other) = UnixStream::pair().unwrap();
-    let numbers = (one.as_raw_fd(), other.as_raw_fd());
-    let (tested, tested_by_callbacks) = counter();
-    let script = move |cx: &mut harness::Cx<'_, '_>, call: &Call| match call {
-        Call::Read if cx.input().len() == 8_333 => {
-            let mut scratch = Evbuffer::new();
-            cx.read_buffer(&mut scratch).unwrap();
-            cx.disable(Interest::READ);
-            tested_by_callbacks.fetch_add(usize::from(scratch.len() == 8_333), Ordering::SeqCst);
-        }
-        Call::Read => {}
-        Call::Write if cx.output().is_empty() => {
-            tested_by_callbacks.fetch_add(1, Ordering::SeqCst);
-        }
-        other => panic!("{other:?}"),
-    };
-    let (first, second) = (Actor::new(&world, script.clone()), Actor::new(&world, script));
-    let b1 = world.start(Set::Confined, Bufferevent::socket(one), first).unwrap();
-    let b2 = world.start(Set::Confined, Bufferevent::socket(other), second).unwrap();
-    assert_eq!(world.with(&b1, |b| b.raw_fd()).unwrap(), Some(numbers.0));
-    assert_eq!(world.with(&b2, |b| b.raw_fd()).unwrap(), Some(numbers.1));
-    world.with(&b1, |b| b.disable(Interest::READ)).unwrap();
-    world.with(&b2, |b| b.enable(Interest::READ)).unwrap();
-    assert_eq!(world.with(&b1, |b| b.enabled()).unwrap(), Interest::WRITE);
-    assert_eq!(world.with(&b2, |b| b.enabled()).unwrap(), Interest::BOTH);
-    world.settle();
-    let data: Vec<u8> = (0..8_333).map(|i| i as u8).collect();
-    world.with(&b1, move |b| b.write(&data).unwrap()).unwrap();
-    if turns_until_sent {
-        world.pump();
-        assert!(world.with(&b1, |b| b.output().is_empty()).unwrap(), "sent, without a flush");
-    }
-    world.until("both callbacks", || count(&tested) == 2);
-    world.settle();
-    assert_eq!(count(&tested), 2, "one read with all, one write with an empty output");
-    world.abort(&b2);
-    world.abort(&b1);
-    world.until_empty();
-}
-
-#[test]
-fn bufferevent() {
-    let _census = Census::begin();
-    bufferevent_over_a_pair(false);
-}
-
-#[test]
-fn bufferevent_flush_normal_flush_finished() {
-    let _census = Census::begin();
-    bufferevent_over_a_pair(true);
-}
-
-#[test]
-fn bufferevent_watermarks() {
-    // TB-12
-    let _census = Census::begin();
-    let mut world = world();
-    let (one, other) = UnixStream::pair().unwrap();
-    let (tested, theirs) = counter();
-    let read_all = Arc::clone(&theirs);
-    let (sum, all) = counter();
-    let writer = Actor::new(&world, move |cx, call| {
-        if *call == Call::Drained {
-            return;
-        }
-        assert_eq!(*call, Call::Write);
-        let left = cx.output().len();
-        assert!(left <= 100, "{left}");
-        if left == 0 {
-            theirs.fetch_add(1, Ordering::SeqCst);
-        }
-    });
-    let reader = Actor::new(&world, move |cx, call| {
-        assert_eq!(*call, Call::Read);
-        let len = cx.input().len();
-        assert!((10..=20).contains(&len), "{len}");
-        cx.input().drain(len).unwrap();
-        if all.fetch_add(len, Ordering::SeqCst) + len == 65_000 {
-            cx.disable(Interest::READ);
-            read_all.fetch_add(1, Ordering::SeqCst);
-        }
-    });
-    let b1 = world.start(Set::Confined, Bufferevent::socket(one).enable(Interest::WRITE), writer).unwrap();
-    let b2 = world.start(Set::Confined, Bufferevent::socket(other), reader).unwrap();
-    assert_eq!(world.with(&b1, |b| b.watermark(Direction::Read)).unwrap(), (0, None));
-    assert_eq!(world.with(&b2, |b| b.watermark(Direction::Write)).unwrap().0, 0);
-    world.with(&b2, |b| b.set_read_watermark(10, Some(20)).unwrap()).unwrap();
-    world.with(&b1, |b| b.set_write_watermark(100, Some(2_000)).unwrap()).unwrap();
-    assert_eq!(world.with(&b2, |b| b.watermark(Direction::Read)).unwrap(), (10, Some(20)));
-    assert_eq!(world.with(&b1, |b| b.watermark(Direction::Write)).unwrap(), (100, Some(2_000)));
-    let data: Vec<u8> = (0..65_000).map(|i| i as u8).collect();
-    // Past the high mark: here a write says so, and Drained follows; libevent's socket does neither.
-    let room = world.with(&b1, move |b| b.write(&data).unwrap()).unwrap();
-    assert_eq!(room, bufferevent::Room::Full);
-    world.until("all to be read", || count(&sum) == 65_000);
-    world.settle();
-    assert_eq!(count(&tested), 2);
-}
 
 /// A server that writes a sentence to whoever connects, and closes.
 fn serve_sentence(world: &mut World, set: Set) -> SocketAddr {

@@ -65,7 +65,7 @@ fn each(sample: &str) -> Option<Spread> {
 /// One in so many samples counts.
 const FASTEST: usize = 10;
 
-const FIGURES: [Figure; 23] = [
+const FIGURES: [Figure; 27] = [
     figure(
         14,
         "deferred by Trigger::DEFER, confined",
@@ -121,6 +121,10 @@ const FIGURES: [Figure; 23] = [
         "timers/cancel_mixed/btree",
     ),
     figure(17, "cancel in random order, base", "timers/cancel_mixed/base", 50.0, "timers/cancel_mixed/btree"),
+    figure(18, "64 B round trip, confined", "pair/round_trip/confined", 220.0, "pair/round_trip/buffers"),
+    figure(18, "64 B round trip, THREADSAFE", "pair/round_trip/threadsafe", 350.0, "pair/round_trip/buffers"),
+    figure(18, "64 KiB one way, confined", "pair/one_way/confined", 1_800.0, "pair/one_way/buffers"),
+    figure(18, "64 KiB one way, THREADSAFE", "pair/one_way/threadsafe", 1_800.0, "pair/one_way/buffers"),
     figure(19, "add and drain 64 B", "evbuffer/add_drain_64/evbuffer", 8.0, "evbuffer/add_drain_64/vec"),
     figure(19, "add 64 B, batched", "evbuffer/add_batched_64/evbuffer", 3.0, "evbuffer/add_batched_64/vec"),
     figure(19, "move", "evbuffer/move_4096/evbuffer", 15.0, "evbuffer/move_4096/bytes"),

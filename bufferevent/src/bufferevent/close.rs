@@ -337,6 +337,8 @@ impl Bufferevent {
             self.ready = Ready::READABLE | Ready::WRITABLE;
             let mut scratch = Scratch::default();
             loop {
+                // Nobody would wait for room in the queue of a pair; to a socket this is nothing.
+                self.overfill_pair();
                 (self.run.reads, self.run.writes) = (1, 1);
                 if !self.step_unusual(&mut scratch) {
                     break;

@@ -42,6 +42,10 @@ impl Bufferevent {
     /// `bufferevent_disable`. Differs: a callback that was scheduled before is dropped.
     #[doc(alias = "bufferevent_disable")]
     pub fn disable(&mut self, directions: Interest) {
+        if self.is_closing() {
+            // What was written before is sent still (D15), and all that was due is dropped.
+            return;
+        }
         self.enabled = self.enabled.difference(directions);
         for direction in [Direction::Read, Direction::Write] {
             if directions.contains(direction.into()) {

@@ -103,12 +103,17 @@ impl Bufferevent {
 
     /// Flushes the output, as much as the queue may hold of an output.
     pub(crate) fn push_into_pair(&mut self, ends: bool) {
+        self.overfill_pair();
+        if let Some(end) = self.pair_end() {
+            end.push(ends);
+        }
+    }
+
+    /// Puts all of the output that is in memory, past what the queue holds as a rule.
+    pub(crate) fn overfill_pair(&mut self) {
         let most = self.output.loaded_len();
         if most > 0 {
             self.put(0, most, self.output.limit().unwrap_or(usize::MAX).max(PAIR_QUEUE));
-        }
-        if let Some(end) = self.pair_end() {
-            end.push(ends);
         }
     }
 

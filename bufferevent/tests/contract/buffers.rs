@@ -18,10 +18,13 @@ fn the_connections_ends_of_the_buffers_are_frozen() {
         };
         world.with(&conn, frozen).unwrap();
         assert_eq!(world.receive(&mut peer, 4), b"data");
-        let (stream, mut peer) = crate::harness::unix_pair();
-        world.with(&conn, move |b| drop(b.set_fd(stream).unwrap())).unwrap();
-        world.with(&conn, frozen).unwrap();
-        assert_eq!(world.receive(&mut peer, 4), b"data");
+        if config.kind.is_socket() {
+            let (stream, other) = crate::harness::unix_pair();
+            world.with(&conn, move |b| drop(b.set_fd(stream).unwrap())).unwrap();
+            peer = other;
+            world.with(&conn, frozen).unwrap();
+            assert_eq!(world.receive(&mut peer, 4), b"data");
+        }
         world.send(&mut peer, b"in");
         world.until_called(&conn, Call::Read, 1);
         world.with(&conn, frozen).unwrap();

@@ -9,7 +9,7 @@ use bufferevent_sync::Mutex;
 
 use crate::harness::{
     Actor, Call, Config, Conn, Drive, KINDS, Peer, SETS, Set, Shape, Who, World, each, each_by_hand, each_of,
-    launch, pattern,
+    each_over_socket, each_socket, launch, pattern,
 };
 
 /// Makes `call` happen as the first callback there is.
@@ -48,6 +48,7 @@ fn ends_itself(
                 cx.trigger(Interest::BOTH, Trigger::IGNORE_WATERMARKS);
                 cx.trigger_event(9, Trigger::PLAIN);
                 cx.enable(Interest::BOTH);
+                cx.disable(Interest::BOTH);
             }
         },
     );
@@ -184,6 +185,9 @@ fn close_with_unread_input_does_not_destroy_what_was_sent() {
 fn a_close_lingers_no_longer_than_its_bound() {
     // D15
     each_by_hand(|config| {
+        if !config.kind.is_over_socket() {
+            return;
+        }
         let (mut world, hand) = config.with_manual_clock();
         let (conn, mut peer) = config.start_with(&mut world, |b| b.report_close(), |_, _| {});
         world.settle();
@@ -203,7 +207,7 @@ fn a_close_lingers_no_longer_than_its_bound() {
 #[test]
 fn a_close_lingers_for_no_more_bytes_than_its_bound() {
     // D15
-    each(|config| {
+    each_over_socket(|config| {
         let mut world = config.world();
         let (conn, mut peer) = config.start_with(&mut world, |b| b.report_close(), |_, _| {});
         world.settle();
@@ -251,7 +255,7 @@ fn a_close_waits_for_a_reader_that_makes_progress_and_for_no_other() {
 #[test]
 fn without_close_on_free_the_descriptor_comes_back_whole() {
     // C-03, D19: open, not shut down, with the input that nobody has read
-    each(|config| {
+    each_socket(|config| {
         let mut world = config.world();
         let (conn, mut peer) =
             config.start_with(&mut world, |b| b.close_on_free(false).report_close(), |_, _| {});
@@ -284,7 +288,7 @@ fn close_and_wait_answers_what_is_left_to_the_first_who_asks() {
         world.until_called(&conn, Call::Read, 1);
         let closed = conn.handle().close_and_wait().unwrap();
         assert_eq!((closed.unsent, closed.unread.to_vec()), (0, b"unread".to_vec()));
-        assert!(closed.fd.is_some());
+        assert_eq!(closed.fd.is_some(), config.kind.is_socket());
         assert!(matches!(conn.handle().close_and_wait(), Err(Error::Closed)));
         assert!(conn.handle().is_closing());
         assert_eq!(conn.log.calls(), [Call::Read]);
@@ -368,8 +372,10 @@ fn one_that_is_never_started_closes_its_descriptor_or_not() {
             drop(builder.close_on_free(close_on_free));
             let mut got = Vec::new();
             let ended = peer.read_some(1, &mut got).unwrap();
-            assert_eq!(ended, close_on_free);
-            Census::leave_open(usize::from(!close_on_free));
+            // D19: of no effect on pairs, and a filter that is dropped drops what is below, which has its own
+            let left_open = !close_on_free && kind.is_socket();
+            assert_eq!(ended, !left_open);
+            Census::leave_open(usize::from(left_open));
         }
     }
 }
@@ -381,17 +387,19 @@ fn a_base_that_is_dropped_ends_what_lives_on_it() {
         let mut world = config.world();
         let (conn, peer) = config.start(&mut world);
         world.settle();
-        let left = world.with(&conn, |b| b.raw_fd().unwrap()).unwrap();
+        let left = world.with(&conn, |b| b.raw_fd()).unwrap();
         let who = conn.clone();
         drop(world);
-        assert!(peer.is_ended(), "descriptor {left} is closed");
+        assert!(peer.is_ended(), "descriptor {left:?} is closed");
         if config.set.is_shared() {
             assert!(matches!(who.handle().lock(), Err(Error::Closed)), "D16");
             assert!(matches!(who.handle().write(b"x"), Err(Error::Closed)));
             assert!(who.handle().close_and_wait().is_ok());
         }
         assert_eq!(conn.log.calls(), []);
-
+        if !config.kind.is_socket() {
+            return;
+        }
         let mut world = config.world();
         let (conn, peer) = config.start_with(&mut world, |b| b.close_on_free(false), |_, _| {});
         world.settle();
@@ -440,7 +448,8 @@ fn a_base_that_is_dropped_waits_for_no_reader_and_tells_what_it_could_not_send()
         world.with(&conn, |b| b.write(&pattern(4_000_000)).unwrap()).unwrap();
         drop(world);
         let sent = limbo().receive_all(&mut peer);
-        assert!(!sent.is_empty() && sent.len() < 4_000_000 && sent == pattern(sent.len()));
+        assert!(!sent.is_empty() && sent == pattern(sent.len()));
+        assert!(!config.kind.is_over_socket() || sent.len() < 4_000_000, "a queue takes all");
         if config.set.is_shared() {
             assert_eq!(conn.handle().close_and_wait().unwrap().unsent, 4_000_000 - sent.len());
         }
@@ -457,9 +466,10 @@ fn one_that_is_never_started_sends_what_was_written_to_it() {
             drop(builder.close_on_free(close_on_free).configure(|b| {
                 b.write(&pattern(4_000_000)).unwrap();
             }));
-            if close_on_free {
+            if close_on_free || !kind.is_socket() {
                 let sent = limbo().receive_all(&mut peer);
                 assert!(!sent.is_empty() && sent == pattern(sent.len()));
+                assert!(kind.is_over_socket() || sent.len() == 4_000_000, "a queue takes all");
             } else {
                 assert!(!peer.is_ended() && !peer.is_readable(), "it is the user's");
                 Census::leave_open(1);

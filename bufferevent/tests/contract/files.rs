@@ -165,7 +165,10 @@ fn a_close_sends_files_and_tells_what_could_not_be_read() {
                     b.close();
                 })
                 .unwrap();
-            assert!(world.receive_all(&mut peer) == data[..len]);
+            let mut got = Vec::new();
+            // Over a pair what is cut short has no end.
+            world.until("the end", || peer.read_some(usize::MAX, &mut got).unwrap_or(true));
+            assert!(got == data[..len]);
             drop(peer);
             world.until_called(&conn, Call::Closed, 1);
             assert_eq!(conn.log.closed().unwrap().unsent, data.len() - len);

@@ -8,7 +8,7 @@ use bufferevent::{
 };
 use bufferevent_sync::Mutex;
 
-use crate::harness::{Actor, Call, Set, Shape, Who, each, each_of, unix_pair};
+use crate::harness::{Actor, Call, Set, Shape, Who, each, each_of, pattern, unix_pair};
 
 #[test]
 fn unlock_without_defer_is_refused() {
@@ -86,6 +86,8 @@ fn waiting_for_a_strand_while_holding_one_is_refused() {
         let (one, _peer) = config.start(&mut world);
         let (other, _peer) = config.start(&mut world);
         let (one, other) = (one.handle(), other.handle());
+        // More than is taken by who does not read, so that it does not end by itself.
+        other.lock().unwrap().write(&pattern(3_000_000)).unwrap();
         assert!(matches!(lock_both(one, one), Err(Error::WouldDeadlock)));
         let guard = one.lock().unwrap();
         assert!(matches!(one.lock(), Err(Error::WouldDeadlock)));

@@ -191,6 +191,10 @@ fn when_one_is_closed_or_fails_the_other_sends_what_it_has_and_closes() {
                 joined.send(1, b"unread");
                 joined.world.until("the data to arrive", || joined.peers[0].as_ref().unwrap().is_readable());
                 joined.peers[0].take().unwrap().reset();
+                if !config.kind.is_over_socket() {
+                    // A pair tells who writes.
+                    joined.send(1, b"into the void");
+                }
             } else {
                 let conn = joined.conns[0].clone();
                 joined.world.close(&conn);

@@ -2,7 +2,7 @@
 
 use bufferevent::{Direction, Evbuffer, Interest};
 
-use crate::harness::{Actor, Call, Config, Conn, Peer, World, each, pattern};
+use crate::harness::{Actor, Call, Config, Conn, Peer, World, each, each_over_socket, each_socket, pattern};
 
 #[test]
 fn much_data_goes_both_ways_unharmed() {
@@ -116,7 +116,7 @@ fn a_half_closed_connection_still_sends() {
 #[test]
 fn our_half_can_be_closed_while_the_peer_still_sends() {
     // K-04 from the other side: the peer's end is awaited after ours
-    each(|config| {
+    each_over_socket(|config| {
         let mut world = config.world();
         let (conn, mut peer) = config.start_with(&mut world, |b| b.report_close(), |cx, _| cx.take());
         world
@@ -144,7 +144,7 @@ fn reset(world: &mut World, conn: &Conn, peer: Peer) {
 #[test]
 fn a_reset_is_one_read_error() {
     // F5, K-05, D4: READ is off, WRITE stays
-    each(|config| {
+    each_over_socket(|config| {
         let mut world = config.world();
         let (conn, peer) = config.start_with(&mut world, |b| b, |cx, _| cx.take());
         reset(&mut world, &conn, peer);
@@ -170,7 +170,7 @@ fn fails_to_write(config: Config, world: &mut World) -> Conn {
 #[test]
 fn a_write_error_keeps_the_data() {
     // K-07, C-23, C-27, 2.12: WRITE is off, what is written later waits too
-    each(|config| {
+    each_socket(|config| {
         let mut world = config.world();
         let conn = fails_to_write(config, &mut world);
         world.settle();
@@ -204,7 +204,7 @@ fn a_write_error_keeps_the_data() {
 #[test]
 fn a_close_after_a_write_error_ends_and_tells_what_was_not_sent() {
     // D15, K-07
-    each(|config| {
+    each_over_socket(|config| {
         let mut world = config.world();
         let conn = fails_to_write(config, &mut world);
         let left = world.with(&conn, |b| b.output().len()).unwrap();

@@ -11,6 +11,7 @@ mod actor;
 mod config;
 mod conn;
 mod cx;
+mod half;
 mod leaks;
 mod log;
 mod peers;
@@ -22,10 +23,11 @@ pub(crate) use self::{
     actor::Actor,
     config::{
         Config, KINDS, Kind, SETS, Set, Shape, each, each_by_hand, each_by_hand_once, each_driven, each_of,
-        each_once, each_over_unix, pass,
+        each_once, each_over_socket, each_over_unix, each_socket, pass,
     },
     conn::{Conn, Who, launch},
     cx::Cx,
+    half::turn_peers,
     log::{Call, Entry, Log},
     peers::{Peer, pattern, tcp_pair, unix_pair},
     world::{Drive, World},

@@ -1,62 +1,81 @@
-//! The other end of a connection: a plain non-blocking socket of the standard library.
+//! The other end of a connection: a plain non-blocking socket of the standard library, or the other half of a pair.
 
 use std::{
     io::{self, Read as _, Write as _},
     net::{Shutdown, TcpListener, TcpStream},
     os::{
-        fd::{AsFd, BorrowedFd, OwnedFd},
+        fd::{AsFd, OwnedFd},
         unix::net::{UnixListener, UnixStream},
     },
     time::Duration,
 };
 
+use bufferevent::Builder;
 use bufferevent_sync::atomic::{AtomicU64, Ordering};
 use socket2::SockRef;
 
-/// The other end of a connection.
-pub(crate) struct Peer(Stream);
+use super::half::Half;
 
-/// A non-blocking stream.
-enum Stream {
+/// The other end of a connection, without a buffer of its own and not blocking.
+pub(crate) struct Peer(End);
+
+enum End {
     Tcp(TcpStream),
     Unix(UnixStream),
+    Half(Half),
 }
 
 impl Peer {
     pub(crate) fn tcp(stream: TcpStream) -> Self {
         stream.set_nonblocking(true).unwrap();
-        Self(Stream::Tcp(stream))
+        Self(End::Tcp(stream))
     }
 
     pub(crate) fn unix(stream: UnixStream) -> Self {
         stream.set_nonblocking(true).unwrap();
-        Self(Stream::Unix(stream))
+        Self(End::Unix(stream))
+    }
+
+    /// The other half of a pair.
+    pub(crate) fn half(half: Builder) -> Self {
+        Self(End::Half(Half::start(half)))
     }
 
     pub(crate) fn shutdown_write(&self) {
         match &self.0 {
-            Stream::Tcp(stream) => stream.shutdown(Shutdown::Write).unwrap(),
-            Stream::Unix(stream) => stream.shutdown(Shutdown::Write).unwrap(),
+            End::Tcp(stream) => stream.shutdown(Shutdown::Write).unwrap(),
+            End::Unix(stream) => stream.shutdown(Shutdown::Write).unwrap(),
+            End::Half(half) => half.shutdown_write(),
         }
     }
 
-    /// Ends the connection so that the other side reads an error. Over a Unix socket that takes unread data here.
+    /// Ends the connection so that the other side reads an error. Over a Unix socket that takes unread data here, and over
+    /// a pair there is none.
     pub(crate) fn reset(self) {
-        if let Stream::Tcp(stream) = &self.0 {
-            SockRef::from(stream).set_linger(Some(Duration::ZERO)).unwrap();
+        match &self.0 {
+            End::Tcp(stream) => SockRef::from(stream).set_linger(Some(Duration::ZERO)).unwrap(),
+            End::Unix(_) => {}
+            End::Half(half) => half.abort(),
         }
     }
 
     /// Whether there is something to read, the end included.
     pub(crate) fn is_readable(&self) -> bool {
-        let mut one = [std::mem::MaybeUninit::uninit()];
-        SockRef::from(&self.as_fd()).peek(&mut one).is_ok()
+        match &self.0 {
+            End::Tcp(stream) => peek(stream).is_ok(),
+            End::Unix(stream) => peek(stream).is_ok(),
+            End::Half(half) => half.is_readable(),
+        }
     }
 
     /// Whether the other side has ended, or reset, the connection and nothing is left to read.
     pub(crate) fn is_ended(&self) -> bool {
-        let mut one = [std::mem::MaybeUninit::uninit()];
-        match SockRef::from(&self.as_fd()).peek(&mut one) {
+        let seen = match &self.0 {
+            End::Tcp(stream) => peek(stream),
+            End::Unix(stream) => peek(stream),
+            End::Half(half) => return half.is_ended(),
+        };
+        match seen {
             Ok(n) => n == 0,
             Err(error) => error.kind() != io::ErrorKind::WouldBlock,
         }
@@ -65,8 +84,9 @@ impl Peer {
     /// Writes what the other side has room for.
     pub(crate) fn write(&mut self, from: &[u8]) -> io::Result<usize> {
         match &mut self.0 {
-            Stream::Tcp(stream) => stream.write(from),
-            Stream::Unix(stream) => stream.write(from),
+            End::Tcp(stream) => stream.write(from),
+            End::Unix(stream) => stream.write(from),
+            End::Half(half) => half.write(from),
         }
     }
 
@@ -75,7 +95,7 @@ impl Peer {
         let (mut block, mut left) = ([0; 16 * 1024], max);
         while left > 0 {
             let most = block.len().min(left);
-            match self.0.read(&mut block[..most]) {
+            match self.read(&mut block[..most]) {
                 Ok(0) => return Ok(true),
                 Ok(n) => {
                     to.extend(&block[..n]);
@@ -87,24 +107,18 @@ impl Peer {
         }
         Ok(false)
     }
-}
 
-impl AsFd for Peer {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        match &self.0 {
-            Stream::Tcp(stream) => stream.as_fd(),
-            Stream::Unix(stream) => stream.as_fd(),
-        }
-    }
-}
-
-impl io::Read for Stream {
     fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => stream.read(to),
-            Self::Unix(stream) => stream.read(to),
+        match &mut self.0 {
+            End::Tcp(stream) => stream.read(to),
+            End::Unix(stream) => stream.read(to),
+            End::Half(half) => half.read(to),
         }
     }
+}
+
+fn peek(stream: &impl AsFd) -> io::Result<usize> {
+    SockRef::from(stream).peek(&mut [std::mem::MaybeUninit::uninit()])
 }
 
 /// A connected pair over a Unix socket.

@@ -14,7 +14,9 @@ use bufferevent::{
 };
 use bufferevent_sync::Mutex;
 
-use super::{Actor, Call, Conn, LIMIT, Log, Peer, Set, Shape, Who, launch, leaks::Leaks, log::Signal};
+use super::{
+    Actor, Call, Conn, LIMIT, Log, Peer, Set, Shape, Who, launch, leaks::Leaks, log::Signal, turn_peers,
+};
 
 /// Bases, and whoever drives them.
 pub(crate) struct World {
@@ -151,6 +153,7 @@ impl World {
     /// Lets a little happen.
     pub(crate) fn pump(&mut self) {
         let a_while = Duration::from_millis(1);
+        turn_peers();
         match &mut self.drive {
             Drive::Pinned(base) => drop(base.turn(Some(a_while)).unwrap()),
             Drive::Movable(base) => drop(base.turn(Some(a_while)).unwrap()),
@@ -168,6 +171,7 @@ impl World {
         while quiet < 3 {
             assert!(Instant::now() < deadline, "it runs and runs; {:?}", self.transcripts());
             let before = self.runs();
+            turn_peers();
             let turned = match &mut self.drive {
                 Drive::Pinned(base) => base.turn(Some(Duration::ZERO)).unwrap(),
                 Drive::Movable(base) => base.turn(Some(Duration::ZERO)).unwrap(),

@@ -1,0 +1,172 @@
+//! Two bufferevents joined without a socket.
+//!
+//! Guards against a transfer that copies or allocates, and against a way from one half to the other that leaves the base
+//! it is on. One base is driven by hand; ids are `pair/WHAT/HOW`:
+//!
+//! * `round_trip`: 64 bytes that both halves send back in their read callback, there and back;
+//! * `one_way`: 64 KiB that are written into one half and drained in the read callback of the other;
+//! * `buffers`: the same copies by two plain vectors, the least there is.
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use bufferevent::runtime::Clock;
+use bufferevent::{Base, BaseExt as _, Bufferevent, Context, Handle, Handler, Id, Movable};
+use bufferevent_sync::Arc;
+use bufferevent_sync::atomic::{AtomicU64, Ordering::Relaxed};
+use criterion::{BenchmarkId, Criterion};
+
+fn main() {
+    let mut criterion = Criterion::default().configure_from_args();
+    for what in [What::RoundTrip, What::OneWay] {
+        confined(&mut criterion, what);
+        threadsafe(&mut criterion, what);
+        buffers(&mut criterion, what);
+    }
+    criterion.final_summary();
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum What {
+    RoundTrip,
+    OneWay,
+}
+
+impl What {
+    fn name(self) -> &'static str {
+        match self {
+            Self::RoundTrip => "round_trip",
+            Self::OneWay => "one_way",
+        }
+    }
+
+    fn bytes(self) -> usize {
+        match self {
+            Self::RoundTrip => 64,
+            Self::OneWay => 64 * 1024,
+        }
+    }
+}
+
+/// Sends back what arrives.
+struct Echo;
+
+impl Handler for Echo {
+    fn on_read(&mut self, cx: &mut Context<'_>) {
+        let (input, output) = cx.buffers();
+        output.append(input).expect("it is below its cap");
+    }
+
+    fn hears_write(&self) -> bool {
+        false
+    }
+}
+
+/// Counts down what arrives, and sends it back while there is more to come, if it is to.
+struct Count {
+    what: What,
+    left: Arc<AtomicU64>,
+}
+
+impl Handler for Count {
+    fn on_read(&mut self, cx: &mut Context<'_>) {
+        let len = cx.input().len();
+        // One thread; an atomic only because a handler of a strand is `Send`.
+        let left = self.left.load(Relaxed) - len as u64;
+        self.left.store(left, Relaxed);
+        if self.what == What::OneWay || left == 0 {
+            cx.input().drain(len).expect("it is there");
+        } else {
+            let (input, output) = cx.buffers();
+            output.append(input).expect("it is below its cap");
+        }
+    }
+
+    fn hears_write(&self) -> bool {
+        false
+    }
+}
+
+fn confined(criterion: &mut Criterion, what: What) {
+    criterion.benchmark_group("pair").bench_function(BenchmarkId::new(what.name(), "confined"), |bencher| {
+        let (mut base, left) = (base(), Arc::new(AtomicU64::new(0)));
+        let (one, other) = Bufferevent::pair();
+        let count = Count { what, left: Arc::clone(&left) };
+        let [from, _]: [Id; 2] = match what {
+            What::RoundTrip => [one.handler(count).start(&mut base), other.handler(Echo).start(&mut base)],
+            What::OneWay => [one.handler(Echo).start(&mut base), other.handler(count).start(&mut base)],
+        }
+        .map(|started| started.expect("half of a pair starts"));
+        bencher.iter_custom(|count| {
+            run(&mut base, what, &left, count, |base, block| {
+                base.bufferevent(from).and_then(|half| half.write(block)).expect("it is there");
+            })
+        });
+    });
+}
+
+fn threadsafe(criterion: &mut Criterion, what: What) {
+    criterion.benchmark_group("pair").bench_function(
+        BenchmarkId::new(what.name(), "threadsafe"),
+        |bencher| {
+            let (mut base, left) = (base(), Arc::new(AtomicU64::new(0)));
+            let (one, other) = Bufferevent::pair();
+            let (one, other) = (one.threadsafe(), other.threadsafe());
+            let count = Count { what, left: Arc::clone(&left) };
+            let [from, _]: [Handle; 2] = match what {
+                What::RoundTrip => {
+                    [one.handler(count).start(&mut base), other.handler(Echo).start(&mut base)]
+                }
+                What::OneWay => [one.handler(Echo).start(&mut base), other.handler(count).start(&mut base)],
+            }
+            .map(|started| started.expect("half of a pair starts"));
+            bencher.iter_custom(|count| {
+                run(&mut base, what, &left, count, |_, block| {
+                    from.lock().and_then(|mut half| half.write(block)).expect("it is there");
+                })
+            });
+        },
+    );
+}
+
+/// `count` round trips of one block, or `count` blocks one after the other.
+fn run(
+    base: &mut Base,
+    what: What,
+    left: &AtomicU64,
+    count: u64,
+    mut write: impl FnMut(&mut Base, &[u8]),
+) -> Duration {
+    let block = vec![7_u8; what.bytes()];
+    let (writes, blocks) = match what {
+        What::RoundTrip => (1, count),
+        What::OneWay => (count, 1),
+    };
+    let start = Instant::now();
+    for _ in 0..writes {
+        left.store(blocks * block.len() as u64, Relaxed);
+        write(base, &block);
+        while left.load(Relaxed) > 0 {
+            base.turn(Some(Duration::ZERO)).expect("the selector works");
+        }
+    }
+    start.elapsed()
+}
+
+fn buffers(criterion: &mut Criterion, what: What) {
+    criterion.benchmark_group("pair").bench_function(BenchmarkId::new(what.name(), "buffers"), |bencher| {
+        let (block, mut there, mut back) = (vec![7_u8; what.bytes()], Vec::new(), Vec::new());
+        bencher.iter(|| {
+            there.extend_from_slice(black_box(&block));
+            if what == What::RoundTrip {
+                back.extend_from_slice(black_box(&there));
+                black_box(&mut back).clear();
+            }
+            black_box(&mut there).clear();
+        });
+    });
+}
+
+fn base() -> Base {
+    Base::<Movable>::with_clock(Clock::monotonic()).expect("the system has a selector to give")
+}

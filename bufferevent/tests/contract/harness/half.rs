@@ -1,0 +1,175 @@
+//! A peer that is the other half of a pair.
+
+use std::{
+    cell::RefCell,
+    io,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use bufferevent::{
+    Base, BaseExt as _, Bufferevent, Builder, Context, Direction, Error, Event, Handler, Id, Interest,
+    Movable, Turned,
+    runtime::{Clock, SelectorKind},
+};
+use bufferevent_sync::{
+    Mutex,
+    atomic::{AtomicBool, Ordering},
+};
+
+/// The other half, on a base of its own that turns when its peer is called, or a world turns. So it does what a socket
+/// does by itself: it sends what it has taken, and what is sent to it waits in the queue of the pair.
+pub(super) struct Half(Arc<Mutex<Inner>>);
+
+thread_local! {
+    /// Those that this thread turns.
+    static HALVES: RefCell<Vec<Weak<Mutex<Inner>>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Lets the peers of this thread that are halves do what they can.
+pub(crate) fn turn_peers() {
+    HALVES.with_borrow_mut(|halves| {
+        halves.retain(|half| {
+            half.upgrade().is_some_and(|half| {
+                half.lock().turn();
+                true
+            })
+        });
+    });
+}
+
+struct Inner {
+    base: Base<Movable>,
+    id: Id,
+    ended: Arc<AtomicBool>,
+    /// The other half was there.
+    met: bool,
+}
+
+/// Of a larger write this much is taken, as a socket takes what it has room for.
+const MOST: usize = 64 * 1024;
+
+/// Takes down that the other side has ended.
+struct Ends(Arc<AtomicBool>);
+
+impl Handler for Ends {
+    fn on_event(&mut self, _: &mut Context<'_>, event: Event) {
+        if matches!(event, Event::Eof) {
+            // ORDER: Relaxed; one thread.
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Half {
+    pub(super) fn start(half: Builder) -> Self {
+        let mut base = Base::with_selector(SelectorKind::Best.make().unwrap(), Clock::monotonic()).unwrap();
+        let ended = Arc::new(AtomicBool::new(false));
+        let handler = Ends(Arc::clone(&ended));
+        let id = half.enable(Interest::WRITE).handler(handler).start(&mut base).unwrap();
+        let mut inner = Inner { base, id, ended, met: false };
+        inner.turn();
+        let inner = Arc::new(Mutex::new(inner));
+        HALVES.with_borrow_mut(|halves| halves.push(Arc::downgrade(&inner)));
+        Self(inner)
+    }
+
+    pub(super) fn shutdown_write(&self) {
+        self.0.lock().with(|half| half.shutdown(Direction::Write)).unwrap();
+    }
+
+    /// Unlinks the other.
+    pub(super) fn abort(&self) {
+        self.0.lock().with(Bufferevent::abort);
+    }
+
+    /// Writes what fits into the queue.
+    pub(super) fn write(&self, from: &[u8]) -> io::Result<usize> {
+        let mut inner = self.0.lock();
+        inner.turn();
+        if inner.with(|half| !half.output().is_empty()) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let from = &from[..from.len().min(MOST)];
+        match inner.with(|half| half.write(from)) {
+            Ok(_) => Ok(from.len()),
+            Err(Error::Unlinked) => Err(io::ErrorKind::BrokenPipe.into()),
+            Err(error) => panic!("the other half does not write: {error}"),
+        }
+    }
+
+    /// Reads at most as much as `to` has room for; `Ok(0)` at the end.
+    pub(super) fn read(&self, to: &mut [u8]) -> io::Result<usize> {
+        match self.look(to.len()) {
+            Seen::Bytes => Ok(self.0.lock().with(|half| half.read(to)).unwrap()),
+            Seen::End => Ok(0),
+            Seen::Unlinked => Err(io::ErrorKind::ConnectionReset.into()),
+            Seen::Nothing => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    /// Whether there is something to read, the end included.
+    pub(super) fn is_readable(&self) -> bool {
+        matches!(self.look(1), Seen::Bytes | Seen::End)
+    }
+
+    /// Whether the other side has ended, or is gone, and nothing is left to read.
+    pub(super) fn is_ended(&self) -> bool {
+        matches!(self.look(1), Seen::End | Seen::Unlinked)
+    }
+
+    /// What there is to read, up to that many bytes.
+    fn look(&self, most: usize) -> Seen {
+        let mut inner = self.0.lock();
+        // First: who is gone puts nothing after that.
+        let is_unlinked = inner.is_unlinked();
+        // ORDER: Relaxed; one thread.
+        match (inner.fill(most), inner.ended.load(Ordering::Relaxed)) {
+            (1.., _) => Seen::Bytes,
+            (0, true) => Seen::End,
+            (0, false) if is_unlinked => Seen::Unlinked,
+            (0, false) => Seen::Nothing,
+        }
+    }
+}
+
+/// What there is to read.
+enum Seen {
+    Bytes,
+    End,
+    /// Nothing, and there will be nothing, not even an end.
+    Unlinked,
+    Nothing,
+}
+
+impl Inner {
+    /// Turns until there is nothing more to do.
+    fn turn(&mut self) {
+        while self.base.turn(Some(Duration::ZERO)).unwrap() == Turned::Ran {}
+        self.met |= self.base.bufferevent(self.id).is_ok_and(|half| half.partner().is_some());
+    }
+
+    fn with<R>(&mut self, f: impl FnOnce(&mut Bufferevent) -> R) -> R {
+        let answer = f(self.base.bufferevent(self.id).unwrap());
+        self.turn();
+        answer
+    }
+
+    /// Reads until there is nothing more, or that many bytes; answers how many there are.
+    fn fill(&mut self, most: usize) -> usize {
+        if self.with(|half| half.input().len()) < most {
+            self.with(|half| {
+                half.set_read_watermark(0, Some(most)).unwrap();
+                half.enable(Interest::READ);
+            });
+            self.with(|half| half.disable(Interest::READ));
+        }
+        self.with(|half| half.input().len())
+    }
+
+    /// Whether the other side is gone.
+    fn is_unlinked(&mut self) -> bool {
+        let met = self.met;
+        self.with(|half| half.partner().is_none() && (met || matches!(half.write(b""), Err(Error::Unlinked))))
+    }
+}
