@@ -85,7 +85,10 @@ fn abort_in_each_callback_tells_nothing_more() {
             world.until_gone(&conn);
             world.until_empty();
             assert_eq!((conn.log.calls(), world.panics()), (vec![call], 0));
-            world.until("the peer to see it", || peer.is_ended());
+            // Half of a pair that has ended its side can write no more, by which it would notice.
+            if call != Call::Eof || config.kind.is_over_socket() {
+                world.until("the peer to see it", || peer.is_ended());
+            }
         });
     }
 }
