@@ -122,7 +122,7 @@ impl fmt::Display for Defaults {
             ("close: linger", format!("{LINGER:?}, {LINGER_BYTES} bytes")),
         ];
         for (name, value) in rows {
-            writeln!(f, "{name:<48}{value}")?;
+            writeln!(f, "{name:<52}{value}")?;
         }
         Ok(())
     }

@@ -120,11 +120,14 @@ pub enum Stall {
     ShutDown,
     /// The peer has ended its side.
     Ended,
+    /// The other half of the pair is gone, or takes nothing any more.
+    Unlinked,
     /// It is suspended, for these reasons.
     Suspended(Suspend),
     /// There is nothing to write.
     Empty,
-    /// The system has nothing to read, or takes no more; for a filter, what is below has not, or the filter needs more.
+    /// The system, or the other half of the pair, has nothing to read or takes no more; for a filter, what is below has not, or the
+    /// filter needs more.
     NotReady,
 }
 
@@ -189,11 +192,14 @@ impl Bufferevent {
         if !self.enabled.contains(interest) {
             return Some(if reads && self.told.eof { Stall::Ended } else { Stall::Disabled });
         }
+        let ready = self.ready.contains(if reads { Ready::READABLE } else { Ready::WRITABLE });
+        if !(reads && ready) && self.is_stalled_by_mate(direction) {
+            return Some(Stall::Unlinked);
+        }
         if !reads && self.output.is_empty() {
             return Some(Stall::Empty);
         }
-        let ready = if reads { Ready::READABLE } else { Ready::WRITABLE };
-        (!self.ready.contains(ready)).then_some(Stall::NotReady)
+        (!ready).then_some(Stall::NotReady)
     }
 }
 
@@ -256,8 +262,9 @@ impl fmt::Display for Stall {
             Self::ShutDown => "shut down",
             Self::Ended => "the peer has ended its side",
             Self::Suspended(_) => "suspended",
+            Self::Unlinked => "the other half of the pair is gone",
             Self::Empty => "nothing to write",
-            Self::NotReady => "the system is not ready",
+            Self::NotReady => "what is below is not ready",
         })
     }
 }

@@ -4,8 +4,8 @@
 use std::{sync::Arc, time::Duration};
 
 use bufferevent::{
-    Base, BaseExt, Bufferevent, Callbacks, Context, Error, Event, FlushMode, Flushed, Handler, Id, Interest,
-    Movable, NoHandler, PAIR_QUEUE, Partner, Pinned, Runtime,
+    Base, BaseExt, Bufferevent, Callbacks, Context, Error, Event, FilterFn, FlushMode, Flushed, Handler, Id,
+    Interest, Movable, NoHandler, PAIR_QUEUE, Partner, Pinned, Runtime, Stall,
     runtime::Clock,
     testing::{Census, ManualBase},
 };
@@ -301,4 +301,50 @@ fn regress_bufferevent_pair_flush() {
     assert!(told(&log).is_empty());
     base.settle().unwrap();
     assert_eq!(told(&log), ["Eof"]);
+}
+
+#[test]
+fn a_stack_over_a_half_knows_that_the_other_is_gone() {
+    // P-10, F-15, X-75: as a half by itself does
+    let _census = Census::begin();
+    let (mut base, log) = (ManualBase::new().unwrap(), Log::default());
+    let (one, other) = Bufferevent::pair();
+    let one = one.filter(FilterFn::new()).filter(FilterFn::new());
+    let one = one.handler(logger(&log)).start(&mut base).unwrap();
+    let other = other.enable(Interest::WRITE).handler(NoHandler).start(&mut base).unwrap();
+    base.settle().unwrap();
+    let Some(Partner::Confined(partner)) = base.bufferevent(one).unwrap().partner() else { panic!() };
+    assert_eq!(partner, other);
+    base.bufferevent(one).unwrap().write(&vec![b'x'; 2 << 20]).unwrap();
+    base.settle().unwrap();
+    base.bufferevent(other).unwrap().abort();
+    let stack = base.bufferevent(one).unwrap();
+    assert!(matches!(stack.write(b"more"), Err(Error::Unlinked)));
+    assert!(matches!(stack.flush(Interest::WRITE, FlushMode::Flush), Err(Error::Unlinked)));
+    base.settle().unwrap();
+    let stack = base.bufferevent(one).unwrap();
+    let explained = stack.explain();
+    assert_eq!([explained.read.stall, explained.write.stall], [Some(Stall::Unlinked); 2]);
+    stack.close();
+    base.settle().unwrap();
+    assert!(matches!(base.bufferevent(one), Err(Error::Closed)), "no time has passed");
+}
+
+#[test]
+fn a_stack_that_closes_ends_when_the_other_half_leaves() {
+    let _census = Census::begin();
+    let (mut base, log) = (ManualBase::new().unwrap(), Log::default());
+    let (one, other) = Bufferevent::pair();
+    let one = one.filter(FilterFn::new()).report_close().handler(logger(&log)).start(&mut base).unwrap();
+    let other = other.enable(Interest::WRITE).handler(NoHandler).start(&mut base).unwrap();
+    let bytes = 2 << 20;
+    base.bufferevent(one).unwrap().write(&vec![b'x'; bytes]).unwrap();
+    base.bufferevent(one).unwrap().close();
+    base.settle().unwrap();
+    assert!(told(&log).is_empty());
+    base.bufferevent(other).unwrap().abort();
+    base.settle().unwrap();
+    let told = told(&log);
+    let unsent = format!("unsent: {}", bytes - PAIR_QUEUE);
+    assert!(told.len() == 1 && told[0].contains("clean: false") && told[0].contains(&unsent), "{told:?}");
 }

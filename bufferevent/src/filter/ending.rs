@@ -54,6 +54,10 @@ impl Bufferevent {
         if layer.sunk {
             return false;
         }
+        if self.is_unlinked() {
+            self.end();
+            return true;
+        }
         if layer.outgoing.is_done() {
             self.close_below();
             return true;

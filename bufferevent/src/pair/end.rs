@@ -146,6 +146,11 @@ impl PairEnd {
         self.conduit.detach(self.end);
     }
 
+    /// Whether the other half is gone.
+    pub(crate) fn is_left(&self) -> bool {
+        self.conduit.is_left(self.end)
+    }
+
     /// Whether nothing can be put any more, since the other half takes nothing.
     pub(crate) fn is_unlinked(&self) -> bool {
         self.conduit.is_refused(self.end)

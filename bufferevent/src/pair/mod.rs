@@ -15,13 +15,14 @@ use crate::{
 };
 
 impl Bufferevent {
-    /// The other half of a pair, once that has come to its base and until it has ended; `None` of what is no pair.
+    /// The other half of a pair, once that has come to its base and until it has ended; `None` of what is no pair. A filter over a
+    /// half answers for that.
     ///
     /// # Libevent
     /// `bufferevent_pair_get_partner`.
     #[doc(alias = "bufferevent_pair_get_partner")]
     pub fn partner(&self) -> Option<Partner> {
-        self.pair_end()?.partner()
+        self.bottom().pair_end()?.partner()
     }
 
     pub(crate) fn pair_end(&self) -> Option<&PairEnd> {
@@ -52,9 +53,18 @@ impl Bufferevent {
         self.attach_pair(&line);
     }
 
-    /// Whether it is half of a pair whose other half takes nothing any more.
+    /// Whether it is half of a pair, or over one, whose other half takes nothing any more.
     pub(crate) fn is_unlinked(&self) -> bool {
-        self.pair_end().is_some_and(PairEnd::is_unlinked)
+        self.bottom().pair_end().is_some_and(PairEnd::is_unlinked)
+    }
+
+    /// Whether nothing more will come, or go, since the other half is gone.
+    pub(crate) fn is_stalled_by_mate(&self, direction: Direction) -> bool {
+        let gone = match direction {
+            Direction::Read => PairEnd::is_left,
+            Direction::Write => PairEnd::is_unlinked,
+        };
+        self.bottom().pair_end().is_some_and(gone)
     }
 
     /// The read step of a half: takes at most `most` bytes, of which `granted` have been granted.

@@ -204,6 +204,11 @@ impl<Q: Default, L: Clone> Conduit<Q, L> {
         call
     }
 
+    /// Whether the other end is gone: what it has put is all there will be.
+    pub fn is_left(&self, end: End) -> bool {
+        self.into(end).lock().putter.gone
+    }
+
     /// Whether the other end takes nothing any more.
     pub fn is_refused(&self, end: End) -> bool {
         // ORDER: Relaxed: see `refuse`.
@@ -286,6 +291,7 @@ mod tests {
         let pair = pair();
         let _ = put(&pair, 1);
         assert_eq!(pair.leave(End::First), None);
+        assert!(pair.is_left(End::Second) && !pair.is_left(End::First));
         assert!(pair.is_refused(End::Second) && !pair.is_refused(End::First));
         assert_eq!(pair.put(End::Second, |_| ((), true, false)), Put::Refused);
         assert_eq!(take(&pair), Taken { taken: Some(1), ended: Ended::No, call: None });
