@@ -27,7 +27,7 @@ fn an_idle_one_waits_for_the_peer_and_has_nothing_to_write() {
         let snapshot = explain(&mut world, &conn);
         assert_eq!((snapshot.state, snapshot.write.stall), (State::Connected, Some(Stall::Empty)));
         let text = snapshot.to_string();
-        assert!(text.contains("reading: the system is not ready; 0 bytes buffered"), "{text}");
+        assert!(text.contains("reading: what is below is not ready; 0 bytes buffered"), "{text}");
         assert_eq!(world.with(&conn, |b| b.suspended(Direction::Read)).unwrap(), Suspend::NONE);
     });
 }
