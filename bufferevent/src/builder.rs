@@ -199,7 +199,10 @@ impl Builder {
     }
 
     /// Of what was below a filter, to be started again.
-    pub(crate) fn of_lower(lower: Owned) -> Self {
+    pub(crate) fn of_lower(mut lower: Owned) -> Self {
+        // The others were of the whole.
+        let closes = lower.options.contains(Options::CLOSE_ON_FREE);
+        lower.options = Options::NONE.with(Options::CLOSE_ON_FREE, closes);
         Self { bufferevent: lower, ..Self::new(Begin::Nothing) }
     }
 

@@ -83,7 +83,7 @@ impl<A: HandlerAffinity> Confined<A> {
 
     #[cold]
     fn run_errands(&mut self, base: &mut Base<A>, key: Key) {
-        let Errands { priority, call } = std::mem::take(&mut self.view().run.errands);
+        let Errands { priority, call, .. } = std::mem::take(&mut self.view().run.errands);
         if let Some(priority) = priority {
             // It was checked when it was set, and the base has the bufferevent.
             let _ = base.set_priority_of(key, priority);

@@ -196,6 +196,8 @@ impl Bufferevent {
             (_, Some(connector)) => connector.move_to(base, key, &mut *agreed)?,
             _ => agreed()?,
         }
+        self.call_mate_by_message();
+        self.run.errands.abroad = true;
         if let Some(home) = &mut self.home {
             (home.base, home.key) = (base.clone(), key);
         }
@@ -210,6 +212,7 @@ impl Bufferevent {
     /// It has arrived at another base: has that one's selector report what it may have reported too early.
     #[cold]
     pub(crate) fn refresh(&mut self) {
+        self.run.errands.abroad = false;
         // One that was not told a priority has the middle one of its new base.
         if !self.is_lower() {
             self.run.errands.priority = self.priority();

@@ -345,10 +345,7 @@ impl Bufferevent {
                 }
             }
         }
-        // No shell runs it any more.
-        if let (Some((mate, reasons)), Some(home)) = (self.run.errands.call.take(), &self.home) {
-            home.base.wake_for(mate, reasons);
-        }
+        self.call_mate_by_message();
         if let (Some(mut throttle), Some(home)) = (throttle, &self.home) {
             let now = home.base.now();
             throttle.settle(Direction::Write, 0, self.moved.written - before, now);

@@ -209,6 +209,8 @@ pub(crate) struct Errands {
     pub(crate) priority: Option<u8>,
     /// The other half of a pair, on the same base, is to run.
     pub(crate) call: Option<(Key, Reasons)>,
+    /// It lives on another base than the one that runs it, until it has arrived there.
+    pub(crate) abroad: bool,
 }
 
 impl Errands {

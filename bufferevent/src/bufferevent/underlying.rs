@@ -81,6 +81,7 @@ impl Bufferevent {
         if let Some(end) = self.pair_end() {
             end.detach();
         }
+        self.call_mate_by_message();
         self.home = None;
     }
 }

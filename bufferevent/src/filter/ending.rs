@@ -80,19 +80,19 @@ impl Bufferevent {
     /// Tells the filter that nothing follows, once it can do no more with what is there. What is in the output then is
     /// given to it by the write step. False: there is nothing to do now.
     fn finish_output(&mut self) -> bool {
-        if self.output_mode().is_some() {
-            if !self.output.is_empty() || self.run.writes == 0 {
-                return false;
-            }
-            self.run.writes -= 1;
-            return self.filter_output(0);
+        let (empty, called) = (self.output.is_empty(), self.output_mode().is_some());
+        let Some(layer) = self.layer_mut() else { return false };
+        // One that has filled its limit gives the rest then.
+        if (empty || !called) && layer.room_below() > 0 && !layer.outgoing.is_ending() {
+            layer.outgoing.end();
+            self.look_below();
+            return true;
         }
-        match self.layer_mut() {
-            Some(layer) if layer.room_below() > 0 && !layer.outgoing.is_ending() => layer.outgoing.end(),
-            _ => return false,
+        if !called || !empty || self.run.writes == 0 {
+            return false;
         }
-        self.look_below();
-        true
+        self.run.writes -= 1;
+        self.filter_output(0)
     }
 
     /// A direction was shut down: so it is below, behind all that the filter gives.
@@ -138,6 +138,8 @@ impl Bufferevent {
             discard(home.base.counters(), filter);
         }
         lower.unsettle();
+        // Its end is its own again.
+        lower.told.counted = false;
         Some(lower)
     }
 
@@ -162,10 +164,10 @@ impl Bufferevent {
         if closes && !self.has_ended() && self.prepare().is_ok() {
             self.silence();
             self.let_out();
-            while self.flush_down(FlushMode::Normal, FlushMode::Normal) {}
+            self.flush_all(FlushMode::Normal);
             self.layer_mut().into_iter().for_each(|layer| layer.outgoing.end());
             // Those below have their ends when they close.
-            while self.flush_down(FlushMode::Finished, FlushMode::Normal) {}
+            self.flush_all(FlushMode::Finished);
             let all = self.output.is_empty() && self.layer().is_some_and(|layer| layer.outgoing.is_done());
             if let Some(layer) = self.layer_mut() {
                 layer.lower.close_without_waiting();

@@ -30,6 +30,18 @@ impl Bufferevent {
         moved
     }
 
+    /// Flushes down as long as something moves, but not one for ever that takes nothing of the output and gives and gives.
+    pub(super) fn flush_all(&mut self, mode: FlushMode) {
+        let mut idle = 0;
+        while idle < FINISH_CALLS {
+            let written = self.moved.written;
+            if !self.flush_down(mode, FlushMode::Normal) {
+                break;
+            }
+            idle = if self.moved.written == written { idle + 1 } else { 0 };
+        }
+    }
+
     /// Flushes what is below, then gives the filter what has arrived. True: something moved.
     pub(crate) fn flush_up(&mut self, mode: FlushMode) -> bool {
         let mut moved = self.flush_below(Interest::READ, mode);

@@ -86,10 +86,17 @@ impl Side {
         }
         match self.end {
             // Who has begun to finish does nothing else any more.
-            _ if self.finishing == 0 && self.goes_on(supply, room) => Some(FlushMode::Normal),
+            _ if self.finishing == 0 && !self.gives_rest(supply) && self.goes_on(supply, room) => {
+                Some(FlushMode::Normal)
+            }
             End::Due => Some(FlushMode::Finished),
             End::Ahead | End::Done => None,
         }
+    }
+
+    /// Whether nothing will come any more, and all was taken: what it has still is the rest.
+    fn gives_rest(&self, supply: Supply) -> bool {
+        self.end == End::Due && supply.len == 0
     }
 
     /// Whether another call may bring something, of what is there.

@@ -73,10 +73,11 @@ impl Bufferevent {
             let told = on_panic.guard(|| lower.notify_at_once());
             return told || self.filter_panicked();
         }
-        let written = lower.moved.written;
+        let sent = lower.bottom().moved.written;
         let stepped = lower.step_as_lower(scratch);
-        if lower.moved.written != written && self.is_closing() {
-            // The peer takes something: that is what a close waits for.
+        // The peer takes something: that is what a close waits for.
+        let progress = lower.bottom().moved.written != sent;
+        if progress && self.is_closing() {
             self.run.progress = self.run.progress | Interest::WRITE;
         }
         stepped | self.hear_from_below()

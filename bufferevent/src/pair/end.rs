@@ -62,7 +62,7 @@ pub(crate) enum Then {
     Waits,
     /// The other half has ended its side, perhaps for good, and all before that has been taken.
     End { for_good: bool },
-    /// The other half is gone, or takes nothing any more.
+    /// The other half is gone, or takes nothing any more; or this one has ended its side.
     Unlinked,
 }
 

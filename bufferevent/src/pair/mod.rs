@@ -8,11 +8,14 @@ use bufferevent_runtime::{Ready, Reasons};
 pub use self::end::Partner;
 pub(crate) use self::end::{Line, Moved, PairEnd, Then};
 use crate::{
-    bufferevent::{Bufferevent, Socket},
+    bufferevent::{Bufferevent, Home, Socket},
     defaults::PAIR_QUEUE,
     interest::{Direction, Interest},
     stream::Io,
 };
+
+/// The other half has said that what was put is to be taken, whatever the high mark. Of a socket: the peer has ended its side.
+const PUSHED: Ready = Ready::HANGUP;
 
 impl Bufferevent {
     /// The other half of a pair, once that has come to its base and until it has ended; `None` of what is no pair. A filter over a
@@ -81,10 +84,10 @@ impl Bufferevent {
         }
         match then {
             Then::More => {}
-            Then::Waits | Then::Unlinked => self.ready = self.ready - Ready::READABLE,
+            Then::Waits | Then::Unlinked => self.ready = self.ready - (Ready::READABLE | PUSHED),
             Then::End { for_good: true } => self.read_eof(),
             Then::End { for_good: false } => {
-                self.ready = self.ready - Ready::READABLE;
+                self.ready = self.ready - (Ready::READABLE | PUSHED);
                 self.told.owes_eof = true;
             }
         }
@@ -95,10 +98,10 @@ impl Bufferevent {
     #[cold]
     pub(crate) fn take_pushed(&mut self) -> bool {
         let most = self.input_cap.room(self.input.len());
-        if most == 0 || self.pair_end().is_none() || !self.ready.contains(Ready::HANGUP) {
+        if most == 0 || self.pair_end().is_none() || !self.ready.contains(PUSHED) {
             return false;
         }
-        self.ready = self.ready - Ready::HANGUP;
+        self.ready = self.ready - PUSHED;
         // Under a rate limit it is a debt.
         self.take_from_pair(0, most)
     }
@@ -154,11 +157,19 @@ impl Bufferevent {
     /// Has the other half run: by the shell, if that can be done without a message.
     fn call_mate(&mut self, call: Option<(Line, Reasons)>) {
         let Some((line, reasons)) = call else { return };
-        let confined_to = self.home.as_ref().filter(|home| !home.in_strand).map(|home| home.base.id());
+        let at_home = |home: &&Home| !home.in_strand && !self.run.errands.abroad;
+        let confined_to = self.home.as_ref().filter(at_home).map(|home| home.base.id());
         match confined_to.and_then(|base| line.on_base(base)) {
             // Its shell has the base at hand.
             Some(key) => self.run.errands.call(key, reasons),
             None => line.call(reasons),
+        }
+    }
+
+    /// Has the other half run that the shell was to see to: no shell of its base runs this half any more.
+    pub(crate) fn call_mate_by_message(&mut self) {
+        if let (Some((mate, reasons)), Some(home)) = (self.run.errands.call.take(), &self.home) {
+            home.base.wake_for(mate, reasons);
         }
     }
 }

@@ -33,7 +33,8 @@ pub struct Conduit<Q, L> {
 }
 
 /// * C1 Who waits was told that there is nothing, or no room, and has not been called since.
-/// * C2 `put` by an end that is gone or has ended its side for good does not happen, nor `take` by one that is gone.
+/// * C2 Neither `put` nor `take` happens by an end that is gone.
+/// * C3 Nothing is put behind an end that is for good: the taker has seen it, or will.
 #[derive(Debug)]
 struct Way<Q, L> {
     queue: Q,
@@ -66,7 +67,7 @@ struct Waiter<L> {
 pub enum Put<R, L> {
     /// What the closure answered, and who is to be called.
     Done(R, Option<L>),
-    /// The other end takes nothing any more.
+    /// The other end takes nothing any more, or this one has ended its side for good.
     Refused,
 }
 
@@ -136,8 +137,9 @@ impl<Q: Default, L: Clone> Conduit<Q, L> {
     /// room: then `end` is called when there is.
     pub fn put<R>(&self, end: End, put: impl FnOnce(&mut Q) -> (R, bool, bool)) -> Put<R, L> {
         let mut way = self.out(end).lock();
-        debug_assert!(way.ended != Ended::ForGood && !way.putter.gone, "C2: nothing is put after the end");
-        if way.taker.gone {
+        debug_assert!(!way.putter.gone, "C2: nothing is put by who is gone");
+        // C3: what was accepted before may come late.
+        if way.taker.gone || way.ended == Ended::ForGood {
             return Put::Refused;
         }
         let (answer, added, waits) = put(&mut way.queue);
@@ -274,6 +276,7 @@ mod tests {
         assert_eq!(pair.end(End::First, true), None);
         assert_eq!(take(&pair), Taken { taken: Some(1), ended: Ended::ForGood, call: None });
         assert_eq!(take(&pair).ended, Ended::ForGood);
+        assert_eq!(put(&pair, 2), Put::Refused);
     }
 
     #[test]
