@@ -144,8 +144,13 @@ impl Bufferevent {
     /// callbacks of both may write to both.
     ///
     /// [`close`](Bufferevent::close) of one half ends it when its output is in the queue, and the other reads the end behind
-    /// that. [`abort`](Bufferevent::abort) only unlinks the other: that reads what is in the queue, is told nothing, and can write
-    /// nothing more ([`Error::Unlinked`]).
+    /// that. It does not wait for the other: what is in the queue counts as sent ([`Closed`](crate::Closed)). A half that is
+    /// dropped with its builder ends so too.
+    ///
+    /// [`abort`](Bufferevent::abort) of one half, or a panic in its callback, only unlinks the other: that reads what is in the
+    /// queue, is told nothing, and can write nothing more ([`Error::Unlinked`]). One that only reads finds out by a read
+    /// [timeout](Bufferevent::set_timeouts), or by asking: [`partner`](Bufferevent::partner),
+    /// [`explain`](Bufferevent::explain).
     ///
     /// ```
     /// use bufferevent::{Base, BaseExt, Bufferevent, Callbacks, Context, NoHandler, Pinned};

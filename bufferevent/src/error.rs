@@ -78,7 +78,8 @@ pub enum Error {
     },
     /// A [`Pipe`](crate::Pipe) joins the bufferevent to another of its base, so that it stays there.
     Joined,
-    /// THREADSAFE of a filter is not as that of the bufferevent below: a stack has one strand.
+    /// THREADSAFE of a filter is not as that of the bufferevent below: a stack has one strand. Give all
+    /// `options(..)` of it the same.
     MixedLocking,
     /// There are as many filters above each other as there may be.
     TooDeep {
@@ -131,7 +132,9 @@ impl fmt::Display for Error {
                 write!(f, "{more} bytes never fit, the cap is {cap}: they are to be given in pieces")
             }
             Self::Joined => f.write_str("the bufferevent is joined to another of its base, and stays there"),
-            Self::MixedLocking => f.write_str("THREADSAFE is of a whole stack of filters"),
+            Self::MixedLocking => f.write_str(
+                "a stack of filters is THREADSAFE as a whole or not at all: give all `options(..)` of it the same",
+            ),
             Self::TooDeep { limit } => write!(f, "there are {limit} filters above each other already"),
             Self::MailboxFull { limit } => write!(f, "the mailbox holds its limit of {limit} operations"),
         }

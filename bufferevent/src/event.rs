@@ -144,9 +144,10 @@ impl From<FileError> for Cause {
 #[non_exhaustive]
 pub struct Closed {
     /// Whether all output was sent and the peer ended its side too, within the bounds of the close; for a descriptor that
-    /// comes back, whether all output was sent.
+    /// comes back, and for half of a pair, whether all output was sent.
     pub clean: bool,
-    /// Bytes of output that were not sent, of all layers that were closed.
+    /// Bytes of output that were not sent, of all layers that were closed. Of half of a pair what is in the queue counts as sent,
+    /// also if the other half never reads it.
     pub unsent: usize,
     /// Input that nobody has read.
     pub unread: Evbuffer,

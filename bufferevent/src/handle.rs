@@ -63,7 +63,7 @@ impl Handle {
     /// # Errors
     /// [`Error::Closed`] after a close; [`Error::OutputFull`] or [`Error::MailboxFull`] if there is no room. Nothing is
     /// taken then, and [`Event::Drained`](crate::Event::Drained) tells when to try again. [`Error::TooLarge`] if it is more than
-    /// the cap by itself: it never fits.
+    /// the cap by itself: it never fits. [`Error::Unlinked`] if it is half of a pair and the other is gone, unless it is busy.
     /// # Libevent
     /// `bufferevent_write`.
     #[doc(alias = "bufferevent_write")]

@@ -7,6 +7,9 @@
 //! Each bufferevent is either *confined* to its base, without a lock, or THREADSAFE: then it has a strand of its own,
 //! any worker may run it, and any thread may use it through its [`Handle`].
 //!
+//! It is over a socket, or half of a [pair](Bufferevent::pair), which joins two of them without one. A [`Filter`] changes what
+//! passes through it; filters stack over either. A [`RateLimitGroup`] limits many of them together.
+//!
 //! ```no_run
 //! use bufferevent::{Bufferevent, Context, Event, Handler, Runtime};
 //!

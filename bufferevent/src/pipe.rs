@@ -101,7 +101,8 @@ impl Pipe {
         Self::default()
     }
 
-    /// Tells how the pipe ended, once, when its bufferevents begin to close. It is called in a callback of one of them.
+    /// Tells how the pipe ended, once, when its bufferevents begin to close. It is called in a callback of one of
+    /// them, and is `Send` on every base, also a [`Pinned`](crate::Pinned) one.
     pub fn on_end(mut self, done: impl FnOnce(Piped) + Send + 'static) -> Self {
         self.done = Some(Box::new(done));
         self

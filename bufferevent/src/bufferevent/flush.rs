@@ -40,8 +40,9 @@ impl Bufferevent {
     ///   [`FlushMode::Finished`] that is told [`Event::Eof`](crate::Event::Eof) then, and goes on. Reading: takes what the other
     ///   half has put.
     ///
-    /// What this makes due is told by the run, never inside the call; filters are called inside. The end is not told to a peer:
-    /// that is [`shutdown`](Bufferevent::shutdown).
+    /// What this makes due is told by the run, never inside the call; filters are called inside. It ends nothing, also with
+    /// [`FlushMode::Finished`]: writes may follow, for which a filter begins anew. The end is
+    /// [`shutdown`](Bufferevent::shutdown).
     /// # Errors
     /// [`Error::Closed`] if it is closing; [`Error::NotConnected`] if no connection stands; [`Error::Unlinked`] of half of a pair
     /// whose other half is gone.

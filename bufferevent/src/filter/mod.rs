@@ -22,6 +22,11 @@ pub(crate) use self::layer::Layer;
 /// Each call takes bytes out of the front of a source and puts what they become at the back of a destination. It may keep
 /// bytes to itself, take none, or make more or less of them. A direction that is not given passes everything as it is.
 ///
+/// It sees bytes, not writes: three writes may be one call, and one write several. To have a frame for each write, frame it
+/// before it is written, or have the writer put a length in front that the filter goes by.
+///
+/// It is `Send` on every base, also a [`Pinned`](crate::Pinned) one.
+///
 /// ```
 /// use bufferevent::{Bufferevent, Filter, FilterCall, FilterError, FilterStatus, testing::{ManualBase, Wire}};
 ///
@@ -155,7 +160,8 @@ pub enum FlushMode {
     #[doc(alias = "BEV_FLUSH")]
     Flush,
     /// Nothing follows: the rest is to be given. A filter is called so once for each direction before its end, and again
-    /// while it takes more, or fills what it may give.
+    /// while it takes more, or fills what it may give. A [`flush`](crate::Bufferevent::flush) may say so too, and then more may
+    /// follow: what comes after that is a beginning.
     #[doc(alias = "BEV_FINISHED")]
     Finished,
 }
