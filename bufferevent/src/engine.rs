@@ -581,7 +581,7 @@ impl Bufferevent {
 
     pub(crate) fn fail(&mut self, direction: Direction, cause: impl Into<Cause>) {
         if self.is_closing() {
-            return self.end();
+            return self.close_failed(cause.into());
         }
         self.enabled = self.enabled.difference(direction.into());
         self.pending.event(Event::Error { direction: Some(direction), cause: cause.into() });

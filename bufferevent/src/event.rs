@@ -46,7 +46,7 @@ pub enum Event {
     User(u16),
 }
 
-/// Why a connection failed.
+/// Why a connection, or its close, failed.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Cause {
@@ -72,6 +72,12 @@ pub enum TimeLimit {
     Lifetime,
     /// The bytes that must move in a window; see [`Bufferevent::set_min_rate`](crate::Bufferevent::set_min_rate).
     MinRate,
+    /// A close in which the peer took nothing of what was left; see [`Closing::drain`](crate::Closing::drain).
+    Drain,
+    /// A close in which the peer did not end its side; see [`Closing::linger`](crate::Closing::linger).
+    Linger,
+    /// All of a close; see [`Closing::deadline`](crate::Closing::deadline).
+    Close,
 }
 
 impl fmt::Display for TimeLimit {
@@ -80,6 +86,9 @@ impl fmt::Display for TimeLimit {
             Self::Connect => "the connect took too long",
             Self::Lifetime => "the connection lived as long as it may",
             Self::MinRate => "the peer was slower than it may be",
+            Self::Drain => "the peer took nothing of what was left when it was closed",
+            Self::Linger => "the peer did not end its side after ours was ended",
+            Self::Close => "the close took too long",
         })
     }
 }
@@ -144,13 +153,20 @@ impl From<FileError> for Cause {
 #[non_exhaustive]
 pub struct Closed {
     /// Whether all output was sent and the peer ended its side too, within the bounds of the close; for a descriptor that
-    /// comes back, and for half of a pair, whether all output was sent.
+    /// comes back, and for half of a pair, whether all output was sent. Of a filter also whether none had failed in what is
+    /// sent, and none has left bytes when the peer ended its side, which may be half a message.
     pub clean: bool,
+    /// Why it is not clean, if something failed in the close, or before it and no event has told of that yet: the first error
+    /// of a filter, the connection or a file, or the bound of the close that was reached. `None` if it was aborted, and of what
+    /// an event has told.
+    pub cause: Option<Cause>,
     /// Bytes of output that were not sent, of all layers that were closed. Of half of a pair what is in the queue counts as sent,
     /// also if the other half never reads it.
     pub unsent: usize,
     /// Input that nobody has read.
     pub unread: Evbuffer,
+    /// Bytes that have arrived and that no filter has taken, of all layers that were closed.
+    pub unfiltered: usize,
     /// The descriptor, if the bufferevent was not to close it.
     pub fd: Option<OwnedFd>,
     /// Of a filter that was not to close it: the bufferevent below, with what is in its buffers, to be started again. Dropped, it

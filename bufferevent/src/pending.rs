@@ -4,7 +4,10 @@ use std::collections::VecDeque;
 
 use bufferevent_runtime::CallbackKind;
 
-use crate::{event::Event, interest::Direction};
+use crate::{
+    event::{Cause, Event},
+    interest::Direction,
+};
 
 /// One callback to deliver.
 #[derive(Debug)]
@@ -133,6 +136,16 @@ impl Pending {
             self.events = None;
             self.bits &= !EVENTS_QUEUED;
         }
+    }
+
+    /// Takes the first error that is to be told.
+    #[cold]
+    pub(crate) fn take_cause(&mut self) -> Option<Cause> {
+        let events = self.events.take()?;
+        events.into_iter().find_map(|event| match event {
+            Event::Error { cause, .. } => Some(cause),
+            _ => None,
+        })
     }
 
     pub(crate) fn clear(&mut self) {

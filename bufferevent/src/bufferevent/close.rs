@@ -11,7 +11,7 @@ use crate::{
     clocks::Limit,
     defaults::{DRAIN_IDLE, LINGER, LINGER_BYTES},
     error::{Error, Result},
-    event::Closed,
+    event::{Cause, Closed},
     interest::{Direction, Interest},
     options::Options,
     stream::Io,
@@ -88,8 +88,11 @@ impl Bufferevent {
         self.end();
     }
 
-    /// No callback of any kind is due any more.
+    /// No callback of any kind is due any more. An error that was to be told is told with the end.
     pub(crate) fn silence(&mut self) {
+        if !self.is_closing() {
+            self.failure = self.pending.take_cause().map(Box::new);
+        }
         if self.phase != Phase::Ended {
             self.pending.clear();
             self.later = None;
@@ -195,6 +198,35 @@ impl Bufferevent {
         }
     }
 
+    /// A closing one ends, since this went wrong.
+    #[cold]
+    pub(crate) fn end_by(&mut self, cause: Cause) {
+        self.note_failure(cause);
+        self.end();
+    }
+
+    /// Something went wrong while it closes: nothing more of the output is sent. What a filter has given is.
+    #[cold]
+    pub(crate) fn close_failed(&mut self, cause: Cause) {
+        self.note_failure(cause);
+        if !self.give_up_output() {
+            self.end();
+        }
+    }
+
+    fn note_failure(&mut self, cause: Cause) {
+        if !self.has_ended() {
+            self.failure.get_or_insert_with(|| Box::new(cause));
+        }
+    }
+
+    /// What went wrong first while it closed, or else below.
+    fn take_failure(&mut self) -> Option<Cause> {
+        let closes = self.options.contains(Options::CLOSE_ON_FREE);
+        let own = self.failure.take().map(|cause| *cause);
+        own.or_else(|| self.layer_mut().filter(|_| closes)?.lower.take_failure())
+    }
+
     /// For the report of a drain, once.
     pub(crate) fn count_end(&mut self) {
         let counted = std::mem::replace(&mut self.told.counted, true);
@@ -206,7 +238,7 @@ impl Bufferevent {
     }
 
     pub(crate) fn is_clean(&self) -> bool {
-        self.told.clean && self.output.is_empty()
+        self.told.clean && self.output.is_empty() && !self.is_cut_short()
     }
 
     /// Ends it with all sent and the peer's end seen.
@@ -229,9 +261,10 @@ impl Bufferevent {
         let all = self.input.len();
         let moved = self.input.pass_on(&mut unread, all);
         debug_assert!(moved.is_ok(), "a new buffer has no limit");
-        let (clean, unsent) = (self.is_clean(), self.unsent());
+        let (clean, unsent, unfiltered) = (self.is_clean(), self.unsent(), self.unfiltered());
+        let cause = self.take_failure().filter(|_| !clean);
         let underlying = self.release_lower().map(|lower| Box::new(Builder::of_lower(lower)));
-        Some(Closed { clean, unsent, unread, fd: self.release_fd(), underlying })
+        Some(Closed { clean, cause, unsent, unread, unfiltered, fd: self.release_fd(), underlying })
     }
 
     /// Whether `close` or `abort` was called.
@@ -288,10 +321,11 @@ impl Bufferevent {
         if !self.options.contains(Options::CLOSE_ON_FREE) || self.told.eof {
             return self.end_clean();
         }
-        if self.link().is_none_or(|link| link.shutdown(Direction::Write).is_err()) {
-            return self.end();
+        match self.link().map(|link| link.shutdown(Direction::Write)) {
+            Some(Ok(())) => self.phase = Phase::Lingering,
+            Some(Err(error)) => self.end_by(error.into()),
+            None => self.end(),
         }
-        self.phase = Phase::Lingering;
     }
 
     pub(crate) fn may_linger(&self) -> bool {
@@ -311,7 +345,7 @@ impl Bufferevent {
         }
         match received {
             Io::Done(0) => self.end_clean(),
-            Io::Failed(_) => self.end(),
+            Io::Failed(error) => self.end_by(error.into()),
             Io::Done(n) => match self.run.linger_bytes.checked_sub(n) {
                 Some(left) => self.run.linger_bytes = left,
                 None => self.end(),

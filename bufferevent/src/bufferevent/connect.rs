@@ -110,7 +110,7 @@ impl Bufferevent {
         }
         self.restart_timeouts(Interest::WRITE);
         self.connector = Some(Box::new(Connector::new(target)));
-        self.lookup_error = None;
+        self.failure = None;
         self.phase = Phase::Connecting;
         Ok(())
     }
@@ -123,13 +123,17 @@ impl Bufferevent {
         self.bottom().connector.as_ref().is_some_and(|connector| connector.is_looking_up())
     }
 
-    /// Why the last lookup of a name failed; `None` if it did not, and after the next connect by name was begun.
+    /// Why the last lookup of a name failed; `None` if it did not, after the next connect by name was begun, and once it
+    /// closes.
     ///
     /// # Libevent
     /// `bufferevent_socket_get_dns_error`; [`LookupError::code`] gives the number.
     #[doc(alias = "bufferevent_socket_get_dns_error")]
     pub fn lookup_error(&self) -> Option<&LookupError> {
-        self.bottom().lookup_error.as_deref()
+        match self.bottom().failure.as_deref() {
+            Some(Cause::Lookup(error)) => Some(error),
+            _ => None,
+        }
     }
 
     /// The address of the peer.
@@ -170,14 +174,14 @@ impl Bufferevent {
     pub(crate) fn connect_failed(&mut self, cause: Cause) {
         self.connector = None;
         if self.phase == Phase::Departing {
-            return self.end();
+            return self.end_by(cause);
         }
         self.phase = Phase::Detached;
         if self.options.contains(Options::CLOSE_ON_FREE) {
             self.socket = Socket::None;
         }
         if let Cause::Lookup(error) = &cause {
-            self.lookup_error = Some(Box::new(error.clone()));
+            self.failure = Some(Box::new(Cause::Lookup(error.clone())));
         }
         self.pending.event(Event::Error { direction: None, cause });
     }

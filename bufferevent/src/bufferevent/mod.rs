@@ -29,13 +29,13 @@ use crate::{
     connector::Connector,
     defaults::{INPUT_CAP, MAX_SINGLE_READ, MAX_SINGLE_WRITE, OUTPUT_CAP, OUTPUT_HIGH},
     error::Error,
+    event::Cause,
     filter::Layer,
     interest::{Direction, Interest},
     memory::Member,
     options::Options,
     pair::PairEnd,
     pending::Pending,
-    resolver::LookupError,
     stream::Stream,
     throttle::Throttle,
 };
@@ -72,8 +72,8 @@ pub struct Bufferevent<Unsized: ?Sized = [()]> {
     pub(crate) priority: Option<u8>,
     /// A connect by name, or to several addresses, that is under way: the phase is `Connecting` or `Departing`.
     pub(crate) connector: Option<Box<Connector>>,
-    /// Why the last lookup failed, until the next connect by name.
-    pub(crate) lookup_error: Option<Box<LookupError>>,
+    /// Why the last lookup failed, until the next connect by name; once it closes, what went wrong first.
+    pub(crate) failure: Option<Box<Cause>>,
     pub(crate) pending: Pending,
     /// Callbacks that were asked for from the deferred queue although this bufferevent does not defer.
     pub(crate) later: Option<Box<Pending>>,
@@ -288,7 +288,7 @@ impl Bufferevent<[(); 0]> {
             home: None,
             priority: None,
             connector: None,
-            lookup_error: None,
+            failure: None,
             pending: Pending::default(),
             later: None,
             timeouts: None,

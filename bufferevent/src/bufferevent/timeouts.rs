@@ -291,7 +291,7 @@ impl Bufferevent {
             return true;
         }
         if self.is_closing() {
-            self.end();
+            self.end_by(Cause::TimeLimit(of_close(over)));
         } else if over.contains(Limit::Lifetime) {
             self.life_over();
         } else if self.phase == Phase::Connecting {
@@ -333,6 +333,18 @@ impl Bufferevent {
         self.enabled = self.enabled.difference(directions);
         self.pending.event(Event::Error { direction, cause: Cause::TimeLimit(limit) });
     }
+}
+
+/// Which of the bounds of a close it was.
+fn of_close(over: Limits) -> TimeLimit {
+    let bounds = [
+        (Limit::Lifetime, TimeLimit::Lifetime),
+        (Limit::Close, TimeLimit::Close),
+        (Limit::Connect, TimeLimit::Connect),
+        (Limit::Linger, TimeLimit::Linger),
+    ];
+    let bound = bounds.into_iter().find(|(limit, _)| over.contains(*limit));
+    bound.map_or(TimeLimit::Drain, |(_, bound)| bound)
 }
 
 /// The timeouts of these directions.

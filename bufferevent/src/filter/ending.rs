@@ -17,9 +17,12 @@ impl Bufferevent {
     pub(crate) fn begin_to_sink(&mut self, bounds: Closing) {
         let Some(layer) = self.layer_mut() else { return };
         layer.bounds = Closing { deadline: None, ..bounds };
-        let sound = layer.is_sound() && !layer.lower.has_ended();
-        if !sound || layer.lower.phase == Phase::Detached {
+        if layer.lower.has_ended() || layer.lower.phase == Phase::Detached {
             return self.end();
+        }
+        if layer.has_failed_to_send() {
+            // What it has given before is sent all the same.
+            layer.outgoing.give_up();
         }
         layer.lower.let_out();
         self.begin_drain();
@@ -63,6 +66,28 @@ impl Bufferevent {
             return true;
         }
         self.step_write() || self.finish_output()
+    }
+
+    /// Nothing more is given to the filter, of one that closes: what it has given is sent. False: what is below closes already.
+    pub(crate) fn give_up_output(&mut self) -> bool {
+        let closes = self.phase == Phase::Draining;
+        let Some(layer) = self.layer_mut().filter(|layer| closes && !layer.sunk) else { return false };
+        layer.outgoing.give_up();
+        true
+    }
+
+    /// Whether the filter has failed in what is sent, or has left some of what arrived before the end.
+    pub(crate) fn is_cut_short(&self) -> bool {
+        let closes = self.options.contains(Options::CLOSE_ON_FREE);
+        self.layer().is_some_and(|layer| {
+            layer.has_failed_to_send() || closes && layer.incoming.has_ended() && layer.arrived().len > 0
+        })
+    }
+
+    /// Bytes that arrived and that no filter has taken, of all layers.
+    pub(crate) fn unfiltered(&self) -> usize {
+        let below = self.layer().filter(|_| self.options.contains(Options::CLOSE_ON_FREE));
+        below.map_or(0, |layer| layer.lower.input.len() + layer.lower.unfiltered())
     }
 
     /// All is out, and the filter has given the rest.

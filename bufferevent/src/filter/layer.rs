@@ -101,6 +101,9 @@ impl Layer {
     pub(crate) fn start_again(&mut self, directions: Interest) {
         let again = directions.difference(Interest::BOTH.difference(self.stopped));
         self.stopped = self.stopped.difference(directions);
+        if directions.contains(Interest::WRITE) {
+            self.outgoing.try_again();
+        }
         if again != Interest::NONE {
             self.lower.enable(again);
         }
@@ -114,6 +117,11 @@ impl Layer {
     /// Whether the filter can be called.
     pub(super) fn is_sound(&self) -> bool {
         !self.broken
+    }
+
+    /// Whether what is above can go nowhere.
+    pub(super) fn has_failed_to_send(&self) -> bool {
+        self.broken || self.outgoing.has_failed()
     }
 
     /// Calls the filter for what arrives, into `input`. `None`: it panicked.
@@ -196,6 +204,9 @@ impl Side {
                 called.said = Err(Box::new(endless));
             }
         }
+        if called.said.is_err() {
+            self.fail();
+        }
         called
     }
 }
@@ -205,6 +216,18 @@ fn scratch() -> Evbuffer {
     buffer.set_settled();
     buffer
 }
+
+/// A filter has panicked, which ends its bufferevent.
+#[derive(Debug)]
+pub(super) struct Panicked;
+
+impl fmt::Display for Panicked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the filter panicked")
+    }
+}
+
+impl std::error::Error for Panicked {}
 
 /// A filter has done to the buffers it was lent what it must not do.
 #[derive(Debug)]

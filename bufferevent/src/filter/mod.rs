@@ -63,6 +63,9 @@ pub trait Filter: Send + 'static {
     /// # Errors
     /// Any: reading stops and is disabled, and [`Event::Error`](crate::Event::Error) with
     /// [`Cause::Filter`](crate::Cause::Filter) is told. What was put into the destination before that is kept.
+    ///
+    /// What is left in the source after the last call in mode [`FlushMode::Finished`] is dropped, and only counted
+    /// ([`Closed::unfiltered`](crate::Closed::unfiltered)): answer an error if it is half a message.
     fn input(&mut self, call: &mut FilterCall<'_>) -> Result<FilterStatus, FilterError> {
         call.pass()
     }
@@ -70,7 +73,9 @@ pub trait Filter: Send + 'static {
     /// What is sent: takes from the output, appends to the output below.
     ///
     /// # Errors
-    /// Any, as [`Filter::input`]: writing stops and is disabled.
+    /// Any, as [`Filter::input`]: writing stops and is disabled. A close after that sends what was put into the destination, and
+    /// drops what is left above. In a close no event tells it: it is the [`cause`](crate::Closed::cause) that
+    /// [`Event::Closed`](crate::Event::Closed) and [`close_and_wait`](crate::Handle::close_and_wait) tell.
     fn output(&mut self, call: &mut FilterCall<'_>) -> Result<FilterStatus, FilterError> {
         call.pass()
     }
@@ -160,8 +165,9 @@ pub enum FlushMode {
     #[doc(alias = "BEV_FLUSH")]
     Flush,
     /// Nothing follows: the rest is to be given. A filter is called so once for each direction before its end, and again
-    /// while it takes more, or fills what it may give. A [`flush`](crate::Bufferevent::flush) may say so too, and then more may
-    /// follow: what comes after that is a beginning.
+    /// while it takes more, or fills what it may give. What is left in the source then is dropped: answer an error if it is
+    /// half a message. A [`flush`](crate::Bufferevent::flush) may say so too, and then more may follow: what comes after that
+    /// is a beginning.
     #[doc(alias = "BEV_FINISHED")]
     Finished,
 }

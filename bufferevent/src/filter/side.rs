@@ -40,6 +40,8 @@ pub(super) struct Side {
     end: End,
     /// Calls to finish so far.
     finishing: u32,
+    /// The filter has answered an error.
+    failed: bool,
 }
 
 /// What the last call has left.
@@ -168,6 +170,30 @@ impl Side {
 
     pub(super) fn is_done(&self) -> bool {
         self.end == End::Done
+    }
+
+    /// The filter has answered an error.
+    pub(super) fn fail(&mut self) {
+        self.failed = true;
+    }
+
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed
+    }
+
+    /// It is to be called again in spite of its error.
+    pub(super) fn try_again(&mut self) {
+        self.failed = false;
+    }
+
+    /// It is not called any more, whatever there is.
+    pub(super) fn give_up(&mut self) {
+        self.end = End::Done;
+    }
+
+    /// Whether nothing more comes of what is there.
+    pub(super) fn has_ended(&self) -> bool {
+        self.is_done() || self.failed
     }
 
     /// There is another connection: what comes of it is new.

@@ -8,7 +8,7 @@ use bufferevent_runtime::{CallbackKind, Ready, Reasons, Scratch};
 
 use super::{
     FilterError, FlushMode,
-    layer::{Bytes, Called, Calling, Layer, to_send},
+    layer::{Bytes, Called, Calling, Layer, Panicked, to_send},
     side::Supply,
 };
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
     clocks::Limit,
     defaults::READS_PER_RUN,
     engine::Ended,
-    event::{Cause, Event},
+    event::{Cause, Event, TimeLimit},
     interest::{Direction, Interest},
     pending::{Callback, Due},
     stream::Io,
@@ -71,7 +71,7 @@ impl Bufferevent {
         lower.told.withheld = withheld;
         if lower.has_news() {
             let told = on_panic.guard(|| lower.notify_at_once());
-            return told || self.filter_panicked();
+            return told || self.panicked_below();
         }
         let sent = lower.bottom().moved.written;
         let stepped = lower.step_as_lower(scratch);
@@ -94,7 +94,7 @@ impl Bufferevent {
             self.run.errands.call(mate, reasons);
         }
         if !told {
-            self.filter_panicked();
+            self.panicked_below();
         }
         if alarm.is_some() {
             self.clocks().set_end(Limit::Below, alarm, now);
@@ -180,7 +180,10 @@ impl Bufferevent {
         if self.is_closing() {
             if stopped.contains(Interest::WRITE) || matches!(event, Event::Error { direction: None, .. }) {
                 // What is left can go nowhere.
-                self.end();
+                match event {
+                    Event::Error { cause, .. } => self.end_by(cause),
+                    _ => self.end_by(Cause::TimeLimit(TimeLimit::Drain)),
+                }
             }
             return;
         }
@@ -341,8 +344,13 @@ impl Bufferevent {
         self.fail(direction, Cause::Filter(error));
     }
 
+    fn filter_panicked(&mut self) {
+        self.panicked_below();
+        self.failure = Some(Box::new(Cause::Filter(Box::new(Panicked))));
+    }
+
     /// As a panic in a callback does: it ends the bufferevent.
-    pub(super) fn filter_panicked(&mut self) -> bool {
+    fn panicked_below(&mut self) -> bool {
         if let Some(home) = &self.home {
             home.base.counters().panics.add(1);
         }

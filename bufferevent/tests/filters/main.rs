@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod ending;
+mod failing;
 mod misbehaving;
 mod model;
 mod passing;

@@ -203,7 +203,9 @@ fn run(kinds: &[Kind], seed: u64, ops: &[Op], shared: bool, limited: bool) {
         let streams = kinds.iter().all(|kind| *kind != Kind::Late);
         if streams && matches!(op, Op::Arrive(_)) {
             let all = sent(kinds, &arrived);
-            wire.deliver_in(&all[delivered..], 1 + delivered % 700);
+            // No more pieces than a base turns while it settles.
+            let piece = 1 + all.len() / 10_000 + delivered % 700;
+            wire.deliver_in(&all[delivered..], piece);
             delivered = all.len();
         }
     }

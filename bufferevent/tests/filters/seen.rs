@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use bufferevent::{
-    BaseExt, Bufferevent, Builder, Context, Error, Event, Filter, FilterCall, FilterError, FilterStatus,
-    Handle, Handler, HandlerAffinity, Id, Result, testing::ManualBase,
+    BaseExt, Bufferevent, Builder, Closed, Context, Error, Event, Filter, FilterCall, FilterError,
+    FilterStatus, Handle, Handler, HandlerAffinity, Id, Result, testing::ManualBase,
 };
 use bufferevent_sync::{
     Mutex,
@@ -15,6 +15,7 @@ use bufferevent_sync::{
 #[derive(Clone, Default)]
 pub(crate) struct Seen {
     told: Arc<Mutex<(Vec<u8>, Vec<String>)>>,
+    closed: Arc<Mutex<Option<Box<Closed>>>>,
     leaves: Arc<AtomicUsize>,
 }
 
@@ -25,7 +26,11 @@ impl<A: HandlerAffinity> Handler<A> for Seen {
 
     fn on_event(&mut self, _: &mut Context<'_, A>, event: Event) {
         self.told.lock().1.push(match event {
-            Event::Closed(closed) => format!("Closed {} {}", closed.clean, closed.unsent),
+            Event::Closed(closed) => {
+                let told = format!("Closed {} {}", closed.clean, closed.unsent);
+                *self.closed.lock() = Some(closed);
+                told
+            }
             event => format!("{event:?}"),
         });
     }
@@ -46,6 +51,11 @@ impl Seen {
 
     pub(crate) fn data(&self) -> Vec<u8> {
         self.told.lock().0.clone()
+    }
+
+    /// What was told of the end.
+    pub(crate) fn closed(&self) -> Box<Closed> {
+        self.closed.lock().take().expect("it has ended")
     }
 
     pub(crate) fn events(&self) -> Vec<String> {
