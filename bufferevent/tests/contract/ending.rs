@@ -469,7 +469,10 @@ fn one_that_is_never_started_sends_what_was_written_to_it() {
             drop(builder.close_on_free(close_on_free).configure(|b| {
                 b.write(&pattern(4_000_000)).unwrap();
             }));
-            if close_on_free || !kind.is_socket() {
+            if kind.is_filter() && !close_on_free {
+                // What is below is closed by its own drop; what is above has not been given to it.
+                assert_eq!(limbo().receive_all(&mut peer), b"");
+            } else if close_on_free || !kind.is_socket() {
                 let sent = limbo().receive_all(&mut peer);
                 assert!(!sent.is_empty() && sent == pattern(sent.len()));
                 assert!(kind.is_over_socket() || sent.len() == 4_000_000, "a queue takes all");

@@ -8,7 +8,11 @@ use bufferevent::{
     testing::Census,
 };
 
-use super::{Actor, Call, Conn, Cx, Peer, World, peers, tcp_pair, unix_pair};
+use super::{
+    Actor, Call, Conn, Cx, Peer, World,
+    code::{Code, Coded},
+    peers, tcp_pair, unix_pair,
+};
 
 /// One way to run a body.
 #[derive(Clone, Copy, Debug)]
@@ -46,13 +50,19 @@ impl Kind {
         self.ground == Ground::Socket
     }
 
-    /// Whether it is a socket itself, with a descriptor.
+    /// Whether it is a socket itself: a filter keeps what is below it in place of a descriptor, and one exchanged there
+    /// goes on in the middle of what the filter does to the bytes.
     pub(crate) fn is_socket(&self) -> bool {
-        self.is_over_socket()
+        self.is_over_socket() && !self.is_filter()
+    }
+
+    /// Whether it is a filter over another.
+    pub(crate) fn is_filter(&self) -> bool {
+        self.name.starts_with("filter")
     }
 }
 
-pub(crate) const KINDS: [Kind; 4] = [
+pub(crate) const KINDS: [Kind; 7] = [
     Kind {
         name: "socket over a Unix pair",
         open: || over(unix_pair()),
@@ -67,6 +77,24 @@ pub(crate) const KINDS: [Kind; 4] = [
         worlds: &FEW,
     },
     Kind { name: "pair", open: pair, ground: Ground::Pair, worlds: &SHAPES },
+    Kind {
+        name: "filter over a socket",
+        open: || filtered(over(unix_pair()), &[251]),
+        ground: Ground::Socket,
+        worlds: &FEW,
+    },
+    Kind {
+        name: "filter over a pair",
+        open: || filtered(pair(), &[241]),
+        ground: Ground::Pair,
+        worlds: &FEW,
+    },
+    Kind {
+        name: "filter over a filter",
+        open: || filtered(over(unix_pair()), &[251, 7]),
+        ground: Ground::Socket,
+        worlds: &FEW,
+    },
 ];
 
 /// The options that say how callbacks are called.
@@ -229,10 +257,6 @@ fn configs() -> impl Iterator<Item = Config> {
 }
 
 fn run(config: Config, body: &impl Fn(Config)) {
-    // HACK
-    if std::env::var("KIND").is_ok_and(|only| config.kind.name != only) {
-        return;
-    }
     struct Named(Config);
     impl Drop for Named {
         fn drop(&mut self) {
@@ -288,6 +312,12 @@ impl Config {
 fn pair() -> (Builder, Peer) {
     let (ours, theirs) = Bufferevent::pair();
     (ours, Peer::half(theirs))
+}
+
+/// Puts a filter over it for each of these, and has the peer speak to them.
+fn filtered((builder, peer): (Builder, Peer), periods: &'static [usize]) -> (Builder, Peer) {
+    let layers = periods.chunks(1).fold(builder, |builder, period| builder.filter(Coded::new(period)));
+    (layers, peer.in_code(&Code::new(periods)))
 }
 
 fn over((ours, peer): (OwnedFd, Peer)) -> (Builder, Peer) {

@@ -8,6 +8,7 @@
 //! A new kind is one more row of [`KINDS`].
 
 mod actor;
+mod code;
 mod config;
 mod conn;
 mod cx;

@@ -14,10 +14,15 @@ use bufferevent::Builder;
 use bufferevent_sync::atomic::{AtomicU64, Ordering};
 use socket2::SockRef;
 
-use super::half::Half;
+use super::{code::Code, half::Half};
 
 /// The other end of a connection, without a buffer of its own and not blocking.
-pub(crate) struct Peer(End);
+pub(crate) struct Peer {
+    end: End,
+    /// What the filters over our end undo, and what undoes them.
+    sent: Code,
+    received: Code,
+}
 
 enum End {
     Tcp(TcpStream),
@@ -28,21 +33,30 @@ enum End {
 impl Peer {
     pub(crate) fn tcp(stream: TcpStream) -> Self {
         stream.set_nonblocking(true).unwrap();
-        Self(End::Tcp(stream))
+        Self::plain(End::Tcp(stream))
     }
 
     pub(crate) fn unix(stream: UnixStream) -> Self {
         stream.set_nonblocking(true).unwrap();
-        Self(End::Unix(stream))
+        Self::plain(End::Unix(stream))
     }
 
     /// The other half of a pair.
     pub(crate) fn half(half: Builder) -> Self {
-        Self(End::Half(Half::start(half)))
+        Self::plain(End::Half(Half::start(half)))
+    }
+
+    fn plain(end: End) -> Self {
+        Self { end, sent: Code::default(), received: Code::default() }
+    }
+
+    /// One that speaks to filters.
+    pub(crate) fn in_code(self, code: &Code) -> Self {
+        Self { sent: code.clone(), received: code.clone(), ..self }
     }
 
     pub(crate) fn shutdown_write(&self) {
-        match &self.0 {
+        match &self.end {
             End::Tcp(stream) => stream.shutdown(Shutdown::Write).unwrap(),
             End::Unix(stream) => stream.shutdown(Shutdown::Write).unwrap(),
             End::Half(half) => half.shutdown_write(),
@@ -52,7 +66,7 @@ impl Peer {
     /// Ends the connection so that the other side reads an error. Over a Unix socket that takes unread data here, and over
     /// a pair there is none.
     pub(crate) fn reset(self) {
-        match &self.0 {
+        match &self.end {
             End::Tcp(stream) => SockRef::from(stream).set_linger(Some(Duration::ZERO)).unwrap(),
             End::Unix(_) => {}
             End::Half(half) => half.abort(),
@@ -61,7 +75,7 @@ impl Peer {
 
     /// Whether there is something to read, the end included.
     pub(crate) fn is_readable(&self) -> bool {
-        match &self.0 {
+        match &self.end {
             End::Tcp(stream) => peek(stream).is_ok(),
             End::Unix(stream) => peek(stream).is_ok(),
             End::Half(half) => half.is_readable(),
@@ -70,7 +84,7 @@ impl Peer {
 
     /// Whether the other side has ended, or reset, the connection and nothing is left to read.
     pub(crate) fn is_ended(&self) -> bool {
-        let seen = match &self.0 {
+        let seen = match &self.end {
             End::Tcp(stream) => peek(stream),
             End::Unix(stream) => peek(stream),
             End::Half(half) => return half.is_ended(),
@@ -83,11 +97,14 @@ impl Peer {
 
     /// Writes what the other side has room for.
     pub(crate) fn write(&mut self, from: &[u8]) -> io::Result<usize> {
-        match &mut self.0 {
-            End::Tcp(stream) => stream.write(from),
-            End::Unix(stream) => stream.write(from),
-            End::Half(half) => half.write(from),
-        }
+        let coded = self.sent.applied(from);
+        let sent = match &mut self.end {
+            End::Tcp(stream) => stream.write(&coded),
+            End::Unix(stream) => stream.write(&coded),
+            End::Half(half) => half.write(&coded),
+        }?;
+        self.sent.skip(sent);
+        Ok(sent)
     }
 
     /// Reads what there is, at most `max` bytes; answers whether the stream has ended.
@@ -98,6 +115,7 @@ impl Peer {
             match self.read(&mut block[..most]) {
                 Ok(0) => return Ok(true),
                 Ok(n) => {
+                    self.received.apply(&mut block[..n]);
                     to.extend(&block[..n]);
                     left -= n;
                 }
@@ -109,7 +127,7 @@ impl Peer {
     }
 
     fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
-        match &mut self.0 {
+        match &mut self.end {
             End::Tcp(stream) => stream.read(to),
             End::Unix(stream) => stream.read(to),
             End::Half(half) => half.read(to),
