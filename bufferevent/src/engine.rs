@@ -157,7 +157,7 @@ impl Bufferevent {
 
     #[cold]
     fn step_rare(&mut self, scratch: &mut Scratch) -> bool {
-        self.run.rare & ALARM != 0 && self.step_clocks() || self.is_layered() && self.step_below(scratch)
+        self.is_layered() && self.step_below(scratch) || self.run.rare & ALARM != 0 && self.step_clocks()
     }
 
     /// A step of what is under a filter, which may withhold reading.

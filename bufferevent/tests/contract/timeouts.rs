@@ -73,10 +73,6 @@ fn every_byte_that_is_read_puts_the_timeout_off() {
 fn data_that_is_there_when_the_timeout_is_over_wins() {
     // C-30
     each_by_hand(|config| {
-        // Open: the timeout of a filter is told before what is below is read.
-        if config.kind.is_filter() {
-            return;
-        }
         let (mut world, hand, conn, mut peer) = timed(config);
         hand.advance(T);
         world.send(&mut peer, b"in time");
@@ -270,10 +266,6 @@ fn a_lifetime_ends_a_close_that_takes_too_long() {
 fn a_peer_that_sends_a_byte_now_and_then_is_too_slow() {
     // F30: a slow sender
     each_by_hand(|config| {
-        // Open: a filter is told to be too slow in the first window, though it gets the least that is asked for.
-        if config.kind.is_filter() {
-            return;
-        }
         let (mut world, hand, conn, mut peer) = timed(config);
         let rate = MinRate { bytes: 10, window: 10 * T };
         world.with(&conn, move |b| b.set_min_rate(Direction::Read, Some(rate))).unwrap();
