@@ -222,6 +222,24 @@ impl Two {
 }
 
 #[test]
+fn a_child_that_is_made_just_before_the_ticks_end_brings_nobody_the_next_tick() {
+    // R8: its own ticks begin with those of the bases' timers, which is a moment to come
+    let _census = Census::begin();
+    let mut two = Two::new();
+    let group = two.group(1_000);
+    let (_waits, mut peer) = two.start(0, |b| b.rate_limit_group(&group));
+    two.turn(0);
+    assert_eq!(received(&mut peer), 1_000);
+    two.hand.advance(BY_HAND - Duration::from_nanos(1));
+    let _child = group.child(&limit(1_000, BY_HAND)).unwrap();
+    two.turn(0);
+    assert_eq!((received(&mut peer), group.total(Direction::Write)), (0, 1_000));
+    two.hand.advance(Duration::from_nanos(1));
+    two.turn(0);
+    assert_eq!(received(&mut peer), 1_000);
+}
+
+#[test]
 fn a_base_that_is_not_turned_stops_nobody_on_another() {
     // D12, F52, G-07: there, the group is filled by the base that it was made on
     let _census = Census::begin();

@@ -104,10 +104,12 @@ pub struct GroupSnapshot {
 pub struct TooDeep;
 
 impl<W: Waiter> Group<W> {
-    /// Makes a group that is below no other. It holds one tick's worth; its ticks count from now.
+    /// Makes a group that is below no other. It holds one tick's worth.
+    ///
+    /// * `since`: when its first tick begins; this may be to come.
     #[must_use]
-    pub fn new(config: &TokenBucketConfig, now: Nanos) -> Self {
-        Self::root(config, |direction| Plan::new(config.limit(direction), now), now)
+    pub fn new(config: &TokenBucketConfig, since: Nanos) -> Self {
+        Self::root(config, |direction| Plan::new(config.limit(direction), since))
     }
 
     /// Makes a group that is below no other, and is given what `source` says: it holds nothing yet. Of the configuration
@@ -115,11 +117,11 @@ impl<W: Waiter> Group<W> {
     #[must_use]
     pub fn with_source(config: &TokenBucketConfig, source: Arc<dyn TokenSource>, now: Nanos) -> Self {
         let supply = |direction| Supply::new(Arc::clone(&source), direction, config.limit(direction), now);
-        Self::root(config, |direction| Plan::of(supply(direction)), now)
+        Self::root(config, |direction| Plan::of(supply(direction)))
     }
 
-    fn root(config: &TokenBucketConfig, plan: impl Fn(Direction) -> Plan, now: Nanos) -> Self {
-        let half = |direction| Half::new(config.limit(direction), plan(direction), now);
+    fn root(config: &TokenBucketConfig, plan: impl Fn(Direction) -> Plan) -> Self {
+        let half = |direction| Half::new(config.limit(direction), plan(direction));
         Self::with_halves(Direction::ALL.map(half), None)
     }
 
@@ -139,19 +141,25 @@ impl<W: Waiter> Group<W> {
         half.enter(Some(now), |room| room.supplied());
     }
 
-    /// Makes a group below this one.
+    /// Makes a group below this one. It holds one tick's worth.
     ///
     /// * `weight`: its share among those who wait at this one.
+    /// * `since`: when its first tick begins; this may be to come.
     /// # Errors
     /// [`TooDeep`].
-    pub fn child(&self, config: &TokenBucketConfig, weight: NonZeroU32, now: Nanos) -> Result<Self, TooDeep> {
+    pub fn child(
+        &self,
+        config: &TokenBucketConfig,
+        weight: NonZeroU32,
+        since: Nanos,
+    ) -> Result<Self, TooDeep> {
         if self.inner.ancestry.upwards().count() == GROUP_DEPTH_MAX {
             return Err(TooDeep);
         }
         let halves = Direction::ALL.map(|direction| {
             let (half, parent) = &self.inner.halves[direction.index()];
             let limit = config.limit(direction);
-            (half.clone(), half.enter(Some(now), |room| room.child(*parent, weight.get(), limit)))
+            (half.clone(), half.enter(None, |room| room.child(*parent, weight.get(), limit, since)))
         });
         Ok(Self::with_halves(halves, Some(self.clone())))
     }

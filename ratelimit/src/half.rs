@@ -11,8 +11,8 @@ pub(crate) struct Half<W: Waiter> {
 }
 
 impl<W: Waiter> Half<W> {
-    pub(crate) fn new(limit: Limit, plan: Plan, now: Nanos) -> (Self, Key) {
-        let (room, root) = Room::new(limit, plan, now);
+    pub(crate) fn new(limit: Limit, plan: Plan) -> (Self, Key) {
+        let (room, root) = Room::new(limit, plan);
         (Self { room: Arc::new(Leaf::new(room)) }, root)
     }
 

@@ -152,7 +152,7 @@ enum Standing {
 
 impl<W: Waiter> Room<W> {
     /// A tree with a root.
-    pub(crate) fn new(limit: Limit, plan: Plan, now: Nanos) -> (Self, Key) {
+    pub(crate) fn new(limit: Limit, plan: Plan) -> (Self, Key) {
         let mut room = Self {
             groups: Vec::new(),
             free: Vec::new(),
@@ -160,7 +160,7 @@ impl<W: Waiter> Room<W> {
             served: Uncollected::default(),
             taking_part: BTreeMap::new(),
             alarms: Alarms::default(),
-            now,
+            now: Nanos::default(),
             numbers: 0,
             owed: Owed::default(),
         };
@@ -174,12 +174,11 @@ impl<W: Waiter> Room<W> {
         self.now = self.now.max(now.min(Nanos(u64::MAX - 1)));
     }
 
-    /// A group below `parent`, which is there.
-    pub(crate) fn child(&mut self, parent: Key, weight: u32, limit: Limit) -> Key {
+    /// A group below `parent`, which is there. Its first tick begins at `since`.
+    pub(crate) fn child(&mut self, parent: Key, weight: u32, limit: Limit, since: Nanos) -> Key {
         debug_assert!(self.find(parent).is_some(), "a child keeps its parent");
         self.node_mut(parent.index).children += 1;
-        let plan = Plan::new(limit, self.now);
-        self.add(Some(parent.index), weight, limit, plan)
+        self.add(Some(parent.index), weight, limit, Plan::new(limit, since))
     }
 
     fn add(&mut self, parent: Option<usize>, weight: u32, limit: Limit, plan: Plan) -> Key {
