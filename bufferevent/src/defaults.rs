@@ -30,6 +30,8 @@ pub const MAILBOX: usize = 1_024;
 pub const SEND_RETRY: Duration = Duration::from_millis(5);
 /// How long a connect may take.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long the handshake of a filter may take.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a drain of a whole runtime may take.
 pub const DRAIN_GRACE: Duration = Duration::from_secs(30);
 /// How long a close waits for the peer to end its side after ours was ended.
@@ -108,6 +110,7 @@ impl fmt::Display for Defaults {
             ("pause after a shortage of descriptors", format!("{ACCEPT_BACK_OFF:?}")),
             ("read, write and life timeouts", "none".to_owned()),
             ("connect timeout; that of a lookup", format!("{CONNECT_TIMEOUT:?}; {LOOKUP_DEADLINE:?}")),
+            ("handshake timeout", format!("{HANDSHAKE_TIMEOUT:?}")),
             ("connect: addresses tried; at once", format!("{ADDRESSES}; {ATTEMPTS}")),
             ("connect: head start of an address", format!("{ATTEMPT_DELAY:?}")),
             ("resolver: threads; questions", format!("{RESOLVER_THREADS}; {RESOLVER_QUEUE}")),

@@ -104,7 +104,9 @@ pub use self::{
     error::{Error, Result},
     event::{Cause, Closed, Event, TimeLimit, Trigger},
     explain::{Flow, Snapshot, Stall, State, StrandSnapshot},
-    filter::{Filter, FilterCall, FilterError, FilterFn, FilterSide, FilterStatus, FlushMode, SideFn},
+    filter::{
+        Filter, FilterCall, FilterError, FilterFn, FilterSide, FilterStatus, FlushMode, Handshake, SideFn,
+    },
     handle::{Guard, Handle, lock_both},
     handler::{
         Call, Callbacks, DataCall, EventCall, Handler, HandlerAffinity, IntoHandler, NoHandler, PanicPolicy,

@@ -172,6 +172,9 @@ impl Bufferevent {
     }
 
     pub(crate) fn connect_failed(&mut self, cause: Cause) {
+        if self.is_layered() {
+            return self.handshake_failed(cause);
+        }
         self.connector = None;
         if self.phase == Phase::Departing {
             return self.end_by(cause);

@@ -25,6 +25,9 @@ impl Bufferevent {
     /// `bufferevent_set_rate_limit`.
     #[doc(alias = "bufferevent_set_rate_limit")]
     pub fn set_rate_limit(&mut self, config: Option<&TokenBucketConfig>) {
+        if let Some(lower) = self.counted_below_mut() {
+            return lower.set_rate_limit(config);
+        }
         let now = self.time();
         match (&mut self.throttle, config) {
             (None, None) => {}
@@ -39,7 +42,7 @@ impl Bufferevent {
     /// `bufferevent_get_token_bucket_cfg`.
     #[doc(alias = "bufferevent_get_token_bucket_cfg")]
     pub fn rate_limit(&self) -> Option<&TokenBucketConfig> {
-        self.throttle.as_ref().and_then(|throttle| throttle.own()).map(|own| own.config())
+        self.counted().throttle.as_ref().and_then(|throttle| throttle.own()).map(|own| own.config())
     }
 
     /// Bytes that its own limit lets move in a direction now, negative where more has moved than that; `None` without one.
@@ -50,7 +53,7 @@ impl Bufferevent {
     #[doc(alias = "bufferevent_get_read_limit")]
     #[doc(alias = "bufferevent_get_write_limit")]
     pub fn rate_limit_level(&self, direction: Direction) -> Option<i64> {
-        let own = self.throttle.as_ref()?.own()?;
+        let own = self.counted().throttle.as_ref()?.own()?;
         Some(own.level(direction, self.time()))
     }
 
@@ -65,8 +68,11 @@ impl Bufferevent {
     #[doc(alias = "bufferevent_get_max_to_write")]
     pub fn max_to_move(&self, direction: Direction) -> usize {
         let single = self.half(direction).max_single;
-        let limits =
-            self.throttle.as_ref().map_or(u64::MAX, |throttle| throttle.most(direction, self.time()));
+        let limits = self
+            .counted()
+            .throttle
+            .as_ref()
+            .map_or(u64::MAX, |throttle| throttle.most(direction, self.time()));
         single.min(usize::try_from(limits).unwrap_or(usize::MAX))
     }
 
@@ -82,6 +88,9 @@ impl Bufferevent {
     #[doc(alias = "bufferevent_decrement_read_limit")]
     #[doc(alias = "bufferevent_decrement_write_limit")]
     pub fn decrement_rate_limit(&mut self, direction: Direction, bytes: i64) -> Result<()> {
+        if let Some(lower) = self.counted_below_mut() {
+            return lower.decrement_rate_limit(direction, bytes);
+        }
         let now = self.time();
         let own = self.throttle.as_mut().and_then(|throttle| throttle.own_mut()).ok_or(Error::NoRateLimit)?;
         own.decrement(direction, bytes, now);
@@ -113,6 +122,9 @@ impl Bufferevent {
         if self.has_ended() {
             return Err(Error::Closed);
         }
+        if let Some(lower) = self.counted_below_mut() {
+            return lower.join_rate_limit_group_weighted(group, weight);
+        }
         let now = self.time();
         let base = self.home.as_ref().map(|home| &home.base);
         let joined = self.throttle.get_or_insert_default().join(group, weight, base, now);
@@ -138,7 +150,7 @@ impl Bufferevent {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn rate_limit_group(&self) -> Option<(RateLimitGroup, NonZeroU32)> {
-        self.throttle.as_ref().and_then(|throttle| throttle.group())
+        self.counted().throttle.as_ref().and_then(|throttle| throttle.group())
     }
 
     /// Takes the bufferevent out of its group, if it is in one. Its own limit stays.
@@ -147,11 +159,27 @@ impl Bufferevent {
     /// `bufferevent_remove_from_rate_limit_group`.
     #[doc(alias = "bufferevent_remove_from_rate_limit_group")]
     pub fn leave_rate_limit_group(&mut self) {
+        if let Some(lower) = self.counted_below_mut() {
+            return lower.leave_rate_limit_group();
+        }
         let now = self.time();
         if let Some(throttle) = &mut self.throttle {
             throttle.leave(now);
         }
         self.drop_idle_throttle();
+    }
+
+    /// What is below, if limits count there: see [`Filter::counts_below`](crate::Filter::counts_below).
+    fn counted_below_mut(&mut self) -> Option<&mut Bufferevent> {
+        self.layer_mut().filter(|layer| layer.counts_below).map(|layer| &mut *layer.lower)
+    }
+
+    /// The one of a stack that limits set on this one count.
+    fn counted(&self) -> &Bufferevent {
+        match self.layer().filter(|layer| layer.counts_below) {
+            Some(layer) => layer.lower.counted(),
+            None => self,
+        }
     }
 
     /// Whether its group goes by the clock of `base`.
@@ -169,7 +197,7 @@ impl Bufferevent {
     }
 
     /// The time on the clock of its base; that of the system before it is started.
-    pub(super) fn time(&self) -> Time {
+    pub(crate) fn time(&self) -> Time {
         self.home.as_ref().map_or_else(|| Clock::monotonic().now(), |home| home.base.now())
     }
 

@@ -189,8 +189,11 @@ impl Bufferevent {
     fn running_by_phase(&self) -> Limits {
         let attempt = Limits::from(Limit::Attempt).only_if(self.connector.is_some());
         match self.phase {
-            // The connection is what is below has to wait for.
-            Phase::Connecting if self.is_layered() => Limit::Lifetime.into(),
+            // For the connection what is below has to wait.
+            Phase::Connecting if self.is_layered() => {
+                let greets = self.layer().is_some_and(|layer| layer.is_greeting());
+                Limits::from(Limit::Lifetime) | Limits::from(Limit::Connect).only_if(greets)
+            }
             Phase::Draining if self.is_layered() => {
                 let waits = self.waits_to_sink() && !self.is_throttled(Direction::Write);
                 Limits::from(Limit::Lifetime) | Limit::Close | Limits::from(Limit::Drain).only_if(waits)

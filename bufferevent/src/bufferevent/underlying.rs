@@ -1,9 +1,12 @@
 //! What is below a filter.
 
+use std::any::Any;
+
 use bufferevent_runtime::Ready;
 
 use super::{Bufferevent, LAYERED, LOWER, Owned, Phase, Socket};
 use crate::{
+    clocks::Limit,
     defaults::MAX_LAYERS,
     error::Error,
     filter::{Filter, Layer},
@@ -30,6 +33,28 @@ impl Bufferevent {
     #[doc(alias = "bufferevent_get_underlying")]
     pub fn underlying_mut(&mut self) -> Option<&mut Bufferevent> {
         self.layer_mut().map(|layer| &mut *layer.lower)
+    }
+
+    /// The filter right below this bufferevent; `None` if there is none, or one of another type.
+    ///
+    /// ```
+    /// use bufferevent::{BaseExt, Bufferevent, Filter, testing::{ManualBase, Wire}};
+    ///
+    /// #[derive(Default)]
+    /// struct Tap {
+    ///     passed: usize,
+    /// }
+    ///
+    /// impl Filter for Tap {}
+    ///
+    /// let (mut base, wire) = (ManualBase::new()?, Wire::new());
+    /// let id = Bufferevent::scripted(&wire).filter(Tap::default()).start(&mut base)?;
+    /// assert_eq!(base.bufferevent(id)?.filter_mut::<Tap>().map(|tap| tap.passed), Some(0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn filter_mut<F: Filter>(&mut self) -> Option<&mut F> {
+        let filter: &mut dyn Any = self.layer_mut()?.filter_mut();
+        filter.downcast_mut()
     }
 
     /// The lowest of a stack: that which has the connection.
@@ -96,7 +121,9 @@ impl Owned {
         }
         let mut upper = Self::new(self.options.with(Options::CLOSE_ON_FREE, true));
         upper.enabled = Interest::BOTH;
-        upper.phase = self.phase;
+        if filter.has_handshake() {
+            upper.clocks().set(Limit::Connect, filter.handshake_timeout());
+        }
         upper.priority = self.priority;
         upper.run.errands.priority = self.run.errands.priority.take();
         upper.run.rare = LAYERED;
@@ -106,6 +133,7 @@ impl Owned {
         self.hears_write = false;
         self.run.rare |= LOWER;
         upper.socket = Socket::Filter(Box::new(Layer::new(self, filter, depth)));
+        upper.follow();
         Ok(upper)
     }
 }

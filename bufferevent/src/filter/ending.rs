@@ -15,6 +15,7 @@ use crate::{
 impl Bufferevent {
     /// A close begins.
     pub(crate) fn begin_to_sink(&mut self, bounds: Closing) {
+        let nothing_waits = self.output.is_empty();
         let Some(layer) = self.layer_mut() else { return };
         layer.bounds = Closing { deadline: None, ..bounds };
         if layer.lower.has_ended() || layer.lower.phase == Phase::Detached {
@@ -23,6 +24,9 @@ impl Bufferevent {
         if layer.has_failed_to_send() {
             // What it has given before is sent all the same.
             layer.outgoing.give_up();
+        }
+        if nothing_waits && layer.greets() {
+            layer.give_up_handshake();
         }
         layer.lower.let_out();
         self.begin_drain();
@@ -54,7 +58,7 @@ impl Bufferevent {
             self.end();
             return true;
         }
-        if layer.sunk {
+        if layer.sunk || layer.greets() {
             return false;
         }
         if self.is_unlinked() {
@@ -173,6 +177,12 @@ impl Bufferevent {
         if let Some(layer) = self.layer_mut() {
             layer.incoming.begin_anew();
             layer.outgoing.begin_anew();
+            let (on_panic, mut begun) = (layer.on_panic, false);
+            on_panic.guard(|| begun = layer.greet_anew());
+            if !begun {
+                self.panicked_below();
+                return;
+            }
             (self.told.eof, self.told.owes_eof) = (false, false);
             if std::mem::take(&mut self.shut).asked.contains(Interest::WRITE) {
                 self.output.unfreeze(End::Back);

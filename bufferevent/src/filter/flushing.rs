@@ -18,10 +18,8 @@ impl Bufferevent {
             }
             let lend = self.loaded(self.to_send().len);
             let cap = self.layer().map_or(0, |layer| layer.lower.output.room());
-            let Some(bytes) = self.call_output(&Calling { mode, lend, limit: cap, usual: cap, room: cap })
-            else {
-                break;
-            };
+            let calling = Calling { mode, lend, limit: cap, usual: cap, room: cap, now: self.time() };
+            let Some(bytes) = self.call_output(&calling) else { break };
             self.charge(Direction::Write, 0, &Io::Done(bytes.consumed));
             moved |= bytes.consumed + bytes.produced > 0;
         }
@@ -50,7 +48,8 @@ impl Bufferevent {
                 break;
             }
             let cap = self.input_cap.room(self.input.len());
-            let calling = Calling { mode, lend: usize::MAX, limit: cap, usual: cap, room: cap };
+            let now = self.time();
+            let calling = Calling { mode, lend: usize::MAX, limit: cap, usual: cap, room: cap, now };
             let Some(bytes) = self.call_input(&calling) else { break };
             self.charge(Direction::Read, 0, &Io::Done(bytes.produced));
             moved |= bytes.consumed + bytes.produced > 0;
@@ -70,6 +69,7 @@ impl Bufferevent {
         };
         cap > 0
             && layer.is_sound()
+            && !layer.greets()
             && !side.is_done()
             && (side.goes_on(supply, cap) || calls == 0 && mode != FlushMode::Normal)
     }

@@ -3,22 +3,25 @@
 use std::fmt;
 
 use bufferevent_evbuffer::{Evbuffer, transport::Transport};
+use bufferevent_runtime::Time;
 use bufferevent_sync::Mutex;
 
 use super::{
-    Filter, FilterCall, FilterError, FilterStatus, FlushMode,
+    Filter, FilterCall, FilterError, FilterStatus, FlushMode, Handshake,
+    handshake::Greeting,
     side::{Outcome, Side, Supply},
 };
 use crate::{
-    bufferevent::{Closing, Owned},
+    bufferevent::{Bufferevent, Closing, Owned},
     handler::PanicPolicy,
-    interest::{Direction, Interest},
+    interest::Interest,
 };
 
 /// The lower bufferevent, and the filter.
 pub(crate) struct Layer {
     pub(crate) lower: Owned,
     pub(super) filter: Exclusive,
+    pub(super) greeting: Greeting,
     pub(super) incoming: Side,
     pub(super) outgoing: Side,
     pub(super) on_panic: PanicPolicy,
@@ -32,6 +35,8 @@ pub(crate) struct Layer {
     pub(super) stopped: Interest,
     /// How many there are below.
     pub(crate) depth: usize,
+    /// Rate limits count what is below.
+    pub(crate) counts_below: bool,
 }
 
 /// The filter, of which whoever has the layer to themselves gets hold, so that it need not be `Sync`. Never locked.
@@ -47,10 +52,10 @@ pub(super) struct Bytes {
 }
 
 /// A filter was called, and returned.
-pub(super) struct Called {
+pub(super) struct Called<T = FilterStatus> {
     lent: usize,
     pub(super) bytes: Bytes,
-    pub(super) said: Result<FilterStatus, FilterError>,
+    pub(super) said: Result<T, FilterError>,
 }
 
 /// How a filter is called.
@@ -64,12 +69,15 @@ pub(super) struct Calling {
     pub(super) usual: usize,
     /// Bytes it may give.
     pub(super) room: usize,
+    pub(super) now: Time,
 }
 
 impl Layer {
     pub(crate) fn new(lower: Owned, filter: impl Filter, depth: usize) -> Self {
         Self {
             lower,
+            counts_below: filter.counts_below(),
+            greeting: Greeting::of(&filter),
             filter: Exclusive(Mutex::new(Box::new(filter))),
             incoming: Side::default(),
             outgoing: Side::default(),
@@ -126,9 +134,10 @@ impl Layer {
 
     /// Calls the filter for what arrives, into `input`. `None`: it panicked.
     pub(super) fn call_input(&mut self, how: &Calling, input: &mut Evbuffer) -> Option<Called> {
-        let (filter, source) = (self.filter.0.get_mut(), &mut self.lower.input);
+        let filter = self.filter.0.get_mut();
+        let Bufferevent { input: source, output: reply, .. } = &mut *self.lower;
         self.broken = true;
-        let called = call(filter, self.on_panic, Direction::Read, how, source, input)?;
+        let called = call(self.on_panic, how, source, input, Some(reply), |call| filter.input(call))?;
         self.broken = false;
         let arrived = self.arrived();
         Some(self.incoming.note(how, called, arrived))
@@ -139,54 +148,74 @@ impl Layer {
     pub(super) fn call_output(&mut self, how: &Calling, output: &mut Evbuffer, taken: u64) -> Option<Called> {
         let (filter, target) = (self.filter.0.get_mut(), &mut self.lower.output);
         self.broken = true;
-        let called = call(filter, self.on_panic, Direction::Write, how, output, target)?;
+        let mut called = call(self.on_panic, how, output, target, None, |call| filter.output(call))?;
         self.broken = false;
+        if let Ok(FilterStatus::End) = called.said {
+            called.said = Ok(FilterStatus::NeedMore);
+        }
         let left = to_send(output, taken + called.bytes.consumed as u64);
         Some(self.outgoing.note(how, called, left))
+    }
+
+    /// Calls the filter for its handshake. `None`: it panicked.
+    pub(super) fn call_handshake(&mut self, how: &Calling) -> Option<Called<Handshake>> {
+        let filter = self.filter.0.get_mut();
+        let Bufferevent { input: source, output: target, .. } = &mut *self.lower;
+        self.broken = true;
+        let called = call(self.on_panic, how, source, target, None, |call| filter.handshake(call))?;
+        self.broken = false;
+        Some(called)
+    }
+
+    /// The filter itself.
+    pub(crate) fn filter_mut(&mut self) -> &mut dyn Filter {
+        &mut **self.filter.0.get_mut()
     }
 }
 
 /// Calls a filter on buffers of the call's own: what is frozen, capped or observed is none of its business, and what it does
 /// to them is checked after.
-fn call(
-    filter: &mut Box<dyn Filter>,
+fn call<T>(
     on_panic: PanicPolicy,
-    direction: Direction,
     how: &Calling,
     source: &mut Evbuffer,
     destination: &mut Evbuffer,
-) -> Option<Called> {
-    let Calling { mode, lend, limit, room, .. } = *how;
-    let (mut lent, mut made) = (scratch(), scratch());
+    reply: Option<&mut Evbuffer>,
+    filter: impl FnOnce(&mut FilterCall<'_>) -> Result<T, FilterError>,
+) -> Option<Called<T>> {
+    let Calling { mode, lend, limit, room, now, .. } = *how;
+    let [mut lent, mut made, mut replied] = [(); 3].map(|()| scratch());
     source.lend(&mut lent, lend);
     made.set_limit(Some(room));
+    let replies = reply.as_ref().map_or(0, |reply| reply.room());
+    replied.set_limit(Some(replies));
     let lend = lent.len();
-    let mut said = Ok(FilterStatus::NeedMore);
-    let returned = on_panic.guard(|| {
-        let call = &mut FilterCall { source: &mut lent, destination: &mut made, limit, mode };
-        said = match direction {
-            Direction::Read => filter.input(call),
-            Direction::Write => filter.output(call),
-        };
+    let mut said = None;
+    on_panic.guard(|| {
+        let own = reply.is_some().then_some(&mut replied);
+        let (source, destination) = (&mut lent, &mut made);
+        said = Some(filter(&mut FilterCall { source, destination, reply: own, limit, mode, now }));
     });
-    if lent.len() > lend || made.len() - made.unloaded() > room {
+    let overflows = |made: &Evbuffer, room| made.len() - made.unloaded() > room;
+    if lent.len() > lend || overflows(&made, room) || overflows(&replied, replies) {
         // What is in there may be anything.
-        said = Err(Box::new(Misused));
-        (lent, made) = (scratch(), scratch());
+        said = said.map(|_| Err(Misused.into()));
+        [lent, made, replied] = [(); 3].map(|()| scratch());
     }
     let (left, produced) = (lent.len(), made.len());
     source.take_back(&mut lent);
-    if !returned {
-        return None;
+    let mut said = said?;
+    let mut pass_on = |made: &mut Evbuffer, target: &mut Evbuffer| {
+        made.pass_on(target, usize::MAX).unwrap_or_else(|error| {
+            said = Err(error.into());
+            0
+        })
+    };
+    if let Some(reply) = reply {
+        pass_on(&mut replied, reply);
     }
-    let consumed = lend - left;
-    match made.pass_on(destination, produced) {
-        Ok(produced) => Some(Called { lent: lend, bytes: Bytes { consumed, produced }, said }),
-        Err(error) => {
-            let bytes = Bytes { consumed, produced: 0 };
-            Some(Called { lent: lend, bytes, said: Err(Box::new(error)) })
-        }
-    }
+    let produced = if produced > 0 { pass_on(&mut made, destination) } else { 0 };
+    Some(Called { lent: lend, bytes: Bytes { consumed: lend - left, produced }, said })
 }
 
 /// What there is in an output, of which `taken` bytes have gone: no more than can be lent at once.

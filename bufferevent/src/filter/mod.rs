@@ -7,15 +7,18 @@
 
 mod ending;
 mod flushing;
+mod handshake;
 mod layer;
 mod side;
 mod steps;
 
-use std::fmt;
+use std::{any::Any, fmt, time::Duration};
 
 use bufferevent_evbuffer::Evbuffer;
+use bufferevent_runtime::Time;
 
 pub(crate) use self::layer::Layer;
+use crate::defaults::HANDSHAKE_TIMEOUT;
 
 /// Changes what passes through a bufferevent that is made by [`Builder::filter`](crate::Builder::filter).
 ///
@@ -57,7 +60,7 @@ pub(crate) use self::layer::Layer;
 /// `bufferevent_filter_cb`, twice, and their context, which is dropped exactly once. Differs: an error is an
 /// [`Event::Error`](crate::Event::Error) and stops its direction; both sides see [`FlushMode::Finished`] at the end.
 #[doc(alias = "bufferevent_filter_cb")]
-pub trait Filter: Send + 'static {
+pub trait Filter: Any + Send {
     /// What arrives: takes from what was received below, appends to the input.
     ///
     /// # Errors
@@ -79,6 +82,51 @@ pub trait Filter: Send + 'static {
     fn output(&mut self, call: &mut FilterCall<'_>) -> Result<FilterStatus, FilterError> {
         call.pass()
     }
+
+    /// Whether something is exchanged with the peer before the connection stands for who is above: see
+    /// [`handshake`](Filter::handshake).
+    fn has_handshake(&self) -> bool {
+        false
+    }
+
+    /// What is exchanged before the connection stands for who is above, of a filter that [has](Filter::has_handshake) it: takes
+    /// what arrived from the source, appends what is sent back to the destination.
+    ///
+    /// Called once what is below is connected, and again whenever something has arrived, until it is [`Handshake::Done`]:
+    /// that is when [`Event::Connected`](crate::Event::Connected) is told. Up to then it connects: nothing is read or written
+    /// above, and `enable` and `disable` only set flags. In mode [`FlushMode::Finished`] nothing more will arrive.
+    ///
+    /// # Errors
+    /// Any: the connect has failed, [`Event::Error`](crate::Event::Error) is told instead. What was put into the destination is
+    /// sent.
+    fn handshake(&mut self, call: &mut FilterCall<'_>) -> Result<Handshake, FilterError> {
+        let _ = call;
+        Ok(Handshake::Done)
+    }
+
+    /// How long the handshake may take, from when it begins; `None`: for ever. By default
+    /// [`HANDSHAKE_TIMEOUT`]. Too long is [`TimeLimit::Connect`](crate::TimeLimit::Connect).
+    fn handshake_timeout(&self) -> Option<Duration> {
+        Some(HANDSHAKE_TIMEOUT)
+    }
+
+    /// There is another connection below, or none: what it knows of the one before is to be forgotten.
+    fn restart(&mut self) {}
+
+    /// Whether rate limits of the bufferevent count what is below the filter, not what is above: then they are set there. By
+    /// default they count above.
+    fn counts_below(&self) -> bool {
+        false
+    }
+}
+
+/// How far a [handshake](Filter::handshake) has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Handshake {
+    /// It goes on when something arrives.
+    Pending,
+    /// The connection stands. What is left in the source is the first of what [`Filter::input`] takes.
+    Done,
 }
 
 /// Why a filter cannot go on.
@@ -99,8 +147,11 @@ pub struct FilterCall<'a> {
     /// Where what it becomes is appended. It takes no more than the cap of what is behind it has room for: more is refused
     /// with [`Full`](bufferevent_evbuffer::Error::Full).
     pub destination: &'a mut Evbuffer,
+    /// Of an input.
+    reply: Option<&'a mut Evbuffer>,
     limit: usize,
     mode: FlushMode,
+    now: Time,
 }
 
 impl FilterCall<'_> {
@@ -121,6 +172,19 @@ impl FilterCall<'_> {
     #[must_use]
     pub fn mode(&self) -> FlushMode {
         self.mode
+    }
+
+    /// Where what goes to the peer is appended, behind all that was sent before: in [`Filter::input`] an answer of the filter's
+    /// own, which no limit, mark or timeout of who is above counts; else this is the destination.
+    #[must_use]
+    pub fn reply(&mut self) -> &mut Evbuffer {
+        self.reply.as_deref_mut().unwrap_or(self.destination)
+    }
+
+    /// The time on the clock of its base.
+    #[must_use]
+    pub fn now(&self) -> Time {
+        self.now
     }
 
     /// Moves bytes as they are, copying none, as far as the limit lets. What a direction without a filter does.
@@ -148,6 +212,9 @@ pub enum FilterStatus {
     /// It can do nothing until there is more in its source, or it is called in another mode.
     #[doc(alias = "BEV_NEED_MORE")]
     NeedMore,
+    /// Of an input: nothing follows, though what is below may still be open. The filter is not called for the input again, and
+    /// [`Event::Eof`](crate::Event::Eof) is told. Of an output it means [`NeedMore`](FilterStatus::NeedMore).
+    End,
 }
 
 /// How hard a flush pushes.

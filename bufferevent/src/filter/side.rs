@@ -132,6 +132,10 @@ impl Side {
     ) -> Result<(), Endless> {
         let Outcome { lent, consumed, produced, limit, room, status } = outcome;
         let needs_more = status == FilterStatus::NeedMore;
+        if status == FilterStatus::End {
+            self.end = End::Done;
+            return Ok(());
+        }
         let idle = consumed == 0 && produced == 0;
         let full = !needs_more && produced >= limit;
         self.rest = if needs_more {

@@ -63,7 +63,7 @@ impl Bufferevent {
 
     /// A step below, or what has come of it. False: there is nothing to do.
     pub(crate) fn step_below(&mut self, scratch: &mut Scratch) -> bool {
-        if self.gives_on() {
+        if self.step_handshake() || self.gives_on() {
             return true;
         }
         let withheld = self.withholds();
@@ -129,7 +129,7 @@ impl Bufferevent {
                     || !self.has_room_to_read()
                     || self.is_throttled(Direction::Read)
             }
-            _ => self.is_closing(),
+            _ => self.is_closing() && !self.greets(),
         }
     }
 
@@ -139,10 +139,12 @@ impl Bufferevent {
         while let Some(callback) = self.next_below() {
             heard = true;
             match callback {
-                Callback::Event(Event::Connected) => self.connection_stands(),
+                Callback::Event(Event::Connected) if !self.greets() => self.connection_stands(),
                 Callback::Event(Event::Eof) => self.end_of_arrivals(),
                 // Room below makes it writable.
-                Callback::Read | Callback::Write | Callback::Event(Event::Drained | Event::Closed(_)) => {}
+                Callback::Read
+                | Callback::Write
+                | Callback::Event(Event::Connected | Event::Drained | Event::Closed(_)) => {}
                 Callback::Event(event) => self.forward(event),
             }
         }
@@ -177,6 +179,14 @@ impl Bufferevent {
         let Some(layer) = self.layer_mut() else { return };
         let stopped = stopped.difference(layer.lower.enabled);
         layer.stopped = layer.stopped | stopped;
+        if layer.is_greeting() {
+            match event {
+                Event::Error { cause, .. } => self.handshake_failed(cause),
+                Event::Timeout(_) => self.handshake_failed(Cause::TimeLimit(TimeLimit::Connect)),
+                event => self.pending.event(event),
+            }
+            return;
+        }
         if self.is_closing() {
             if stopped.contains(Interest::WRITE) || matches!(event, Event::Error { direction: None, .. }) {
                 // What is left can go nowhere.
@@ -193,10 +203,11 @@ impl Bufferevent {
 
     /// Comes to where the connection below has come. True: that was another place.
     pub(crate) fn follow(&mut self) -> bool {
-        let Some(Layer { lower, sunk, bounds, .. }) = self.layer_mut() else { return false };
-        let (below, priority) = (lower.phase, lower.run.errands.priority.take());
-        let (ended, closing) = (lower.has_ended() && !*sunk, lower.is_closing());
-        let bounds = *bounds;
+        let Some(layer) = self.layer_mut() else { return false };
+        let (below, bounds) = (layer.phase(), layer.bounds);
+        let lower = &mut layer.lower;
+        let (ended, closing) = (lower.has_ended() && !layer.sunk, lower.is_closing());
+        let priority = lower.run.errands.priority.take();
         if priority.is_some() {
             (self.priority, self.run.errands.priority) = (priority, priority);
         }
@@ -219,9 +230,10 @@ impl Bufferevent {
     pub(crate) fn look_below(&mut self) -> bool {
         let (room, to_send) = (self.room_to_read(), self.to_send());
         let Some(layer) = self.layer() else { return false };
+        let stands = !layer.greets();
         // Without room the read step tells that.
-        let reads = layer.incoming.due(layer.arrived(), room.max(1)).is_some();
-        let below = layer.room_below();
+        let reads = stands && layer.incoming.due(layer.arrived(), room.max(1)).is_some();
+        let below = if stands { layer.room_below() } else { 0 };
         let writes = below > 0 && (to_send.len == 0 || layer.outgoing.due(to_send, below).is_some());
         let ready = only_if(reads, Ready::READABLE) | only_if(writes, Ready::WRITABLE);
         let before = std::mem::replace(&mut self.ready, ready);
@@ -238,7 +250,7 @@ impl Bufferevent {
             return false;
         };
         let limit = if mode == FlushMode::Finished { cap } else { granted };
-        let calling = Calling { mode, lend: usize::MAX, limit, usual, room: cap };
+        let calling = Calling { mode, lend: usize::MAX, limit, usual, room: cap, now: self.run.now };
         if let Some(bytes) = self.call_input(&calling) {
             self.charge(Direction::Read, granted, &Io::Done(bytes.produced));
             self.look_below();
@@ -304,7 +316,7 @@ impl Bufferevent {
         let (lend, limit) =
             if mode == FlushMode::Finished { (to_send.len, cap) } else { (window.min(to_send.len), usual) };
         let lend = self.loaded(lend);
-        let calling = Calling { mode, lend, limit, usual, room: cap };
+        let calling = Calling { mode, lend, limit, usual, room: cap, now: self.run.now };
         if let Some(bytes) = self.call_output(&calling) {
             self.charge(Direction::Write, granted, &Io::Done(bytes.consumed));
             self.look_below();
@@ -344,13 +356,13 @@ impl Bufferevent {
         self.fail(direction, Cause::Filter(error));
     }
 
-    fn filter_panicked(&mut self) {
+    pub(super) fn filter_panicked(&mut self) {
         self.panicked_below();
         self.failure = Some(Box::new(Cause::Filter(Box::new(Panicked))));
     }
 
     /// As a panic in a callback does: it ends the bufferevent.
-    fn panicked_below(&mut self) -> bool {
+    pub(super) fn panicked_below(&mut self) -> bool {
         if let Some(home) = &self.home {
             home.base.counters().panics.add(1);
         }

@@ -5,6 +5,7 @@
 
 mod ending;
 mod failing;
+mod handshake;
 mod misbehaving;
 mod model;
 mod passing;

@@ -1,0 +1,128 @@
+//! What a filter exchanges with the peer before the connection stands for who is above. It is a part of connecting: a connect
+//! above is over when both are, and fails when either does.
+
+use std::io;
+
+use bufferevent_runtime::CallbackKind;
+
+use super::{
+    Filter, FlushMode, Handshake,
+    layer::{Called, Calling, Layer},
+};
+use crate::{
+    bufferevent::{Bufferevent, Phase},
+    event::{Cause, Event},
+    interest::Interest,
+};
+
+/// How far the handshake of a filter is. Each change is of a call, or of another connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Greeting {
+    /// It begins once what is below is connected.
+    Ahead,
+    /// So many bytes had arrived when the filter was called last, and the end if so.
+    UnderWay { offered: u64, ended: bool },
+    /// It was completed, has failed, or there is none.
+    Over,
+}
+
+impl Greeting {
+    pub(super) fn of(filter: &(impl Filter + ?Sized)) -> Self {
+        if filter.has_handshake() { Self::Ahead } else { Self::Over }
+    }
+}
+
+impl Layer {
+    /// Whether what is below may be connected, and is not yet for who is above.
+    pub(crate) fn greets(&self) -> bool {
+        self.greeting != Greeting::Over
+    }
+
+    /// Where the connection has come for who is above.
+    pub(super) fn phase(&self) -> Phase {
+        match self.lower.phase {
+            Phase::Open if self.greets() => Phase::Connecting,
+            phase => phase,
+        }
+    }
+
+    /// Whether the handshake is what takes time.
+    pub(crate) fn is_greeting(&self) -> bool {
+        self.greets() && self.lower.phase == Phase::Open
+    }
+
+    fn owes_handshake(&self) -> bool {
+        let (offered, ended) = (self.arrived().offered, self.incoming.is_ending());
+        self.is_greeting() && self.greeting != (Greeting::UnderWay { offered, ended })
+    }
+
+    /// There is another connection, which the filter begins with. True: it did not panic.
+    pub(super) fn greet_anew(&mut self) -> bool {
+        self.filter_mut().restart();
+        self.greeting = Greeting::of(self.filter_mut());
+        true
+    }
+
+    /// There is nothing that it is for any more.
+    pub(super) fn give_up_handshake(&mut self) {
+        self.greeting = Greeting::Over;
+        self.outgoing.give_up();
+    }
+}
+
+impl Bufferevent {
+    /// Whether the connection does not stand yet for want of a handshake.
+    pub(crate) fn greets(&self) -> bool {
+        self.layer().is_some_and(Layer::greets)
+    }
+
+    /// A step of the handshake. False: none is due.
+    pub(super) fn step_handshake(&mut self) -> bool {
+        let now = self.run.now;
+        let Some(layer) = self.layer_mut().filter(|layer| layer.owes_handshake()) else { return false };
+        let (offered, ended) = (layer.arrived().offered, layer.incoming.is_ending());
+        let (mode, room) =
+            (if ended { FlushMode::Finished } else { FlushMode::Normal }, layer.lower.output.room());
+        layer.greeting = Greeting::UnderWay { offered, ended };
+        let inside = self.callback_begins(CallbackKind::Filter);
+        let how = Calling { mode, lend: usize::MAX, limit: room, usual: room, room, now };
+        let called = self.layer_mut().and_then(|layer| layer.call_handshake(&how));
+        drop(inside);
+        match called.map(|Called { said, .. }| said) {
+            None => self.filter_panicked(),
+            Some(Err(error)) => self.handshake_failed(Cause::Filter(error)),
+            Some(Ok(Handshake::Done)) => self.handshake_done(),
+            Some(Ok(Handshake::Pending)) if ended => {
+                self.handshake_failed(Cause::Io(io::ErrorKind::UnexpectedEof.into()));
+            }
+            Some(Ok(Handshake::Pending)) => {}
+        }
+        true
+    }
+
+    fn handshake_done(&mut self) {
+        if let Some(layer) = self.layer_mut() {
+            layer.greeting = Greeting::Over;
+        }
+        if !self.is_closing() {
+            self.connection_stands();
+        }
+        self.look_below();
+    }
+
+    /// The connect has failed above, though what is below may be open: what the filter has said last is sent there.
+    pub(crate) fn handshake_failed(&mut self, cause: Cause) {
+        let Some(layer) = self.layer_mut() else { return };
+        layer.greeting = Greeting::Over;
+        layer.incoming.fail();
+        layer.outgoing.fail();
+        if self.is_closing() {
+            self.failure = Some(Box::new(cause));
+            self.give_up_output();
+            return;
+        }
+        self.enabled = Interest::NONE;
+        self.follow();
+        self.pending.event(Event::Error { direction: None, cause });
+    }
+}
