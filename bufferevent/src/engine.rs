@@ -439,7 +439,7 @@ impl Bufferevent {
         if most == 0 {
             return false;
         }
-        if !self.output.is_plain() && !self.load_ahead(most) {
+        if !self.output.is_plain() && !self.is_layered() && !self.load_ahead(most) {
             self.charge(Direction::Write, most, &Io::WouldBlock);
             return true;
         }

@@ -16,7 +16,7 @@ impl Bufferevent {
             if !self.flush_goes_on(Direction::Write, call, mode) {
                 break;
             }
-            let lend = self.loaded(self.to_send().len);
+            let Some((lend, mode)) = self.loaded(self.to_send().len, mode) else { break };
             let cap = self.layer().map_or(0, |layer| layer.lower.output.room());
             let calling = Calling { mode, lend, limit: cap, usual: cap, room: cap, now: self.time() };
             let Some(bytes) = self.call_output(&calling) else { break };

@@ -252,10 +252,15 @@ impl Bufferevent {
         let limit = if mode == FlushMode::Finished { cap } else { granted };
         let calling = Calling { mode, lend: usize::MAX, limit, usual, room: cap, now: self.run.now };
         if let Some(bytes) = self.call_input(&calling) {
-            self.charge(Direction::Read, granted, &Io::Done(bytes.produced));
+            self.charge_call(Direction::Read, granted, bytes.produced);
             self.look_below();
         }
         true
+    }
+
+    /// Of the `granted` bytes so many have moved. The rest is kept until the run ends: what is below may bring more at once.
+    fn charge_call(&mut self, direction: Direction, granted: usize, moved: usize) {
+        self.charge(direction, granted.min(moved), &Io::Done(moved));
     }
 
     /// Calls the filter for what has arrived. `None`: it has panicked.
@@ -315,10 +320,13 @@ impl Bufferevent {
         };
         let (lend, limit) =
             if mode == FlushMode::Finished { (to_send.len, cap) } else { (window.min(to_send.len), usual) };
-        let lend = self.loaded(lend);
+        let Some((lend, mode)) = self.loaded(lend, mode) else {
+            self.charge(Direction::Write, granted, &Io::WouldBlock);
+            return true;
+        };
         let calling = Calling { mode, lend, limit, usual, room: cap, now: self.run.now };
         if let Some(bytes) = self.call_output(&calling) {
-            self.charge(Direction::Write, granted, &Io::Done(bytes.consumed));
+            self.charge_call(Direction::Write, granted, bytes.consumed);
             self.look_below();
         }
         true
@@ -343,13 +351,21 @@ impl Bufferevent {
         Some(bytes)
     }
 
-    /// Gets the first `n` bytes of the output into memory, and answers how many of them are.
-    pub(super) fn loaded(&mut self, n: usize) -> usize {
-        if self.output.unloaded() > 0 {
-            // What cannot be read is found again when all before it has gone.
-            let _ = self.output.load(n);
+    /// Gets the first `n` bytes of the output into memory for a call in `mode`: how many of them are, and the mode. `None`: a
+    /// file cannot be read, and with what is before that the filter can do nothing. It is not told then that nothing follows.
+    pub(super) fn loaded(&mut self, n: usize, mode: FlushMode) -> Option<(usize, FlushMode)> {
+        if self.output.unloaded() == 0 {
+            return Some((n, mode));
         }
-        n.min(self.output.loaded_len())
+        let loaded = self.output.load(n);
+        let lend = n.min(self.output.loaded_len());
+        let Err(error) = loaded else { return Some((lend, mode)) };
+        let (layer, supply) = (self.layer()?, Supply { len: lend, ..self.to_send() });
+        if layer.outgoing.goes_on(supply, layer.room_below()) {
+            return Some((lend, FlushMode::Normal));
+        }
+        self.fail(Direction::Write, error);
+        None
     }
 
     fn filter_failed(&mut self, direction: Direction, error: FilterError) {

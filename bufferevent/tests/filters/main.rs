@@ -5,6 +5,7 @@
 
 mod ending;
 mod failing;
+mod files;
 mod handshake;
 mod misbehaving;
 mod model;
