@@ -240,6 +240,20 @@ fn a_child_that_is_made_just_before_the_ticks_end_brings_nobody_the_next_tick() 
 }
 
 #[test]
+fn what_one_asks_before_its_start_brings_its_group_no_time() {
+    // R-12, D12: it has no base yet, and so no clock but the system's
+    let _census = Census::begin();
+    let group = Two::new().group(1_000);
+    group.decrement(Direction::Write, 1_000);
+    let (builder, _peer) = connection();
+    let _builder = builder.rate_limit_group(&group).configure(|b| {
+        group.set_config(&limit(2_000, BY_HAND));
+        assert_eq!(b.max_to_move(Direction::Write), 0);
+    });
+    assert_eq!(group.level(Direction::Write), 0);
+}
+
+#[test]
 fn a_base_that_is_not_turned_stops_nobody_on_another() {
     // D12, F52, G-07: there, the group is filled by the base that it was made on
     let _census = Census::begin();

@@ -93,7 +93,7 @@ fn no_more_than_the_burst_goes_after_the_boundary() {
         });
         let early = moves(&mut other, BURST, TICK);
         holding.join().expect("no panic");
-        other.withdraw(WRITE);
+        other.withdraw(WRITE, TICK);
         let late = moves(&mut other, BURST, TICK);
         assert_eq!((early + late, group.total(WRITE)), (BURST, BURST + 10));
     });
@@ -137,7 +137,7 @@ fn nothing_is_leased_while_somebody_waits() {
         };
         let passed = moves(&mut late, 10, START);
         giving.join().expect("no panic");
-        late.withdraw(WRITE);
+        late.withdraw(WRITE, START);
         assert_eq!((passed, late.leased(WRITE, START)), (0, 0));
         // But for what the other had, had it stayed.
         assert!(take(&mut waiting, BURST, START) >= BURST - 10);

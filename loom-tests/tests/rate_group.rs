@@ -213,14 +213,14 @@ fn who_waits_falls_to_the_parent() {
     model(Bounds::EXHAUSTIVE, || {
         let root = Group::new(&config(100), START);
         let child = root.child(&config(10), NonZeroU32::MIN, START).expect("not deep");
-        let glutton = glutton(&child, 10);
+        let mut glutton = glutton(&child, 10);
         let (here, mut member) = (Here::new(), join(&child));
         let ending = thread::spawn(move || drop(child));
         let grant = here.take(&mut member, 10, START);
         ending.join().expect("no panic");
         assert_served(grant, &here, &mut member, 10);
         assert_eq!((root.level(WRITE, START), root.snapshot(WRITE, START).members), (80, 2));
-        drop((member, glutton));
+        [&mut member, &mut glutton].map(|member| member.release(START));
         assert_eq!(root.level(WRITE, START), 100, "what was not used is back");
     });
 }

@@ -61,6 +61,8 @@ impl Accrual {
     /// What follows if the limit changes now. With the same limit nothing changes.
     pub(crate) fn changed(&self, limit: Limit, now: Nanos) -> Self {
         let Self { next, carry, limit: old } = self.after(now);
+        // If its first tick is yet to begin, then that of the new limit begins as late.
+        let now = now.max(Nanos(next.0.saturating_sub(old.tick)));
         let [rate, tick] = [limit.rate, limit.tick].map(u128::from);
         // Whole bytes, and so many parts of `old.tick` of another one.
         let earned = u128::from(old.rate) * u128::from(old.tick.saturating_sub(next.since(now)));

@@ -1,23 +1,22 @@
 //! What a member keeps of what it took, to use it without asking for every operation. Pure.
 //!
 //! While there is plenty at every group of its path, a member takes more than it wants. What the operation leaves is its
-//! lease: the operations that follow use it up without a look at what others share, until the first tick boundary of the
-//! path. Nobody who waits is passed by it, for nothing is leased while somebody waits.
+//! lease: the operations that follow use it up without a look at what others share, until the first tick boundary of any group
+//! of the path. Nobody who waits is passed by it, for nothing is leased while somebody waits.
 //!
 //! # Why it lets no more pass
-//! Beside each clock think of a bucket that is charged when bytes move, not when they are taken. Within a tick it holds what
-//! the clock says and all that is leased: what is taken, used and given back then is taken from one of them and put into
-//! the other. At the boundary all leases are over, so it holds as much as the clock at least; both are paid the same and
+//! Beside each clock think of a bucket that is charged when bytes move, not when they are taken. Within a tick of that clock
+//! it holds what the clock says and all that is leased: what is taken, used and given back then is taken from one of them
+//! and put into the other. At the boundary all leases are over, so it holds as much as the clock at least; both are paid the same and
 //! clipped at the same burst, so it still does. So it is never overdrawn: in any window moves what the burst and the ticks
 //! allow, and no more.
 //!
-//! What is left at the boundary must *not* go back then: the clock may have been clipped, and others have taken, as if it
-//! had been used, and with it they would move more than the burst. It is forfeited. A lease is given only where the
+//! What is left at the boundary must *not* go back to this clock then: it may have been clipped, and others have taken, as if it
+//! had been used, and with it they would move more than the burst. It is forfeited. The clocks of the path whose ticks are
+//! longer get it back. A lease is given only where the
 //! next boundary fills the clock in any case, so that is what a full bucket would not have held, unless others took much
 //! in the same tick. All leases of a group are about an eighth of its burst, which is all that members cost it that lease
 //! and never run again: once.
-
-use bufferevent_sync::mutant;
 
 use crate::{Nanos, Plan};
 
@@ -39,8 +38,9 @@ pub(crate) struct Lease {
 pub(crate) struct Ended {
     /// To be counted.
     pub(crate) used: u64,
-    /// To be given back.
+    /// What is left of it: to be given back where the tick is still that of `at`.
     pub(crate) back: u64,
+    pub(crate) at: Nanos,
 }
 
 impl Lease {
@@ -74,11 +74,11 @@ impl Lease {
         surplus
     }
 
-    /// It is over: of what is left nothing goes back if its tick is over too.
-    pub(crate) fn end(&mut self, now: Nanos) -> Ended {
-        let back = if mutant::is("lease_goes_back_late") { self.left } else { self.left(now) };
-        let Self { left, lent, .. } = std::mem::take(self);
-        Ended { used: lent - left, back }
+    /// It is over.
+    pub(crate) fn end(&mut self) -> Ended {
+        let Self { left, lent, until, .. } = std::mem::take(self);
+        // The last moment that it was good for, of which every group of the path has the same tick as when it was taken.
+        Ended { used: lent - left, back: left, at: Nanos(until.0.saturating_sub(1)) }
     }
 }
 

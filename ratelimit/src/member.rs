@@ -110,11 +110,12 @@ impl<W: Waiter> Member<W> {
         debug_assert_eq!(missing, 0, "that is not leased");
     }
 
-    /// Gives back what is leased, both ways. To be called before it is dropped: else that is lost to the group for the rest of
-    /// the tick.
+    /// Wants no more, and gives back what it holds or has leased, both ways. To be called before it is dropped: else that is
+    /// lost to the group for the rest of the tick.
     pub fn release(&mut self, now: Nanos) {
         for side in &mut self.sides {
             side.look();
+            side.withdraw(Some(now));
             side.end_lease(now);
         }
     }
@@ -137,10 +138,10 @@ impl<W: Waiter> Member<W> {
         }
     }
 
-    /// Wants no more for now: waits no longer, and gives back what it holds, but for a lease. To be called whenever a
+    /// Wants no more for now: waits no longer, and gives back what it holds, but for a lease, and for what it is too late for. To be called whenever a
     /// direction that took with a want beyond [once](Want::once) rests.
-    pub fn withdraw(&mut self, direction: Direction) {
-        self.sides[direction.index()].withdraw();
+    pub fn withdraw(&mut self, direction: Direction, now: Nanos) {
+        self.sides[direction.index()].withdraw(Some(now));
     }
 
     /// Lives on another base now: where it waits, it waits as `who` makes it there.
@@ -169,7 +170,8 @@ impl<W: Waiter> Member<W> {
     pub fn most(&self, direction: Direction, now: Nanos) -> u64 {
         let side = &self.sides[direction.index()];
         let path = match &side.path {
-            Some(path) if !path.is_current() => side.half.enter(Some(now), |room| room.path(side.key)),
+            // No time is brought there: who only asks may go by another clock.
+            Some(path) if !path.is_current() => side.half.enter(None, |room| room.path(side.key)),
             path => path.clone(),
         };
         path.map_or(u64::MAX, |path| path.most(now).saturating_add(side.leased(now)))
@@ -263,7 +265,7 @@ impl<W: Waiter> Side<W> {
     /// The slow path.
     #[cold]
     fn take_turn(&mut self, want: Want, now: Nanos, who: impl FnOnce() -> W) -> Grant {
-        self.give_back();
+        self.give_back(now);
         let in_all = want.in_all.max(want.once);
         let served = match self.place {
             Some(place) => self.collect(place, in_all, now, who),
@@ -326,7 +328,7 @@ impl<W: Waiter> Side<W> {
             }
             self.held = self.held.saturating_sub(within);
             if used < granted {
-                self.give_back();
+                self.give_back(now);
             }
         }
         if beyond > 0 {
@@ -345,7 +347,7 @@ impl<W: Waiter> Side<W> {
 
     /// It has what its turn gave it.
     fn take_over(&mut self, served: &Served) {
-        let Served { bytes, finish, until, path } = served;
+        let Served { bytes, finish, until, path, .. } = served;
         // The time of one queue says nothing in another.
         self.finish = if path.group() == self.key { *finish } else { Tag::default() };
         // What was never waited for is held until NEVER.
@@ -358,47 +360,58 @@ impl<W: Waiter> Side<W> {
         (self.held, self.held_until) = (bytes, until);
     }
 
-    fn give_back(&mut self) {
+    /// What is held; of what comes of a turn nothing if it is too late, as of a lease.
+    fn give_back(&mut self, now: Nanos) {
         let bytes = std::mem::take(&mut self.held);
         if self.held_until != Nanos::NEVER {
             self.finish = self.finish.minus(bytes, self.weight.get());
         }
-        self.give(bytes);
+        if now < self.held_until {
+            self.give(bytes);
+        }
     }
 
     fn give(&self, bytes: u64) {
-        let Some(path) = self.path.as_ref().filter(|_| bytes > 0) else { return };
-        if path.give(bytes) && !mutant::is("group_gives_back_in_silence") {
+        let owes = self.path.as_ref().is_some_and(|path| bytes > 0 && path.give(bytes));
+        self.serve_others(owes);
+    }
+
+    /// Whether those who wait must be served.
+    fn serve_others(&self, owes: bool) {
+        if let Some(path) = self.path.as_ref().filter(|_| owes && !mutant::is("group_gives_back_in_silence"))
+        {
             self.half.enter(None, |room| room.relieved(path));
         }
     }
 
     fn end_lease(&mut self, now: Nanos) {
-        let Ended { used, back } = self.lease.end(now);
+        let Ended { used, back, at } = self.lease.end();
         if let Some(path) = self.path.as_ref().filter(|_| !mutant::is("lease_is_not_counted")) {
             path.count(used);
         }
         self.taken = self.taken.saturating_add(used);
-        self.give(back);
+        let owes = self.path.as_ref().is_some_and(|path| back > 0 && path.give_in_tick(back, at, now));
+        self.serve_others(owes);
     }
 
+    /// At a time that is not known nothing goes back.
     #[inline]
-    fn withdraw(&mut self) {
+    fn withdraw(&mut self, now: Option<Nanos>) {
         if self.place.is_some() || self.held > 0 {
-            self.withdraw_all();
+            self.withdraw_all(now);
         }
     }
 
     #[cold]
-    fn withdraw_all(&mut self) {
+    fn withdraw_all(&mut self, now: Option<Nanos>) {
         if let Some(place) = self.place.take() {
-            let (served, _who) = self.half.enter(None, |room| match room.collect(place) {
+            let (served, _who) = self.half.enter(now, |room| match room.collect(place) {
                 None => (None, room.withdraw(self.key, place)),
                 served => (served, None),
             });
             served.iter().for_each(|served| self.take_over(served));
         }
-        self.give_back();
+        self.give_back(now.unwrap_or(Nanos::NEVER));
     }
 
     fn moved(&mut self, who: impl FnOnce() -> W) {
@@ -423,7 +436,7 @@ impl<W: Waiter> Side<W> {
                 (self.key, self.finish) = (path.group(), Tag::default())
             }
             Some(_) => {}
-            None => self.withdraw(),
+            None => self.withdraw(None),
         }
         self.path = path;
     }
@@ -431,7 +444,7 @@ impl<W: Waiter> Side<W> {
 
 impl<W: Waiter> Drop for Side<W> {
     fn drop(&mut self) {
-        self.withdraw();
+        self.withdraw(None);
         self.end_lease(Nanos::NEVER);
         self.half.enter(None, |room| room.leave(self.key));
     }

@@ -107,6 +107,16 @@ impl Path {
         give(&self.links, bytes)
     }
 
+    /// Gives back, at `now`, bytes that were taken at `then`: to the clocks whose tick is the same. True: those who wait must
+    /// be served.
+    #[must_use]
+    pub(crate) fn give_in_tick(&self, bytes: u64, then: Nanos, now: Nanos) -> bool {
+        let is_over =
+            |link: &&Link| link.plan.next_boundary(then) <= now && !mutant::is("lease_goes_back_late");
+        let give = |link: &Link| give(std::slice::from_ref(link), bytes);
+        self.links.iter().filter(|link| !is_over(link)).fold(false, |owes, link| owes | give(link))
+    }
+
     /// Charges every clock.
     pub(crate) fn debt(&self, bytes: u64, now: Nanos) {
         for Link { shared, plan, .. } in &self.links {

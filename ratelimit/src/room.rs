@@ -28,7 +28,7 @@
 //!   go on. Whoever rings serves all.
 //! * M5 What was granted is with a member, or in `served` until that member collects it; the room itself keeps nothing. It
 //!   is good for [`GRANT_GOOD_FOR`], up to the next tick boundary after that; what nobody has collected by then goes back before
-//!   anybody else is served. So a base that did not run for long moves, when it does, what its members were granted in the
+//!   anybody else is served, or is forfeited. So a base that did not run for long moves, when it does, what its members were granted in the
 //!   last of that time, and no more.
 //!
 //! M6 is in [`dissolved`].
@@ -333,12 +333,18 @@ impl<W: Waiter> Room<W> {
         self.served.collect(place.number)
     }
 
-    /// Gives all back that nobody has collected in time.
+    /// Takes back what nobody has collected in time. Those who have waited ever since get it; at a group where nobody did
+    /// it is forfeited, for the clock may have been clipped since, and others have taken, as if it had been used.
     fn lapse(&mut self) {
-        while let Some(Served { bytes, path, .. }) = self.served.lapsed(self.now) {
-            // Whoever waits is served below.
-            let _here = path.give(bytes);
-            self.relieved(&path);
+        while let Some(Served { bytes, at, path, .. }) = self.served.lapsed(self.now) {
+            for key in path.keys() {
+                let Some(node) = self.find(key) else { continue };
+                if node.waited_for_since.is_some_and(|since| since <= at) {
+                    // They are served below.
+                    let _here = node.shared.clock.give(bytes);
+                    self.stand(key.index);
+                }
+            }
         }
     }
 
@@ -485,8 +491,8 @@ impl<W: Waiter> Room<W> {
             self.wake(index, who);
         }
         let path = self.path_of(index);
-        let until = path.next_boundary(self.now.after(GRANT_GOOD_FOR));
-        self.served.add(next.number, Served { bytes, finish, until, path });
+        let (at, until) = (self.now, path.next_boundary(self.now.after(GRANT_GOOD_FOR)));
+        self.served.add(next.number, Served { bytes, at, finish, until, path });
         bytes
     }
 

@@ -13,6 +13,8 @@ use crate::path::Path;
 #[derive(Clone)]
 pub(crate) struct Served {
     pub(crate) bytes: u64,
+    /// When it got the last of them.
+    pub(crate) at: Nanos,
     /// To enter with the next time.
     pub(crate) finish: Tag,
     /// From then on it is too late to collect it.

@@ -44,7 +44,7 @@ fn moves(member: &mut Member<Nobody>, once: u64, used: u64, now: Nanos) -> u64 {
     }
     let Grant::Granted(bytes) = member.take(WRITE, Want::once(once), now, || Nobody) else {
         // What is granted to who waits is good for longer than a tick.
-        member.withdraw(WRITE);
+        member.withdraw(WRITE, now);
         return 0;
     };
     let used = used.min(bytes);
@@ -114,6 +114,18 @@ fn nothing_is_leased_unless_there_is_plenty() {
     let source = std::sync::Arc::new(LocalClock::new(&config, START));
     let sourced = Group::with_source(&config, source, START);
     assert!(!leases(&mut join(&sourced), full));
+}
+
+/// Of what is left at the end of a tick, a group above whose tick goes on loses nothing.
+#[test]
+fn lease_goes_back_where_the_tick_is_longer() {
+    let root = Group::new(&config(RATE, RATE, 100 * TICK), START);
+    let group = root.child(&config(RATE, RATE, 1), NonZeroU32::MIN, START).expect("not deep");
+    let mut member = join(&group);
+    let moved = (0..100 * TICK).map(|at| moves(&mut member, 64, 64, Nanos(at * MS))).sum::<u64>();
+    let last = Nanos(100 * TICK * MS - 1);
+    member.release(last);
+    assert_eq!((root.level(WRITE, last), root.total(WRITE)), ((RATE - moved) as i64, moved));
 }
 
 /// A change holds for what is leased too.
@@ -220,7 +232,7 @@ proptest! {
                 Op::Drain => moves(&mut members[member], u64::MAX >> 4, u64::MAX >> 4, now),
                 Op::Release => { members[member].release(now); 0 }
                 Op::Rejoin => { members[member] = join(of(member)); 0 }
-                Op::Withdraw => { members[member].withdraw(WRITE); 0 }
+                Op::Withdraw => { members[member].withdraw(WRITE, now); 0 }
             };
             moved += used;
             for bucket in &mut buckets[..=member % 2] {
@@ -231,7 +243,7 @@ proptest! {
                 prop_assert!(i128::from(group.level(WRITE, now)) <= bucket.level);
             }
         }
-        members.iter_mut().for_each(|member| { member.withdraw(WRITE); member.release(now); });
+        members.iter_mut().for_each(|member| { member.release(now); });
         prop_assert_eq!(groups[0].total(WRITE), moved);
     }
 }

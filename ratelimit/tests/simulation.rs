@@ -1,6 +1,7 @@
 //! Groups under a virtual clock: bases that run one thing after the other, members that live on them. Nothing here is a
 //! matter of chance or of the machine; a run is the same every time.
 
+mod common;
 mod world;
 
 use std::num::NonZeroU32;
@@ -259,7 +260,7 @@ fn churn_loses_neither_bytes_nor_members() {
         ];
         world.populate(groups[1], 20, |member| member % 4);
         world.populate(groups[2], 20, |member| member % 4);
-        let mut random = world::Random::new(seed);
+        let mut random = common::Random::new(seed);
         for step in 1..=400 {
             world.run_until(seed + step * 2_500_000);
             let member = random.below(world.members());
@@ -359,7 +360,7 @@ fn leases_let_no_window_pass_more() {
             let kind = Kind::Light { bytes: 64 << (member % 6), every: 100_000 + 37_000 * member as u64 };
             world.join(groups[member % 3], weight(1), member % 4, kind);
         }
-        let mut random = world::Random::new(seed);
+        let mut random = common::Random::new(seed);
         for step in 1..=40 {
             // Nobody wants much at first.
             world.run_until(seed + step * 13 * MS);

@@ -99,7 +99,7 @@ fn local_clock_as_a_source_is_the_clock_of_any_group() {
         assert_eq!(one, other, "step {step}");
         assert_eq!(plugged.level(WRITE, now), plain.level(WRITE, now), "step {step}");
         for member in &mut members {
-            member.withdraw(WRITE);
+            member.withdraw(WRITE, now);
         }
     }
 }

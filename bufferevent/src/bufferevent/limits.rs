@@ -223,7 +223,7 @@ impl Bufferevent {
         for (direction, willing, limit) in [read, write] {
             let Some(throttle) = &mut self.throttle else { return };
             if !willing {
-                throttle.withdraw(direction);
+                throttle.withdraw(direction, now);
             }
             if let Some(at) = throttle.refill_at(direction) {
                 self.clocks().set_end(limit, Some(at), now);

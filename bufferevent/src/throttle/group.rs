@@ -20,7 +20,8 @@ use crate::bufferevent::Home;
 /// [of its own](crate::Bufferevent::set_rate_limit) moves what the least of them lets.
 ///
 /// A member that was granted its share while its base rests, or is in a callback that lasts, moves that when it runs again: a
-/// turn each, beside what the group lets by then. The rest of the shares is for others meanwhile.
+/// turn each, beside what the group lets by then. What it comes too late for is for those who have waited ever since; where
+/// nobody has, it is lost.
 ///
 /// In any time there moves at most the burst and what that time's ticks pay. Only where a base did not run in time, what its
 /// members were granted in the last 20 ms ([`GRANT_GOOD_FOR`](bufferevent_ratelimit::GRANT_GOOD_FOR)) moves beside that when it does.
@@ -280,6 +281,11 @@ impl Membership {
     /// Whether its times mean the same on a base.
     pub(super) fn fits(&self, base: &BaseHandle) -> bool {
         self.tree.fits(base)
+    }
+
+    /// What all groups let move now, on their clock.
+    pub(super) fn most(&self, direction: Direction) -> u64 {
+        self.member.most(direction, nanos(self.tree.clock.now()))
     }
 
     pub(super) fn moved(&mut self, home: &Home) {

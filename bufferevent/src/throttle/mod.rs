@@ -119,7 +119,7 @@ impl Throttle {
         let Some(membership) = &mut self.membership else { return want.once };
         if want.once == 0 {
             // What its own limit holds up holds up nobody in the group.
-            membership.member.withdraw(direction);
+            membership.member.withdraw(direction, nanos(now));
             return 0;
         }
         match membership.take(direction, want, now, home) {
@@ -174,12 +174,12 @@ impl Throttle {
     }
 
     /// The direction does not want to move anything now: it holds up nobody.
-    pub(crate) fn withdraw(&mut self, direction: Direction) {
+    pub(crate) fn withdraw(&mut self, direction: Direction, now: Time) {
         if let Some(own) = &mut self.own {
             own.withdraw(direction);
         }
         if let Some(Membership { member, .. }) = &mut self.membership {
-            member.withdraw(direction);
+            member.withdraw(direction, nanos(now));
         }
         self.look();
     }
@@ -199,7 +199,6 @@ impl Throttle {
     /// What all limits together let move now: for who asks, nothing is taken.
     pub(crate) fn most(&self, direction: Direction, now: Time) -> u64 {
         let own = self.own.as_ref().map_or(u64::MAX, |own| own.level(direction, now).max(0).unsigned_abs());
-        let group = |Membership { member, .. }: &Membership| member.most(direction, nanos(now));
-        self.membership.as_ref().map_or(u64::MAX, group).min(own)
+        self.membership.as_ref().map_or(u64::MAX, |membership| membership.most(direction)).min(own)
     }
 }

@@ -183,6 +183,8 @@ struct Bench {
     /// What each has been granted and neither used nor given back.
     outstanding: [u64; MEMBERS],
     granted_at: [Nanos; MEMBERS],
+    /// When what it has came to it.
+    got_at: [Nanos; MEMBERS],
     waiting: [bool; MEMBERS],
     /// Of those that wait, who was told to come.
     called: [bool; MEMBERS],
@@ -212,6 +214,7 @@ impl Bench {
             bases: std::array::from_fn(|member| member % BASES),
             outstanding: [0; MEMBERS],
             granted_at: [now; MEMBERS],
+            got_at: [now; MEMBERS],
             waiting: [false; MEMBERS],
             called: [false; MEMBERS],
             woken: Arc::default(),
@@ -237,7 +240,7 @@ impl Bench {
             Step::Take { member, once, in_all } => {
                 if self.outstanding[member] > 0 && self.granted_at[member] < now && !self.waiting[member] {
                     // Its tick may be over: then it gives back and takes anew, which from here looks like nothing.
-                    self.member(member).withdraw(WRITE);
+                    self.member(member).withdraw(WRITE, now);
                     self.check();
                 }
                 let listed = self.listed(member);
@@ -267,7 +270,7 @@ impl Bench {
                 self.charge(member, bytes);
             }
             Step::Withdraw { member } => {
-                self.member(member).withdraw(WRITE);
+                self.member(member).withdraw(WRITE, now);
                 (self.waiting[member], self.called[member]) = (false, false);
             }
             Step::Move { member, base } => {
@@ -276,11 +279,10 @@ impl Bench {
                 self.member(member).moved(|_| listed());
             }
             Step::Rejoin { member, weight } => {
-                self.members[member] = None;
+                self.member(member).release(now);
                 (self.waiting[member], self.called[member]) = (false, false);
+                self.check();
                 let weight = NonZeroU32::new(weight).expect("not zero");
-                let back = std::mem::take(&mut self.outstanding[member]);
-                self.upwards(member).for_each(|group| self.buckets[group].credit(back, now));
                 self.of[member] = member % GROUPS.len();
                 self.members[member] = Some(self.groups[self.of[member]].join(weight));
             }
@@ -348,11 +350,17 @@ impl Bench {
 
     fn check(&mut self) {
         self.half.enter(None, |room| room.check());
-        // First what came back, then what was granted of it: as much as the buckets have, and no more.
+        // First what came back, then what was granted of it: as much as the buckets have, and no more. What came back too late
+        // may have been forfeited.
+        let mut late = [0; GROUPS.len()];
         let holds: [u64; MEMBERS] = std::array::from_fn(|member| self.holds(member));
         for (member, holds) in holds.into_iter().enumerate() {
             let back = self.outstanding[member].saturating_sub(holds);
-            self.upwards(member).for_each(|group| self.buckets[group].credit(back, self.now));
+            let is_late = self.got_at[member].after(GRANT_GOOD_FOR) <= self.now;
+            for group in self.upwards(member) {
+                self.buckets[group].credit(back, self.now);
+                late[group] += if is_late { back } else { 0 };
+            }
         }
         for (member, holds) in holds.into_iter().enumerate() {
             let granted = holds.saturating_sub(self.outstanding[member]);
@@ -360,9 +368,14 @@ impl Bench {
                 assert!(granted <= self.buckets[group].available(self.now), "{member} was granted {granted}");
                 self.buckets[group].charge(granted, self.now);
             }
+            if granted > 0 {
+                self.got_at[member] = self.now;
+            }
             self.outstanding[member] = holds;
         }
-        for (group, bucket) in self.groups.iter().zip(&mut self.buckets) {
+        for ((group, bucket), late) in self.groups.iter().zip(&mut self.buckets).zip(late) {
+            let forfeited = bucket.level(self.now) - group.level(WRITE, self.now);
+            bucket.charge(u64::try_from(forfeited).unwrap_or(0).min(late), self.now);
             assert_eq!(group.level(WRITE, self.now), bucket.level(self.now), "what a group holds");
         }
         // Who waits has been served and woken, or is in the queue of its group.

@@ -200,7 +200,7 @@ impl World {
         let actor = &mut self.actors[member];
         actor.kind = Kind::Resting;
         if let Some(of) = &mut actor.member {
-            of.withdraw(WRITE);
+            of.withdraw(WRITE, Nanos(self.now));
             of.release(Nanos(self.now));
             assert_eq!((of.is_waiting(WRITE), of.held(WRITE)), (false, 0));
         }
@@ -477,20 +477,4 @@ impl Oracle {
 pub(crate) fn jain(shares: &[f64]) -> f64 {
     let (sum, squares) = shares.iter().fold((0.0, 0.0), |(sum, squares), x| (sum + x, squares + x * x));
     sum * sum / (shares.len() as f64 * squares)
-}
-
-/// A small generator, the same everywhere.
-pub(crate) struct Random(u64);
-
-impl Random {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
-    }
-
-    pub(crate) fn below(&mut self, end: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % end as u64) as usize
-    }
 }
