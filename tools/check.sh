@@ -53,7 +53,7 @@ may_import() {
     case "$1:$2" in
         ratelimit:sync | runtime:sync) ;;
         bufferevent:sync | bufferevent:evbuffer | bufferevent:ratelimit | bufferevent:runtime) ;;
-        ssl:bufferevent) ;;
+        ssl:bufferevent | ssl:sync) ;;
         sync:* | evbuffer:* | ratelimit:* | runtime:* | bufferevent:* | ssl:*) return 1 ;;
         tools/readme-tests:examples) ;;
         *:sync | *:evbuffer | *:ratelimit | *:runtime | *:bufferevent | *:ssl) ;;
@@ -66,7 +66,7 @@ may_name() {
     case "$2" in
         loom | parking_lot* | lock_api | crossbeam*) case "$1" in sync | loom-tests | benches) ;; *) return 1 ;; esac ;;
         polling) case "$1" in runtime | benches) ;; *) return 1 ;; esac ;;
-        openssl*) case "$1" in ssl | benches) ;; *) return 1 ;; esac ;;
+        openssl* | foreign-types) case "$1" in ssl | benches) ;; *) return 1 ;; esac ;;
         *) case "$1:$2" in evbuffer:bytes | evbuffer:proptest) ;; evbuffer:*) return 1 ;; esac ;;
     esac
 }
@@ -156,7 +156,7 @@ check_forbids() {
 
 # Tests of one program run side by side: one without a census would make those of the others see its descriptors.
 check_censuses() {
-    find bufferevent/tests runtime/tests -name '*.rs' ! -name auto_traits.rs | sort | xargs awk '
+    find bufferevent/tests runtime/tests ssl/tests -name '*.rs' ! -name auto_traits.rs | sort | xargs awk '
         FNR == 1 { test = 0 }
         /^ *#\[test\]/ { test = FNR; counted = 0 }
         /Census::begin\(\)|[^a-z_]each(_[a-z_]+)?\(|check\(plan\)/ { counted = 1 }

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Sees to what the build needs: a C compiler (Rust links with it) and Rust. Missing packages are installed with apt-get
+# Sees to what the build needs: a C compiler (Rust links with it), OpenSSL with its headers, and Rust. Missing packages are installed with apt-get
 # where that is allowed (root, or sudo without a password); else it says what to type. Silent when nothing is missing.
 #
 #   tools/setup.sh          what `make demo` and `make test` need
@@ -70,6 +70,13 @@ need_compiler() {
     have cc || fail "there is still no C compiler named cc"
 }
 
+# OPENSSL_DIR names one that is built by hand.
+need_openssl() {
+    { [ -n "${OPENSSL_DIR:-}" ] || pkg-config --exists openssl 2>/dev/null; } && return
+    install pkg-config libssl-dev
+    pkg-config --exists openssl || fail "there is still no OpenSSL that pkg-config finds"
+}
+
 need_rust() {
     if ! have rustc && ! have rustup; then
         offers_rustup || fail "Rust $needed or newer is needed; $by_hand"
@@ -101,6 +108,7 @@ need_component() {
 }
 
 need_compiler
+need_openssl
 need_rust
 if [ "${1:-}" = --lint ]; then
     need_component fmt rustfmt rustfmt

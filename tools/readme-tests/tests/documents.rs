@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-const CRATES: [&str; 5] = ["sync", "evbuffer", "ratelimit", "runtime", "bufferevent"];
+const CRATES: [&str; 6] = ["sync", "evbuffer", "ratelimit", "runtime", "bufferevent", "ssl"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")

@@ -1,0 +1,135 @@
+//! What a server is: who it is, and what it asks of its clients.
+
+use std::fmt;
+
+use bufferevent_sync::{Arc, Leaf};
+use openssl::{
+    error::ErrorStack,
+    ssl::{Ssl, SslAcceptor, SslContext, SslMethod, SslOptions, SslSessionCacheMode, SslVersion},
+};
+
+use crate::{Engine, Error, Identity, TICKETS, origin::Origin};
+
+/// Makes the server's side of TLS connections. Cheap to clone; the clones are one.
+///
+/// TLS 1.2 and 1.3 with the ciphers of Mozilla's intermediate profile; no renegotiation, no compression, no early data. Sessions
+/// are resumed by tickets, of which the server keeps nothing.
+///
+/// ```
+/// use bufferevent_ssl::{Acceptor, Identity};
+///
+/// # let identity = Identity::self_signed(&["example.org"])?;
+/// let acceptor = Acceptor::builder().identity(identity).build()?;
+/// let engine = acceptor.engine();
+/// assert!(engine.is_server());
+/// # Ok::<(), bufferevent_ssl::Error>(())
+/// ```
+/// # Libevent
+/// The `SSL_CTX` of a server, and `BUFFEREVENT_SSL_ACCEPTING`.
+#[doc(alias = "BUFFEREVENT_SSL_ACCEPTING")]
+#[derive(Clone)]
+pub struct Acceptor {
+    current: Arc<Leaf<SslContext>>,
+}
+
+impl Acceptor {
+    /// Begins a new one.
+    pub fn builder() -> AcceptorBuilder {
+        AcceptorBuilder { identity: None, least: SslVersion::TLS1_2, most: None, tickets: TICKETS }
+    }
+
+    /// Makes one with a throw-away certificate for `localhost`, for tests and for trying things out.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if OpenSSL cannot.
+    pub fn self_signed() -> Result<Self, Error> {
+        Self::builder().identity(Identity::self_signed(&["localhost", "127.0.0.1", "::1"])?).build()
+    }
+
+    /// Makes one of a context of the user's own, as it is: none of the defaults above hold. Callbacks that were set on it must not
+    /// panic: that would end the process.
+    #[must_use]
+    pub fn from_context(context: SslContext) -> Self {
+        Self { current: Arc::new(Leaf::new(context)) }
+    }
+
+    /// The server's side of a new connection.
+    #[must_use]
+    pub fn engine(&self) -> Engine {
+        Engine::new(Origin::Server(self.clone()))
+    }
+
+    pub(crate) fn ssl(&self) -> Result<Ssl, ErrorStack> {
+        let context = self.current.lock().clone();
+        let mut ssl = Ssl::new(&context)?;
+        ssl.set_accept_state();
+        Ok(ssl)
+    }
+}
+
+impl fmt::Debug for Acceptor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Acceptor").finish_non_exhaustive()
+    }
+}
+
+/// The settings of an [`Acceptor`].
+#[must_use = "`build` makes the acceptor"]
+#[derive(Clone)]
+pub struct AcceptorBuilder {
+    identity: Option<Identity>,
+    least: SslVersion,
+    most: Option<SslVersion>,
+    tickets: usize,
+}
+
+impl AcceptorBuilder {
+    /// Sets who the server is. There must be one.
+    pub fn identity(mut self, identity: Identity) -> Self {
+        self.identity = Some(identity);
+        self
+    }
+
+    /// Sets which versions are spoken. Default: from 1.2 on.
+    pub fn versions(mut self, least: SslVersion, most: Option<SslVersion>) -> Self {
+        (self.least, self.most) = (least, most);
+        self
+    }
+
+    /// Sets how many tickets are given after a handshake, by which a client resumes its session. Default: [`TICKETS`]. With 0 no
+    /// session is resumed: good for clients that only send, and never read them.
+    pub fn tickets(mut self, count: usize) -> Self {
+        self.tickets = count;
+        self
+    }
+
+    /// Makes the acceptor.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if there is no identity, or if OpenSSL refuses a setting.
+    pub fn build(self) -> Result<Acceptor, Error> {
+        Ok(Acceptor::from_context(self.context()?))
+    }
+
+    fn context(self) -> Result<SslContext, Error> {
+        let mut context = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server())?;
+        context.set_min_proto_version(Some(self.least))?;
+        context.set_max_proto_version(self.most)?;
+        context.set_options(SslOptions::NO_RENEGOTIATION | SslOptions::NO_COMPRESSION);
+        context.set_session_cache_mode(SslSessionCacheMode::OFF);
+        context.set_session_id_context(b"bufferevent")?;
+        context.set_num_tickets(self.tickets)?;
+        if self.tickets == 0 {
+            context.set_options(SslOptions::NO_TICKET);
+        }
+        let identity = self.identity.ok_or_else(|| Error::configuration("a server needs an identity"))?;
+        identity.install(&mut context)?;
+        Ok(context.build().into_context())
+    }
+}
+
+impl fmt::Debug for AcceptorBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AcceptorBuilder").finish_non_exhaustive()
+    }
+}

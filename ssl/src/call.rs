@@ -1,0 +1,90 @@
+//! The one way into OpenSSL.
+//!
+//! OpenSSL keeps a queue of errors for each thread, and looks there first to tell what has become of a call: one entry that
+//! somebody else left turns "no data yet" into a fatal error. So every call drains the queue, calls, has the result told at once
+//! on the same thread, and drains again; nothing else runs in between.
+
+use openssl::{
+    error::ErrorStack,
+    ssl::{self, ErrorCode, SslRef, SslStream},
+    x509::X509VerifyResult,
+};
+
+use crate::{Error, ErrorKind, caught, wire::Wire};
+
+/// What has become of a call that did not fail.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Reply<T> {
+    /// It gave this.
+    Done(T),
+    /// More must arrive first.
+    Starved,
+    /// It took a record that carries no data, or all that it was allowed to.
+    NoData,
+    /// The peer has said that it sends no more.
+    Ended,
+}
+
+/// Calls into OpenSSL over `stream`. Counts in `stale` what others had left in the queue.
+pub(crate) fn call<T>(
+    stream: &mut SslStream<Wire>,
+    stale: &mut u32,
+    operation: impl FnOnce(&mut SslStream<Wire>) -> Result<T, ssl::Error>,
+) -> Result<Reply<T>, Error> {
+    drain(stale);
+    stream.get_mut().starved = false;
+    let shaking = !stream.ssl().is_init_finished();
+    let result = operation(stream);
+    let rest = ErrorStack::get();
+    let panic = caught::take();
+    let error = match result {
+        Ok(value) if panic.is_none() => return Ok(Reply::Done(value)),
+        Ok(_) => None,
+        Err(error) => Some(error),
+    };
+    if let Some(message) = panic {
+        return Err(Error::panicked(message));
+    }
+    match error.as_ref().map(ssl::Error::code) {
+        Some(ErrorCode::WANT_READ) if stream.get_ref().starved => Ok(Reply::Starved),
+        Some(ErrorCode::WANT_READ) => Ok(Reply::NoData),
+        Some(ErrorCode::ZERO_RETURN) => Ok(Reply::Ended),
+        _ => Err(failure(stream.ssl(), shaking, error, rest)),
+    }
+}
+
+/// Calls into OpenSSL where there is no stream yet.
+pub(crate) fn prepare<T>(
+    stale: &mut u32,
+    operation: impl FnOnce() -> Result<T, ErrorStack>,
+) -> Result<T, Error> {
+    drain(stale);
+    operation().map_err(|stack| Error::with_stack(ErrorKind::Library, stack))
+}
+
+fn drain(stale: &mut u32) {
+    let found = ErrorStack::get().errors().len();
+    *stale = stale.saturating_add(u32::try_from(found).unwrap_or(u32::MAX));
+    caught::take();
+}
+
+/// What a failed call is to the user. The stack is OpenSSL's whole queue (T-20).
+fn failure(ssl: &SslRef, shaking: bool, error: Option<ssl::Error>, rest: ErrorStack) -> Error {
+    let Some(error) = error else { return Error::new(ErrorKind::Library) };
+    let code = error.code();
+    let error = match error.into_io_error() {
+        Ok(refused) => return Error::io(refused),
+        Err(error) => error,
+    };
+    let stack = error.ssl_error().cloned().unwrap_or(rest);
+    let kind = match code {
+        ErrorCode::SSL if Error::alert_in(&stack).is_some() => ErrorKind::Alert,
+        ErrorCode::SSL if shaking && ssl.verify_result() != X509VerifyResult::OK => ErrorKind::Certificate,
+        ErrorCode::SSL if shaking => ErrorKind::Handshake,
+        ErrorCode::SSL => ErrorKind::Protocol,
+        // The wire never ends and never refuses, so OpenSSL wants nothing but more input.
+        _ => ErrorKind::Impossible,
+    };
+    let error = Error::with_stack(kind, stack);
+    if kind == ErrorKind::Certificate { error.about_certificate(ssl.verify_result()) } else { error }
+}

@@ -1,0 +1,45 @@
+//! Panics in OpenSSL's callbacks: they must not unwind through C.
+
+use std::{
+    any::Any,
+    cell::Cell,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+
+thread_local! {
+    /// The first panic of a callback that ran on this thread in the call that is under way.
+    static CAUGHT: Cell<Option<String>> = const { Cell::new(None) };
+}
+
+/// Runs a callback. A panic in it is kept for [`take`], and `otherwise` is the answer.
+pub(crate) fn catch<T>(otherwise: T, callback: impl FnOnce() -> T) -> T {
+    catch_unwind(AssertUnwindSafe(callback)).unwrap_or_else(|payload| {
+        CAUGHT.with(|caught| caught.set(caught.take().or_else(|| Some(message(payload.as_ref())))));
+        otherwise
+    })
+}
+
+/// What a callback of the call that has just ended panicked with.
+pub(crate) fn take() -> Option<String> {
+    CAUGHT.take()
+}
+
+fn message(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().copied();
+    text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_panic_is_kept_and_taken_once() {
+        assert_eq!(catch(1, || 2), 2);
+        assert_eq!(take(), None);
+        assert_eq!(catch(1, || panic!("first")), 1);
+        assert_eq!(catch(1, || panic!("second {}", 2)), 1);
+        assert_eq!(take().as_deref(), Some("first"));
+        assert_eq!(take(), None);
+    }
+}

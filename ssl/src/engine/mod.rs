@@ -1,0 +1,338 @@
+//! One side of a TLS connection, without any I/O.
+//!
+//! | state | meaning | to |
+//! |---|---|---|
+//! | Idle | nothing was made yet: a server waits for the first byte | Handshaking |
+//! | Handshaking | neither side may send data | Open, Broken |
+//! | Open | data both ways | Closed, Broken |
+//! | Closed | we have told our end; what the peer sends is still received | Broken |
+//! | Broken | it failed; an alert for the peer may be left to be sent | |
+
+mod receive;
+mod send;
+
+use std::{fmt, mem};
+
+use bufferevent::Evbuffer;
+use openssl::ssl::{ShutdownState, SslRef, SslStream};
+
+pub use self::receive::Received;
+use crate::{
+    Error, ErrorKind, HANDSHAKE_BYTES, RECORD,
+    call::{Reply, call, prepare},
+    ffi,
+    flood::Flood,
+    origin::Origin,
+    wire::Wire,
+};
+
+/// One side of a TLS connection, in memory: ciphertext goes in and out at one end, data at the other. Who has it moves the
+/// bytes; it does no I/O, knows no clock and starts no thread.
+///
+/// Made by [`Acceptor::engine`](crate::Acceptor::engine) or [`Connector::engine`](crate::Connector::engine). What is to be done
+/// after each step: send what is in [`to_send`](Self::to_send), after a failure too, for the peer is told why.
+///
+/// ```
+/// use bufferevent_ssl::{Acceptor, Connector, Engine, Identity, Progress, runtime::Time};
+/// use bufferevent_ssl::Evbuffer;
+///
+/// let identity = Identity::self_signed(&["example.org"])?;
+/// let roots = identity.certificate_pem()?;
+/// let mut server = Acceptor::builder().identity(identity).build()?.engine();
+/// let mut client = Connector::builder().roots_pem(&roots)?.build()?.engine("example.org")?;
+///
+/// let carry = |from: &mut Engine, to: &mut Engine| to.arrived().append(from.to_send());
+/// while client.handshake()? == Progress::Pending || server.handshake()? == Progress::Pending {
+///     carry(&mut client, &mut server)?;
+///     server.handshake()?;
+///     carry(&mut server, &mut client)?;
+/// }
+///
+/// client.send(&mut Evbuffer::from(b"hello"), usize::MAX)?;
+/// client.notify()?;
+/// carry(&mut client, &mut server)?;
+/// let mut data = Evbuffer::new();
+/// let received = server.receive(&mut data, usize::MAX, Time::ZERO)?;
+/// assert_eq!(data, b"hello");
+/// assert!(received.ended);
+/// # Ok::<(), bufferevent_ssl::Error>(())
+/// ```
+/// # Locks
+/// None: it has one owner, and is `Send`. Callbacks that were set on the acceptor or the connector run inside
+/// [`handshake`](Self::handshake).
+pub struct Engine {
+    origin: Origin,
+    transport: Transport,
+    state: State,
+    /// Whether the peer has told its end.
+    ended: bool,
+    /// Bytes of ciphertext that OpenSSL may have of records whose data it has not given yet, at most.
+    held: usize,
+    /// Bytes to be sent that nobody but the peer asked for.
+    replies: usize,
+    flood: Flood,
+    /// Errors that others had left in the queue of a thread, and that would have been taken for ours.
+    stale: u32,
+    record: usize,
+    handshake_bytes: usize,
+}
+
+/// Where the wire is: OpenSSL has it, once there is something to be done.
+enum Transport {
+    Resting(Box<Wire>),
+    Stream(SslStream<Wire>),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Idle,
+    Handshaking,
+    Open,
+    Closed,
+    Broken,
+}
+
+/// How far a handshake has come.
+#[must_use]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// More must arrive first.
+    Pending,
+    /// It is over: data may be sent and received. With TLS 1.3 a server may still refuse the certificate of a client: that is
+    /// told when something is received.
+    Done,
+}
+
+impl Engine {
+    pub(crate) fn new(origin: Origin) -> Self {
+        Self {
+            origin,
+            transport: Transport::Resting(Box::new(Wire::new(HANDSHAKE_BYTES))),
+            state: State::Idle,
+            ended: false,
+            held: 0,
+            replies: 0,
+            flood: Flood::default(),
+            stale: 0,
+            record: RECORD,
+            handshake_bytes: HANDSHAKE_BYTES,
+        }
+    }
+
+    /// Goes on with the handshake, with what has arrived; the first call of a client makes its hello. A server takes no memory
+    /// for the peer before its first byte.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Handshake`], [`Certificate`](ErrorKind::Certificate), [`Alert`](ErrorKind::Alert),
+    /// [`Protocol`](ErrorKind::Protocol) or [`Panicked`](ErrorKind::Panicked) if it fails, [`Flood`](ErrorKind::Flood) if the
+    /// peer sends more for it than it may, and [`Broken`](ErrorKind::Broken) if it had failed before.
+    pub fn handshake(&mut self) -> Result<Progress, Error> {
+        match self.state {
+            State::Open | State::Closed => return Ok(Progress::Done),
+            State::Broken => return Err(Error::new(ErrorKind::Broken)),
+            State::Idle => {
+                // A client says the first word.
+                if self.origin.is_server() && self.arrived().is_empty() {
+                    return Ok(Progress::Pending);
+                }
+                self.start().inspect_err(|_| self.state = State::Broken)?;
+            }
+            State::Handshaking => {}
+        }
+        loop {
+            match self.call(SslStream::do_handshake)? {
+                Reply::Done(()) => break,
+                Reply::Starved => return Ok(Progress::Pending),
+                Reply::NoData if self.wire().allowance > 0 => {}
+                Reply::NoData => return Err(self.broken(ErrorKind::Flood)),
+                Reply::Ended => return Err(self.broken(ErrorKind::Handshake)),
+            }
+        }
+        self.wire().allowance = usize::MAX;
+        self.state = State::Open;
+        Ok(Progress::Done)
+    }
+
+    /// Tells the peer that nothing more is sent, after all that was; it may still send. Does nothing if that was told before, if
+    /// the handshake is not over, or after a failure.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Library`] if OpenSSL cannot.
+    pub fn notify(&mut self) -> Result<(), Error> {
+        if self.state == State::Open {
+            self.state = State::Closed;
+            self.call(SslStream::shutdown)?;
+        }
+        Ok(())
+    }
+
+    /// Says that no more will arrive, and answers whether the peer had said so too. To be called when
+    /// [`receive`](Self::receive) leaves nothing.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Truncated`] if the peer had not: somebody else may have cut the connection. What was received stands, and
+    /// what is to be sent may still be. [`ErrorKind::Handshake`] if that was not over, and [`ErrorKind::Broken`] after a failure.
+    pub fn end_of_arrivals(&mut self) -> Result<(), Error> {
+        match self.state {
+            _ if self.ended => Ok(()),
+            State::Open | State::Closed => Err(Error::new(ErrorKind::Truncated)),
+            State::Broken => Err(Error::new(ErrorKind::Broken)),
+            State::Idle | State::Handshaking => {
+                self.state = State::Broken;
+                Err(Error::new(ErrorKind::Handshake).detailed("the peer left before it was over"))
+            }
+        }
+    }
+
+    /// Has other keys used for what is sent from here on, and asks the peer for the same if `ask`. TLS 1.3 alone has that.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotOpen`], [`Closed`](ErrorKind::Closed) or [`Broken`](ErrorKind::Broken);
+    /// [`ErrorKind::Library`] with TLS 1.2.
+    pub fn update_key(&mut self, ask: bool) -> Result<(), Error> {
+        self.check_sendable()?;
+        match self.call(|stream| Ok(ffi::key_update(stream, ask)?)) {
+            Ok(_) => {}
+            Err(error) => {
+                self.state = State::Open;
+                return Err(error);
+            }
+        }
+        self.call(SslStream::do_handshake)?;
+        Ok(())
+    }
+
+    /// Begins anew, over another connection to the same peer.
+    pub fn restart(&mut self) {
+        let (record, handshake_bytes) = (self.record, self.handshake_bytes);
+        *self = Self::new(self.origin.clone());
+        self.set_record_size(record);
+        self.set_handshake_bytes(handshake_bytes);
+    }
+
+    /// Sets how many bytes may be taken from the peer before the handshake is over. Default: [`HANDSHAKE_BYTES`]. Takes effect
+    /// if nothing has been taken yet.
+    pub fn set_handshake_bytes(&mut self, most: usize) {
+        self.handshake_bytes = most;
+        if self.state == State::Idle {
+            self.wire().allowance = most;
+        }
+    }
+
+    /// Sets how much data a record carries at most, in bytes, from 512 to [`RECORD`] (the default). Small ones are opened by the
+    /// peer as they come, large ones cost less.
+    pub fn set_record_size(&mut self, bytes: usize) {
+        self.record = bytes.clamp(512, RECORD);
+    }
+
+    /// What has arrived from the peer and was not taken yet: to be appended to, or to be swapped with what was.
+    pub fn arrived(&mut self) -> &mut Evbuffer {
+        &mut self.wire().arrived
+    }
+
+    /// What is to be sent to the peer: to be drained, or moved from.
+    pub fn to_send(&mut self) -> &mut Evbuffer {
+        &mut self.wire().to_send
+    }
+
+    /// OpenSSL's own object: what was negotiated, and with whom. `None` before the handshake begins.
+    ///
+    /// # Libevent
+    /// `bufferevent_openssl_get_ssl`. Differs: it can be looked at only.
+    #[doc(alias = "bufferevent_openssl_get_ssl")]
+    #[must_use]
+    pub fn ssl(&self) -> Option<&SslRef> {
+        match &self.transport {
+            Transport::Stream(stream) => Some(stream.ssl()),
+            Transport::Resting(_) => None,
+        }
+    }
+
+    /// Whether it is that of a server.
+    #[must_use]
+    pub fn is_server(&self) -> bool {
+        self.origin.is_server()
+    }
+
+    /// Whether the handshake is over, and data may be sent.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.state == State::Open
+    }
+
+    /// Whether the peer has said that it sends no more.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// How many errors of others stood in OpenSSL's queue of a thread before a call of this one, and were dropped. Anything but
+    /// 0 is a fault of code that calls OpenSSL beside this crate.
+    #[must_use]
+    pub fn stale_errors(&self) -> u32 {
+        self.stale
+    }
+
+    /// Makes OpenSSL's object, and gives it the wire.
+    fn start(&mut self) -> Result<(), Error> {
+        let Transport::Resting(wire) = &mut self.transport else { return Ok(()) };
+        let origin = &self.origin;
+        let mut ssl = prepare(&mut self.stale, || origin.ssl())?;
+        ffi::set_modes(&mut ssl);
+        let wire = mem::replace(&mut **wire, Wire::new(0));
+        let stream = prepare(&mut self.stale, || SslStream::new(ssl, wire))?;
+        self.transport = Transport::Stream(stream);
+        self.state = State::Handshaking;
+        Ok(())
+    }
+
+    fn call<T>(
+        &mut self,
+        operation: impl FnOnce(&mut SslStream<Wire>) -> Result<T, openssl::ssl::Error>,
+    ) -> Result<Reply<T>, Error> {
+        let Transport::Stream(stream) = &mut self.transport else {
+            return Err(Error::new(ErrorKind::NotOpen));
+        };
+        call(stream, &mut self.stale, operation).inspect_err(|_| self.state = State::Broken)
+    }
+
+    fn broken(&mut self, kind: ErrorKind) -> Error {
+        self.state = State::Broken;
+        Error::new(kind)
+    }
+
+    fn wire(&mut self) -> &mut Wire {
+        match &mut self.transport {
+            Transport::Resting(wire) => wire,
+            Transport::Stream(stream) => stream.get_mut(),
+        }
+    }
+
+    fn check_sendable(&self) -> Result<(), Error> {
+        match self.state {
+            State::Open => Ok(()),
+            State::Idle | State::Handshaking => Err(Error::new(ErrorKind::NotOpen)),
+            State::Closed => Err(Error::new(ErrorKind::Closed)),
+            State::Broken => Err(Error::new(ErrorKind::Broken)),
+        }
+    }
+}
+
+impl Drop for Engine {
+    /// A session stays good for another connection only if OpenSSL believes that the end was told both ways.
+    fn drop(&mut self) {
+        if let (Transport::Stream(stream), State::Open | State::Closed) = (&mut self.transport, self.state) {
+            stream.set_shutdown(ShutdownState::SENT | ShutdownState::RECEIVED);
+        }
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine")
+            .field("server", &self.is_server())
+            .field("state", &self.state)
+            .field("ended", &self.ended)
+            .finish_non_exhaustive()
+    }
+}

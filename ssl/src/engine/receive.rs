@@ -1,0 +1,110 @@
+//! From ciphertext to data.
+
+use bufferevent::{Evbuffer, runtime::Time};
+
+use super::{Engine, State, Transport};
+use crate::{BYTES_PER_CALL, Error, ErrorKind, RECORD, RECORDS_PER_CALL, REPLIES, call::Reply};
+
+/// What a call of [`Engine::receive`] brought.
+#[must_use]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Received {
+    /// Bytes of data that were appended.
+    pub bytes: usize,
+    /// Whether it stopped at a limit: there may be more, of which no new byte will tell.
+    pub leftover: bool,
+    /// Whether the peer has said that it sends no more. What arrives after that is dropped.
+    pub ended: bool,
+}
+
+impl Engine {
+    /// Appends the data of what has arrived to `into`: at most `limit` bytes, as much as there is room for, and that of
+    /// [`BYTES_PER_CALL`] bytes and [`RECORDS_PER_CALL`] records.
+    ///
+    /// * `now`, by any clock that does not step back: records without data are allowed at a rate.
+    ///
+    /// It may make replies, which are in [`to_send`](Self::to_send); while [`REPLIES`] bytes of them are there, nothing is taken.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Protocol`], [`Alert`](ErrorKind::Alert), [`Panicked`](ErrorKind::Panicked) or
+    /// [`Flood`](ErrorKind::Flood), once: then [`Broken`](ErrorKind::Broken). What was appended before stands.
+    /// [`ErrorKind::NotOpen`] before the handshake is over; [`ErrorKind::Io`] if `into` is frozen.
+    pub fn receive(&mut self, into: &mut Evbuffer, limit: usize, now: Time) -> Result<Received, Error> {
+        match self.state {
+            State::Open | State::Closed => {}
+            State::Idle | State::Handshaking => return Err(Error::new(ErrorKind::NotOpen)),
+            State::Broken => return Err(Error::new(ErrorKind::Broken)),
+        }
+        let mut received = Received::default();
+        let mut records = 0;
+        self.wire().consumed = 0;
+        self.replies = self.replies.min(self.to_send().len());
+        while !self.ended && self.may_have_more() {
+            let room = RECORD.min(limit - received.bytes).min(into.room());
+            let fed = records == RECORDS_PER_CALL || self.wire().consumed >= BYTES_PER_CALL;
+            if room == 0 || fed || self.replies >= REPLIES {
+                received.leftover = true;
+                break;
+            }
+            records += 1;
+            match self.receive_record(into, room)? {
+                Reply::Done(n) => {
+                    received.bytes += n;
+                    self.flood.data();
+                }
+                Reply::Starved => break,
+                Reply::NoData if self.flood.allows(now) => {}
+                Reply::NoData => return Err(self.broken(ErrorKind::Flood)),
+                Reply::Ended => self.ended = true,
+            }
+        }
+        received.ended = self.ended;
+        let arrived = self.arrived();
+        if received.ended {
+            arrived.drain(arrived.len())?;
+        }
+        if arrived.is_empty() {
+            arrived.shrink();
+        }
+        Ok(received)
+    }
+
+    /// Appends at most `room` bytes, of one record.
+    fn receive_record(&mut self, into: &mut Evbuffer, room: usize) -> Result<Reply<usize>, Error> {
+        // No data is longer than its ciphertext: an echo of 64 bytes needs no block of 16 KiB.
+        let most = self.held.saturating_add(self.arrived().len()).clamp(1, room);
+        let mut space = into.reserve_contiguous(most)?;
+        let (taken, owed) = (self.wire().consumed, self.to_send().len());
+        let reply = self.call(|stream| {
+            let space = space.as_mut_slice();
+            let room = room.min(space.len());
+            stream.ssl_read(&mut space[..room])
+        })?;
+        self.held += self.wire().consumed - taken;
+        self.replies += self.to_send().len() - owed;
+        match reply {
+            Reply::Done(n) => {
+                space.commit(n)?;
+                if self.pending() == 0 {
+                    self.held = 0;
+                }
+            }
+            Reply::Starved => {}
+            Reply::NoData | Reply::Ended => self.held = 0,
+        }
+        Ok(reply)
+    }
+
+    /// Whether OpenSSL could give anything: it has data, or there is something for it to take.
+    fn may_have_more(&mut self) -> bool {
+        self.pending() > 0 || !self.arrived().is_empty()
+    }
+
+    /// Bytes of data of a record that was begun.
+    fn pending(&self) -> usize {
+        match &self.transport {
+            Transport::Stream(stream) => stream.ssl().pending(),
+            Transport::Resting(_) => 0,
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! From data to ciphertext.
+
+use std::cell::Cell;
+
+use bufferevent::{Evbuffer, evbuffer::End};
+use openssl::ssl::SslStream;
+
+use super::Engine;
+use crate::{Error, ErrorKind, RECORD, RECORD_MIN, call::Reply, wire::Wire};
+
+/// Bytes that a record is longer than its data, at most: those of TLS 1.2.
+const OVERHEAD: usize = 29;
+
+thread_local! {
+    /// Where the small pieces of a record are gathered, as OpenSSL takes one piece: one for each thread, not for each connection.
+    static GATHERED: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+impl Engine {
+    /// Takes data from the front of `from`, and appends what it becomes to [`to_send`](Self::to_send); gives the number of bytes
+    /// taken.
+    ///
+    /// * `limit`, bytes of ciphertext to be made at most. Records are cut to fit, but none is made for less than
+    ///   [`RECORD_MIN`] bytes of data where there are more: the first one may go past a limit that is smaller.
+    ///
+    /// Files are read as far as they are taken.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotOpen`] before the handshake is over, [`Closed`](ErrorKind::Closed) after
+    /// [`notify`](Self::notify), [`Broken`](ErrorKind::Broken) after a failure, and [`Io`](ErrorKind::Io) if a file
+    /// cannot be read or `from` is frozen: then nothing of it was taken, what was taken before stands.
+    pub fn send(&mut self, from: &mut Evbuffer, limit: usize) -> Result<usize, Error> {
+        self.check_sendable()?;
+        if from.is_frozen(End::Front) {
+            from.drain(1)?;
+        }
+        let before = self.to_send().len();
+        let mut taken = 0;
+        while let Some(size) = record_size(limit, self.to_send().len() - before, from.len().min(self.record))
+        {
+            from.load(size)?;
+            let written = self.call(|stream| write(stream, from, size))?;
+            let Reply::Done(n) = written else {
+                return Err(self.broken(ErrorKind::Impossible));
+            };
+            from.drain(n)?;
+            taken += n;
+        }
+        Ok(taken)
+    }
+}
+
+/// Bytes of data for the next record, if there is to be one: `made` bytes of ciphertext were made, and there are `data` bytes.
+fn record_size(limit: usize, made: usize, data: usize) -> Option<usize> {
+    let room = limit.saturating_sub(made).saturating_sub(OVERHEAD);
+    let size = if made == 0 { room.max(RECORD_MIN) } else { room };
+    let size = size.min(data);
+    (size > 0 && (size == data || size >= RECORD_MIN)).then_some(size)
+}
+
+/// Writes the first `size` bytes, from where they are if that is one place.
+fn write(stream: &mut SslStream<Wire>, from: &Evbuffer, size: usize) -> Result<usize, openssl::ssl::Error> {
+    let first = from.chunks().next().unwrap_or_default();
+    if let Some(record) = first.get(..size) {
+        return stream.ssl_write(record);
+    }
+    // It is out of its place while OpenSSL runs, which may call back.
+    let mut gathered = GATHERED.take();
+    gathered.resize(RECORD, 0);
+    let n = from.copy_out(&mut gathered[..size]).unwrap_or_default();
+    let written = stream.ssl_write(&gathered[..n]);
+    GATHERED.set(gathered);
+    written
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_are_cut_to_fit_and_no_slivers_are_made() {
+        let full = RECORD + OVERHEAD;
+        assert_eq!(record_size(usize::MAX, 0, RECORD), Some(RECORD));
+        assert_eq!(record_size(full, 0, RECORD), Some(RECORD));
+        assert_eq!(record_size(full, full, RECORD), None);
+        assert_eq!(record_size(5_000, 0, RECORD), Some(5_000 - OVERHEAD));
+        assert_eq!(record_size(1, 0, RECORD), Some(RECORD_MIN), "the first one is made in any case");
+        assert_eq!(record_size(1, 0, 3), Some(3));
+        assert_eq!(record_size(full + 500, full, RECORD), None, "the rest waits");
+        assert_eq!(record_size(full + 500, full, 100), Some(100));
+        assert_eq!(record_size(usize::MAX, 0, 0), None);
+    }
+}

@@ -1,0 +1,69 @@
+//! TLS for bufferevents, by OpenSSL.
+//!
+//! The core is an [`Engine`]: one side of a connection, without any I/O. It takes and gives bytes in buffers, so that the same
+//! code serves sockets, pairs, filters and tests, and all system calls are bufferevent's own. An [`Acceptor`] makes those of a
+//! server, a [`Connector`] those of a client.
+//!
+//! ```
+//! use bufferevent_ssl::{Acceptor, Connector, Evbuffer, Identity, Progress, runtime::Time};
+//!
+//! let identity = Identity::self_signed(&["example.org"])?;
+//! let connector = Connector::builder().roots_pem(&identity.certificate_pem()?)?.build()?;
+//! let acceptor = Acceptor::builder().identity(identity).build()?;
+//!
+//! let (mut client, mut server) = (connector.engine("example.org")?, acceptor.engine());
+//! while client.handshake()? == Progress::Pending || server.handshake()? == Progress::Pending {
+//!     server.arrived().append(client.to_send())?;
+//!     server.handshake()?;
+//!     client.arrived().append(server.to_send())?;
+//! }
+//!
+//! client.send(&mut Evbuffer::from(b"hello"), usize::MAX)?;
+//! server.arrived().append(client.to_send())?;
+//! let mut data = Evbuffer::new();
+//! server.receive(&mut data, usize::MAX, Time::ZERO)?;
+//! assert_eq!(data, b"hello");
+//! # Ok::<(), bufferevent_ssl::Error>(())
+//! ```
+//!
+//! # What is safe by default
+//!
+//! | | |
+//! |---|---|
+//! | versions | TLS 1.2 and 1.3 |
+//! | who the server is | its certificate and its name are verified; the way out is a [`DangerousConnector`] |
+//! | an end without the peer's notice | an error: [`ErrorKind::Truncated`] |
+//! | renegotiation, compression, early data | none |
+//! | KeyUpdates, small records, long handshakes | bounded: [`Defaults`] |
+//! | errors | the whole stack of OpenSSL, and of nobody else's calls |
+//!
+//! `unsafe` stands in one file, `ffi.rs`.
+
+#![deny(unsafe_code)]
+
+mod acceptor;
+mod call;
+mod caught;
+mod connector;
+mod defaults;
+mod engine;
+mod error;
+mod ffi;
+mod flood;
+mod identity;
+mod name;
+mod origin;
+mod verify;
+mod wire;
+
+pub use bufferevent::{Evbuffer, runtime};
+pub use openssl;
+
+pub use self::{
+    acceptor::{Acceptor, AcceptorBuilder},
+    connector::{Connector, ConnectorBuilder, DangerousConnector},
+    defaults::*,
+    engine::{Engine, Progress, Received},
+    error::{Error, ErrorKind},
+    identity::Identity,
+};

@@ -1,0 +1,25 @@
+//! Whose side an engine is, and so how it begins.
+
+use openssl::{error::ErrorStack, ssl::Ssl};
+
+use crate::{Acceptor, connector::Peer};
+
+#[derive(Debug, Clone)]
+pub(crate) enum Origin {
+    Server(Acceptor),
+    Client(Box<Peer>),
+}
+
+impl Origin {
+    pub(crate) fn is_server(&self) -> bool {
+        matches!(self, Self::Server(_))
+    }
+
+    /// OpenSSL's object for one connection.
+    pub(crate) fn ssl(&self) -> Result<Ssl, ErrorStack> {
+        match self {
+            Self::Server(acceptor) => acceptor.ssl(),
+            Self::Client(peer) => peer.ssl(),
+        }
+    }
+}
