@@ -10,6 +10,8 @@
 #[path = "contract/harness/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "it serves the contract suite too")]
 mod harness;
+#[path = "contract/kinds.rs"]
+mod kinds;
 #[path = "faults/sim.rs"]
 #[allow(dead_code, reason = "it serves the suite of faults too")]
 mod sim;

@@ -10,6 +10,8 @@
 #[path = "contract/harness/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "it serves the contract suite too")]
 mod harness;
+#[path = "contract/kinds.rs"]
+mod kinds;
 
 use std::{
     net::{SocketAddr, TcpListener, TcpStream},

@@ -11,6 +11,8 @@
 #[path = "contract/harness/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "it serves the contract suite too")]
 mod harness;
+#[path = "contract/kinds.rs"]
+mod kinds;
 
 use std::{
     fs,
@@ -29,7 +31,8 @@ use bufferevent_sync::{
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use harness::{Actor, Call, Config, Conn, Drive, KINDS, Set, Shape, World, each_once};
+use harness::{Actor, Call, Config, Conn, Drive, Set, Shape, World, each_once};
+use kinds::KINDS;
 
 static ONE_BY_ONE: Mutex<()> = Mutex::new(());
 

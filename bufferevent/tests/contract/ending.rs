@@ -7,9 +7,12 @@ use bufferevent::{
 };
 use bufferevent_sync::Mutex;
 
-use crate::harness::{
-    Actor, Call, Config, Conn, Drive, KINDS, Peer, SETS, Set, Shape, Who, World, each, each_by_hand, each_of,
-    each_over_socket, each_socket, launch, pattern,
+use crate::{
+    harness::{
+        Actor, Call, Config, Conn, Drive, Peer, SETS, Set, Shape, Who, World, each, each_by_hand, each_of,
+        each_over_socket, each_socket, launch, pattern,
+    },
+    kinds::KINDS,
 };
 
 /// Makes `call` happen as the first callback there is.

@@ -21,8 +21,9 @@ use bufferevent_sync::{
 };
 use rustix::event::epoll;
 
-use crate::harness::{
-    Actor, Call, Conn, Cx, KINDS, Kind, LIMIT, Peer, SETS, Set, Who, launch, pattern, turn_peers,
+use crate::{
+    harness::{Actor, Call, Conn, Cx, Kind, LIMIT, Peer, SETS, Set, Who, launch, pattern, turn_peers},
+    kinds::KINDS,
 };
 
 const NOW: Option<Duration> = Some(Duration::ZERO);

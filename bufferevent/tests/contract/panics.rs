@@ -20,9 +20,11 @@ use bufferevent_sync::{
 };
 use bytes::Bytes;
 
-use crate::harness::{
-    Actor, Call, Config, Drive, KINDS, SETS, Set, Shape, World, each, each_by_hand, each_of, launch,
-    unix_pair,
+use crate::{
+    harness::{
+        Actor, Call, Config, Drive, SETS, Set, Shape, World, each, each_by_hand, each_of, launch, unix_pair,
+    },
+    kinds::KINDS,
 };
 
 /// What the tests panic with.

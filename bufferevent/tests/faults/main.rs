@@ -8,6 +8,8 @@
 #[path = "../contract/harness/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "it serves the contract suite too")]
 mod harness;
+#[path = "../contract/kinds.rs"]
+mod kinds;
 mod sim;
 
 mod callbacks;

@@ -1,8 +1,10 @@
 //! What the filters of the suite do to the bytes, and what undoes it at the peer.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{io, sync::Arc};
 
 use bufferevent::{Filter, FilterCall, FilterError, FilterStatus};
+
+use super::End;
 
 /// As many bytes are changed by words, at once: these are megabytes, in a build that is not optimized.
 const BLOCK: usize = 1024;
@@ -10,27 +12,22 @@ const WORD: usize = size_of::<u128>();
 
 /// Changes each byte by where it is in the stream, so that one that is lost, doubled or late spoils all behind it. Done
 /// twice it undoes itself.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Code {
-    /// The period of the key of each layer.
-    periods: &'static [usize],
+#[derive(Clone, Debug)]
+pub(super) struct Code {
     /// The key of all layers, for a block from anywhere in their common period.
     key: Arc<[u8]>,
     at: usize,
 }
 
 impl Code {
-    pub(crate) fn new(periods: &'static [usize]) -> Self {
+    pub(super) fn new(periods: &'static [usize]) -> Self {
         let key = |at| periods.iter().fold(0, |key, period| key ^ (at % period) as u8);
         let period = periods.iter().product::<usize>();
-        Self { periods, key: (0..period + BLOCK).map(key).collect(), at: 0 }
+        Self { key: (0..period + BLOCK).map(key).collect(), at: 0 }
     }
 
     /// Changes the next bytes of the stream.
-    pub(crate) fn apply(&mut self, bytes: &mut [u8]) {
-        if self.periods.is_empty() {
-            return;
-        }
+    fn apply(&mut self, bytes: &mut [u8]) {
         let period = self.key.len() - BLOCK;
         for block in bytes.chunks_mut(BLOCK) {
             let key = &self.key[self.at % period..][..block.len()];
@@ -48,17 +45,14 @@ impl Code {
     }
 
     /// What the next bytes of the stream become, or the first of them; they are still next then.
-    pub(crate) fn applied<'a>(&self, bytes: &'a [u8]) -> Cow<'a, [u8]> {
-        if self.periods.is_empty() {
-            return bytes.into();
-        }
+    fn applied(&self, bytes: &[u8]) -> Vec<u8> {
         let mut bytes = bytes[..bytes.len().min(64 * 1024)].to_vec();
         self.clone().apply(&mut bytes);
-        bytes.into()
+        bytes
     }
 
     /// The next bytes have been passed on as they are now.
-    pub(crate) fn skip(&mut self, count: usize) {
+    fn skip(&mut self, count: usize) {
         self.at += count;
     }
 }
@@ -92,4 +86,51 @@ fn pass(code: &mut Code, call: &mut FilterCall<'_>) -> Result<FilterStatus, Filt
     code.apply(&mut bytes);
     call.destination.add(&bytes)?;
     Ok(FilterStatus::Ok)
+}
+
+/// An end that speaks to such filters.
+pub(super) struct InCode {
+    end: Box<dyn End>,
+    sent: Code,
+    received: Code,
+}
+
+impl InCode {
+    pub(super) fn new(end: Box<dyn End>, code: Code) -> Self {
+        Self { end, sent: code.clone(), received: code }
+    }
+}
+
+impl End for InCode {
+    fn write(&mut self, from: &[u8]) -> io::Result<usize> {
+        let sent = self.end.write(&self.sent.applied(from))?;
+        self.sent.skip(sent);
+        Ok(sent)
+    }
+
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        let n = self.end.read(to)?;
+        self.received.apply(&mut to[..n]);
+        Ok(n)
+    }
+
+    fn shutdown_write(&mut self) {
+        self.end.shutdown_write();
+    }
+
+    fn reset(&mut self) {
+        self.end.reset();
+    }
+
+    fn is_readable(&mut self) -> bool {
+        self.end.is_readable()
+    }
+
+    fn is_ended(&mut self) -> bool {
+        self.end.is_ended()
+    }
+
+    fn turn(&mut self) {
+        self.end.turn();
+    }
 }

@@ -1,44 +1,19 @@
 //! A peer that is the other half of a pair.
 
-use std::{
-    cell::RefCell,
-    io,
-    sync::{Arc, Weak},
-    time::Duration,
-};
+use std::{io, sync::Arc, time::Duration};
 
 use bufferevent::{
     Base, BaseExt as _, Bufferevent, Builder, Context, Direction, Error, Event, Handler, Id, Interest,
     Movable, Turned,
     runtime::{Clock, SelectorKind},
 };
-use bufferevent_sync::{
-    Mutex,
-    atomic::{AtomicBool, Ordering},
-};
+use bufferevent_sync::atomic::{AtomicBool, Ordering};
+
+use super::End;
 
 /// The other half, on a base of its own that turns when its peer is called, or a world turns. So it does what a socket
 /// does by itself: it sends what it has taken, and what is sent to it waits in the queue of the pair.
-pub(super) struct Half(Arc<Mutex<Inner>>);
-
-thread_local! {
-    /// Those that this thread turns.
-    static HALVES: RefCell<Vec<Weak<Mutex<Inner>>>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Lets the peers of this thread that are halves do what they can.
-pub(crate) fn turn_peers() {
-    HALVES.with_borrow_mut(|halves| {
-        halves.retain(|half| {
-            half.upgrade().is_some_and(|half| {
-                half.lock().turn();
-                true
-            })
-        });
-    });
-}
-
-struct Inner {
+pub(super) struct Half {
     base: Base<Movable>,
     id: Id,
     ended: Arc<AtomicBool>,
@@ -67,86 +42,22 @@ impl Half {
         let ended = Arc::new(AtomicBool::new(false));
         let handler = Ends(Arc::clone(&ended));
         let id = half.enable(Interest::WRITE).handler(handler).start(&mut base).unwrap();
-        let mut inner = Inner { base, id, ended, met: false };
-        inner.turn();
-        let inner = Arc::new(Mutex::new(inner));
-        HALVES.with_borrow_mut(|halves| halves.push(Arc::downgrade(&inner)));
-        Self(inner)
-    }
-
-    pub(super) fn shutdown_write(&self) {
-        self.0.lock().with(|half| half.shutdown(Direction::Write)).unwrap();
-    }
-
-    /// Unlinks the other.
-    pub(super) fn abort(&self) {
-        self.0.lock().with(Bufferevent::abort);
-    }
-
-    /// Writes what fits into the queue.
-    pub(super) fn write(&self, from: &[u8]) -> io::Result<usize> {
-        let mut inner = self.0.lock();
-        inner.turn();
-        if inner.with(|half| !half.output().is_empty()) {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        let from = &from[..from.len().min(MOST)];
-        match inner.with(|half| half.write(from)) {
-            Ok(_) => Ok(from.len()),
-            Err(Error::Unlinked) => Err(io::ErrorKind::BrokenPipe.into()),
-            Err(error) => panic!("the other half does not write: {error}"),
-        }
-    }
-
-    /// Reads at most as much as `to` has room for; `Ok(0)` at the end.
-    pub(super) fn read(&self, to: &mut [u8]) -> io::Result<usize> {
-        match self.look(to.len()) {
-            Seen::Bytes => Ok(self.0.lock().with(|half| half.read(to)).unwrap()),
-            Seen::End => Ok(0),
-            Seen::Unlinked => Err(io::ErrorKind::ConnectionReset.into()),
-            Seen::Nothing => Err(io::ErrorKind::WouldBlock.into()),
-        }
-    }
-
-    /// Whether there is something to read, the end included.
-    pub(super) fn is_readable(&self) -> bool {
-        matches!(self.look(1), Seen::Bytes | Seen::End)
-    }
-
-    /// Whether the other side has ended, or is gone, and nothing is left to read.
-    pub(super) fn is_ended(&self) -> bool {
-        matches!(self.look(1), Seen::End | Seen::Unlinked)
+        let mut half = Self { base, id, ended, met: false };
+        half.turn();
+        half
     }
 
     /// What there is to read, up to that many bytes.
-    fn look(&self, most: usize) -> Seen {
-        let mut inner = self.0.lock();
+    fn look(&mut self, most: usize) -> Seen {
         // First: who is gone puts nothing after that.
-        let is_unlinked = inner.is_unlinked();
+        let is_unlinked = self.is_unlinked();
         // ORDER: Relaxed; one thread.
-        match (inner.fill(most), inner.ended.load(Ordering::Relaxed)) {
+        match (self.fill(most), self.ended.load(Ordering::Relaxed)) {
             (1.., _) => Seen::Bytes,
             (0, true) => Seen::End,
             (0, false) if is_unlinked => Seen::Unlinked,
             (0, false) => Seen::Nothing,
         }
-    }
-}
-
-/// What there is to read.
-enum Seen {
-    Bytes,
-    End,
-    /// Nothing, and there will be nothing, not even an end.
-    Unlinked,
-    Nothing,
-}
-
-impl Inner {
-    /// Turns until there is nothing more to do.
-    fn turn(&mut self) {
-        while self.base.turn(Some(Duration::ZERO)).unwrap() == Turned::Ran {}
-        self.met |= self.base.bufferevent(self.id).is_ok_and(|half| half.partner().is_some());
     }
 
     fn with<R>(&mut self, f: impl FnOnce(&mut Bufferevent) -> R) -> R {
@@ -172,4 +83,60 @@ impl Inner {
         let met = self.met;
         self.with(|half| half.partner().is_none() && (met || matches!(half.write(b""), Err(Error::Unlinked))))
     }
+}
+
+impl End for Half {
+    fn write(&mut self, from: &[u8]) -> io::Result<usize> {
+        self.turn();
+        if self.with(|half| !half.output().is_empty()) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let from = &from[..from.len().min(MOST)];
+        match self.with(|half| half.write(from)) {
+            Ok(_) => Ok(from.len()),
+            Err(Error::Unlinked) => Err(io::ErrorKind::BrokenPipe.into()),
+            Err(error) => panic!("the other half does not write: {error}"),
+        }
+    }
+
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        match self.look(to.len()) {
+            Seen::Bytes => Ok(self.with(|half| half.read(to)).unwrap()),
+            Seen::End => Ok(0),
+            Seen::Unlinked => Err(io::ErrorKind::ConnectionReset.into()),
+            Seen::Nothing => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    fn shutdown_write(&mut self) {
+        self.with(|half| half.shutdown(Direction::Write)).unwrap();
+    }
+
+    /// Unlinks the other.
+    fn reset(&mut self) {
+        self.with(Bufferevent::abort);
+    }
+
+    fn is_readable(&mut self) -> bool {
+        matches!(self.look(1), Seen::Bytes | Seen::End)
+    }
+
+    fn is_ended(&mut self) -> bool {
+        matches!(self.look(1), Seen::End | Seen::Unlinked)
+    }
+
+    /// Turns until there is nothing more to do.
+    fn turn(&mut self) {
+        while self.base.turn(Some(Duration::ZERO)).unwrap() == Turned::Ran {}
+        self.met |= self.base.bufferevent(self.id).is_ok_and(|half| half.partner().is_some());
+    }
+}
+
+/// What there is to read.
+enum Seen {
+    Bytes,
+    End,
+    /// Nothing, and there will be nothing, not even an end.
+    Unlinked,
+    Nothing,
 }

@@ -3,9 +3,9 @@
 //! A test is one body, called with every [`Config`]: a [`Kind`] of bufferevent, a [`Set`] of options, a [`Shape`] of
 //! bases and workers and a selector. The body starts bufferevents in a [`World`], whose handlers write down each
 //! callback in a [`Log`] and then run the test's script; the peer is a plain non-blocking socket of the standard
-//! library. Nothing sleeps to synchronise: [`World::until`] waits for a condition, and fails after [`LIMIT`].
+//! library, or what speaks to the filters of the kind. Nothing sleeps to synchronise: [`World::until`] waits for a condition, and fails after [`LIMIT`].
 //!
-//! A new kind is one more row of [`KINDS`].
+//! Each program has a module `kinds`, with the table of those it is run over: a new kind is one more row of it.
 
 mod actor;
 mod code;
@@ -13,6 +13,7 @@ mod config;
 mod conn;
 mod cx;
 mod half;
+mod kind;
 mod leaks;
 mod log;
 mod peers;
@@ -23,14 +24,14 @@ use std::time::Duration;
 pub(crate) use self::{
     actor::Actor,
     config::{
-        Config, KINDS, Kind, SETS, Set, Shape, each, each_by_hand, each_by_hand_once, each_driven, each_of,
-        each_once, each_over_socket, each_over_unix, each_socket, pass,
+        Config, SETS, Set, Shape, each, each_by_hand, each_by_hand_once, each_driven, each_of, each_once,
+        each_over_socket, each_over_unix, each_socket, pass,
     },
     conn::{Conn, Who, launch},
     cx::Cx,
-    half::turn_peers,
+    kind::{DRIVEN, FEW, Ground, Kind, SHAPES, Top, filtered, over, pair},
     log::{Call, Entry, Log},
-    peers::{Peer, pattern, tcp_pair, unix_pair},
+    peers::{End, Peer, pattern, tcp_pair, turn_peers, unix_accepted, unix_pair},
     world::{Drive, World},
 };
 

@@ -1,12 +1,14 @@
 //! The other end of a connection: a plain non-blocking socket of the standard library, or the other half of a pair.
 
 use std::{
-    io::{self, Read as _, Write as _},
+    cell::RefCell,
+    io,
     net::{Shutdown, TcpListener, TcpStream},
     os::{
         fd::{AsFd, OwnedFd},
         unix::net::{UnixListener, UnixStream},
     },
+    rc::{Rc, Weak},
     time::Duration,
 };
 
@@ -14,108 +16,121 @@ use bufferevent::Builder;
 use bufferevent_sync::atomic::{AtomicU64, Ordering};
 use socket2::SockRef;
 
-use super::{code::Code, half::Half};
+use super::half::Half;
 
-/// The other end of a connection, without a buffer of its own and not blocking.
+/// The other end of a connection, not blocking.
 pub(crate) struct Peer {
-    end: End,
-    /// What the filters over our end undo, and what undoes them.
-    sent: Code,
-    received: Code,
+    end: Rc<AnyEnd>,
 }
 
-enum End {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-    Half(Half),
+type AnyEnd = RefCell<Box<dyn End>>;
+
+/// What a peer is, or a layer of it.
+pub(crate) trait End {
+    /// Writes what the other side has room for.
+    fn write(&mut self, from: &[u8]) -> io::Result<usize>;
+
+    /// Reads at most as much as `to` has room for; `Ok(0)` at the end.
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize>;
+
+    /// Ends what is sent.
+    fn shutdown_write(&mut self);
+
+    /// Sees to it that the other side reads an error when this is dropped, which follows.
+    fn reset(&mut self);
+
+    /// Whether there is something to read, the end included.
+    fn is_readable(&mut self) -> bool;
+
+    /// Whether the other side has ended, or is gone, and nothing is left to read.
+    fn is_ended(&mut self) -> bool;
+
+    /// Does what it can do by now, where the kernel does not do it.
+    fn turn(&mut self) {}
+}
+
+thread_local! {
+    /// Those that this thread turns.
+    static PEERS: RefCell<Vec<Weak<AnyEnd>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Lets the peers of this thread do what they can.
+pub(crate) fn turn_peers() {
+    PEERS.with_borrow_mut(|peers| {
+        peers.retain(|peer| {
+            peer.upgrade().is_some_and(|peer| {
+                peer.borrow_mut().turn();
+                true
+            })
+        });
+    });
 }
 
 impl Peer {
     pub(crate) fn tcp(stream: TcpStream) -> Self {
         stream.set_nonblocking(true).unwrap();
-        Self::plain(End::Tcp(stream))
+        Self::of(stream)
     }
 
     pub(crate) fn unix(stream: UnixStream) -> Self {
         stream.set_nonblocking(true).unwrap();
-        Self::plain(End::Unix(stream))
+        Self::of(stream)
     }
 
     /// The other half of a pair.
     pub(crate) fn half(half: Builder) -> Self {
-        Self::plain(End::Half(Half::start(half)))
+        Self::of(Half::start(half)).turned()
     }
 
-    fn plain(end: End) -> Self {
-        Self { end, sent: Code::default(), received: Code::default() }
+    /// One that speaks to the filters that are over what its end speaks to.
+    pub(crate) fn behind<E: End + 'static>(self, layer: impl FnOnce(Box<dyn End>) -> E) -> Self {
+        let end = Rc::into_inner(self.end).unwrap().into_inner();
+        Self::of(layer(end)).turned()
     }
 
-    /// One that speaks to filters.
-    pub(crate) fn in_code(self, code: &Code) -> Self {
-        Self { sent: code.clone(), received: code.clone(), ..self }
+    fn of(end: impl End + 'static) -> Self {
+        Self { end: Rc::new(RefCell::new(Box::new(end))) }
+    }
+
+    fn turned(self) -> Self {
+        PEERS.with_borrow_mut(|peers| peers.push(Rc::downgrade(&self.end)));
+        self
     }
 
     pub(crate) fn shutdown_write(&self) {
-        match &self.end {
-            End::Tcp(stream) => stream.shutdown(Shutdown::Write).unwrap(),
-            End::Unix(stream) => stream.shutdown(Shutdown::Write).unwrap(),
-            End::Half(half) => half.shutdown_write(),
-        }
+        self.end.borrow_mut().shutdown_write();
     }
 
     /// Ends the connection so that the other side reads an error. Over a Unix socket that takes unread data here, and over
     /// a pair there is none.
     pub(crate) fn reset(self) {
-        match &self.end {
-            End::Tcp(stream) => SockRef::from(stream).set_linger(Some(Duration::ZERO)).unwrap(),
-            End::Unix(_) => {}
-            End::Half(half) => half.abort(),
-        }
+        self.end.borrow_mut().reset();
     }
 
     /// Whether there is something to read, the end included.
     pub(crate) fn is_readable(&self) -> bool {
-        match &self.end {
-            End::Tcp(stream) => peek(stream).is_ok(),
-            End::Unix(stream) => peek(stream).is_ok(),
-            End::Half(half) => half.is_readable(),
-        }
+        self.end.borrow_mut().is_readable()
     }
 
     /// Whether the other side has ended, or reset, the connection and nothing is left to read.
     pub(crate) fn is_ended(&self) -> bool {
-        let seen = match &self.end {
-            End::Tcp(stream) => peek(stream),
-            End::Unix(stream) => peek(stream),
-            End::Half(half) => return half.is_ended(),
-        };
-        match seen {
-            Ok(n) => n == 0,
-            Err(error) => error.kind() != io::ErrorKind::WouldBlock,
-        }
+        self.end.borrow_mut().is_ended()
     }
 
     /// Writes what the other side has room for.
     pub(crate) fn write(&mut self, from: &[u8]) -> io::Result<usize> {
-        let coded = self.sent.applied(from);
-        let sent = match &mut self.end {
-            End::Tcp(stream) => stream.write(&coded),
-            End::Unix(stream) => stream.write(&coded),
-            End::Half(half) => half.write(&coded),
-        }?;
-        self.sent.skip(sent);
-        Ok(sent)
+        self.end.borrow_mut().write(from)
     }
 
     /// Reads what there is, at most `max` bytes; answers whether the stream has ended.
     pub(crate) fn read_some(&mut self, max: usize, to: &mut Vec<u8>) -> io::Result<bool> {
         let (mut block, mut left) = ([0; 16 * 1024], max);
+        let mut end = self.end.borrow_mut();
         while left > 0 {
             let most = block.len().min(left);
-            match self.read(&mut block[..most]) {
+            match end.read(&mut block[..most]) {
                 Ok(0) => return Ok(true),
                 Ok(n) => {
-                    self.received.apply(&mut block[..n]);
                     to.extend(&block[..n]);
                     left -= n;
                 }
@@ -125,13 +140,62 @@ impl Peer {
         }
         Ok(false)
     }
+}
+
+impl End for TcpStream {
+    fn write(&mut self, from: &[u8]) -> io::Result<usize> {
+        io::Write::write(self, from)
+    }
 
     fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
-        match &mut self.end {
-            End::Tcp(stream) => stream.read(to),
-            End::Unix(stream) => stream.read(to),
-            End::Half(half) => half.read(to),
-        }
+        io::Read::read(self, to)
+    }
+
+    fn shutdown_write(&mut self) {
+        self.shutdown(Shutdown::Write).unwrap();
+    }
+
+    fn reset(&mut self) {
+        SockRef::from(&*self).set_linger(Some(Duration::ZERO)).unwrap();
+    }
+
+    fn is_readable(&mut self) -> bool {
+        peek(self).is_ok()
+    }
+
+    fn is_ended(&mut self) -> bool {
+        ends(peek(self))
+    }
+}
+
+impl End for UnixStream {
+    fn write(&mut self, from: &[u8]) -> io::Result<usize> {
+        io::Write::write(self, from)
+    }
+
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        io::Read::read(self, to)
+    }
+
+    fn shutdown_write(&mut self) {
+        self.shutdown(Shutdown::Write).unwrap();
+    }
+
+    fn reset(&mut self) {}
+
+    fn is_readable(&mut self) -> bool {
+        peek(self).is_ok()
+    }
+
+    fn is_ended(&mut self) -> bool {
+        ends(peek(self))
+    }
+}
+
+fn ends(seen: io::Result<usize>) -> bool {
+    match seen {
+        Ok(n) => n == 0,
+        Err(error) => error.kind() != io::ErrorKind::WouldBlock,
     }
 }
 
