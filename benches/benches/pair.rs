@@ -5,10 +5,17 @@
 //!
 //! * `round_trip`: 64 bytes that both halves send back in their read callback, there and back;
 //! * `one_way`: 64 KiB that are written into one half and drained in the read callback of the other;
-//! * `buffers`: the same copies by two plain vectors, the least there is.
+//! * `buffers`: the same copies by two plain vectors, the least there is;
+//! * `libevent`, `libevent_threadsafe`: a pair of the system's libevent, by a C program that is built on the spot. Without a C
+//!   compiler or the library (its package; no headers are needed) these are absent.
+#![allow(clippy::print_stdout, reason = "a program's output")]
 
 use std::hint::black_box;
+use std::path::Path;
 use std::time::{Duration, Instant};
+
+use benches::libevent::Libevent;
+use benches::pair::{LIBEVENT, run_theirs};
 
 use bufferevent::runtime::Clock;
 use bufferevent::{Base, BaseExt as _, Bufferevent, Context, Handle, Handler, Id, Movable};
@@ -18,10 +25,15 @@ use criterion::{BenchmarkId, Criterion};
 
 fn main() {
     let mut criterion = Criterion::default().configure_from_args();
+    let libevent = Libevent::build("pair", LIBEVENT, Path::new(env!("CARGO_TARGET_TMPDIR")));
     for what in [What::RoundTrip, What::OneWay] {
         confined(&mut criterion, what);
         threadsafe(&mut criterion, what);
         buffers(&mut criterion, what);
+        match &libevent {
+            Ok(libevent) => theirs(&mut criterion, what, libevent),
+            Err(why) => println!("libevent is absent: {why}"),
+        }
     }
     criterion.final_summary();
 }
@@ -137,7 +149,8 @@ fn run(
     count: u64,
     mut write: impl FnMut(&mut Base, &[u8]),
 ) -> Duration {
-    let block = vec![7_u8; what.bytes()];
+    let source = vec![7_u8; what.bytes() + APART];
+    let block = &source[..what.bytes()];
     let (writes, blocks) = match what {
         What::RoundTrip => (1, count),
         What::OneWay => (count, 1),
@@ -145,7 +158,7 @@ fn run(
     let start = Instant::now();
     for _ in 0..writes {
         left.store(blocks * block.len() as u64, Relaxed);
-        write(base, &block);
+        write(base, block);
         while left.load(Relaxed) > 0 {
             base.turn(Some(Duration::ZERO)).expect("the selector works");
         }
@@ -155,9 +168,10 @@ fn run(
 
 fn buffers(criterion: &mut Criterion, what: What) {
     criterion.benchmark_group("pair").bench_function(BenchmarkId::new(what.name(), "buffers"), |bencher| {
-        let (block, mut there, mut back) = (vec![7_u8; what.bytes()], Vec::new(), Vec::new());
+        let source = vec![7_u8; what.bytes() + APART];
+        let (block, mut there, mut back) = (&source[..what.bytes()], Vec::new(), Vec::new());
         bencher.iter(|| {
-            there.extend_from_slice(black_box(&block));
+            there.extend_from_slice(black_box(block));
             if what == What::RoundTrip {
                 back.extend_from_slice(black_box(&there));
                 black_box(&mut back).clear();
@@ -166,6 +180,20 @@ fn buffers(criterion: &mut Criterion, what: What) {
         });
     });
 }
+
+fn theirs(criterion: &mut Criterion, what: What, libevent: &Libevent) {
+    for (name, how) in [("libevent", "confined"), ("libevent_threadsafe", "threadsafe")] {
+        criterion.benchmark_group("pair").bench_function(BenchmarkId::new(what.name(), name), |bencher| {
+            bencher.iter_custom(|count| {
+                run_theirs(libevent, what.name(), how, count).expect("it has run before")
+            });
+        });
+    }
+}
+
+/// What lies behind the source of a copy, so that the destination does not begin 16 bytes after it modulo 4 KiB, as the next
+/// block of the allocator's does: some processors copy 64 KiB thirty times slower then.
+const APART: usize = 1024;
 
 fn base() -> Base {
     Base::<Movable>::with_clock(Clock::monotonic()).expect("the system has a selector to give")

@@ -11,7 +11,8 @@ use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::Command;
 
-use benches::simulation::{Case, Figure, Judged, Libevent, Row, rows, run};
+use benches::libevent::Libevent;
+use benches::simulation::{Case, Figure, Judged, LIBEVENT, Row, rows, run, run_theirs};
 use clap::Parser;
 
 #[derive(Parser)]
@@ -57,7 +58,7 @@ fn main() -> io::Result<()> {
         (true, true) => 10,
         (true, false) => 10 * args.seconds,
     };
-    let libevent = Libevent::build(Path::new(env!("CARGO_TARGET_TMPDIR")));
+    let libevent = Libevent::build("simulation", LIBEVENT, Path::new(env!("CARGO_TARGET_TMPDIR")));
     let version = libevent.as_ref().map_or("", |libevent| &libevent.version);
     let [ours, theirs] = ["bufferevent".to_owned(), format!("libevent {version}")];
     println!("{:42}  {:>10}  {ours:<38}  {theirs}", "", "promised");
@@ -80,7 +81,7 @@ fn line(row: &Row, libevent: Option<&Libevent>) -> io::Result<()> {
     print!("  {}", side(row, &ours));
     io::stdout().flush()?;
     match libevent {
-        Some(libevent) => println!("  {}", side(row, &libevent.run(&row.case)?)),
+        Some(libevent) => println!("  {}", side(row, &run_theirs(libevent, &row.case)?)),
         None => println!("  absent"),
     }
     Ok(())

@@ -8,15 +8,17 @@
 //!
 //! And what can only be measured from inside, in a process of its own: [`skew`], one hot base on two workers, [`limits`],
 //! groups with a limit, [`simulation`], libevent's test of limits on both libraries, and [`wake`], two threads that wake each
-//! other.
+//! other. What the system's libevent does beside ours is a C program, built on the spot ([`libevent`]; [`pair`]).
 
 pub mod compare;
 mod cpu_time;
 pub mod drive;
 pub mod goals;
 pub mod json;
+pub mod libevent;
 pub mod limits;
 mod mode;
+pub mod pair;
 pub mod simulation;
 pub mod skew;
 pub mod wake;

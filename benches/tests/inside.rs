@@ -4,7 +4,9 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use benches::simulation::{Case, Libevent, rows, run};
+use benches::libevent::Libevent;
+use benches::pair;
+use benches::simulation::{self, Case, rows, run};
 use benches::skew::{Plan, Scene, play};
 use benches::wake::{Bases, Busy, ByHand, Party, Workers, post_from_within};
 
@@ -58,13 +60,26 @@ fn what_comes_back_in_the_simulation_is_never_more_than_was_promised() -> io::Re
 
 #[test]
 fn the_other_side_of_the_simulation_runs_where_there_is_one_and_else_says_why() -> io::Result<()> {
-    match Libevent::build(Path::new(env!("CARGO_TARGET_TMPDIR"))) {
+    match Libevent::build("simulation_test", simulation::LIBEVENT, Path::new(env!("CARGO_TARGET_TMPDIR"))) {
         Ok(libevent) => {
             let case = Case { ticks: 4, ..rows(4)[1].case };
-            let figure = libevent.run(&case)?;
+            let figure = simulation::run_theirs(&libevent, &case)?;
             assert_eq!(figure.received.len(), case.clients);
             assert!(figure.received.iter().sum::<u64>() > 0, "{figure:?}");
             assert!(libevent.version.starts_with('2'), "{libevent:?}");
+        }
+        Err(why) => assert!(!why.is_empty()),
+    }
+    Ok(())
+}
+
+#[test]
+fn a_pair_of_libevent_runs_where_there_is_one_and_else_says_why() -> io::Result<()> {
+    match Libevent::build("pair_test", pair::LIBEVENT, Path::new(env!("CARGO_TARGET_TMPDIR"))) {
+        Ok(libevent) => {
+            for (what, how) in [("round_trip", "confined"), ("one_way", "threadsafe")] {
+                assert!(pair::run_theirs(&libevent, what, how, 10)? > Duration::ZERO);
+            }
         }
         Err(why) => assert!(!why.is_empty()),
     }

@@ -2,22 +2,22 @@
 //!
 //! Clients write as much as they can to servers that send it back, over TCP, all on one base; only the servers are
 //! limited. What comes back is counted. A [`Case`] is run in a process of its own on either side: by [`run`] on ours, by a C
-//! program on libevent ([`Libevent`]), which answers the same JSON.
+//! program on libevent ([`run_theirs`]), which answers the same JSON.
 //!
 //! Both sides begin when all connections stand, and end 5 ms before the last tick would, as the original does; that one counts
 //! the time of its connects too.
 
 mod judged;
-mod libevent;
 mod ours;
+mod theirs;
 
 use std::io;
 use std::process::Command;
 use std::time::Duration;
 
 pub use self::judged::{Judged, Row, rows};
-pub use self::libevent::Libevent;
 pub use self::ours::run;
+pub use self::theirs::{LIBEVENT, run_theirs};
 use crate::json::{Object, find_number, find_numbers};
 
 /// What is simulated. Rates are bytes per second.

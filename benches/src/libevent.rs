@@ -1,14 +1,11 @@
-//! The other side: a C program on the system's libevent.
+//! C programs on the system's libevent, built on the spot.
 
 use std::env;
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{Case, Figure};
-
-/// The C program, built and able to run.
+/// A C program, built and able to run. Without arguments it prints the version of the library.
 #[derive(Debug)]
 pub struct Libevent {
     program: PathBuf,
@@ -17,17 +14,23 @@ pub struct Libevent {
 }
 
 impl Libevent {
-    /// Builds the program in `folder`, with `CC` or `cc`, on the first of the libraries that there is.
+    /// Builds the program `name` from `source` in `folder`, with `CC` or `cc`, on the first of the libraries that there is.
     ///
     /// # Errors
     /// Why there is none, in words.
-    pub fn build(folder: &Path) -> Result<Self, String> {
-        Self::build_with(&env::var("CC").unwrap_or_else(|_| "cc".to_owned()), folder)
+    pub fn build(name: &str, source: &str, folder: &Path) -> Result<Self, String> {
+        Self::build_with(&env::var("CC").unwrap_or_else(|_| "cc".to_owned()), name, source, folder)
     }
 
-    fn build_with(compiler: &str, folder: &Path) -> Result<Self, String> {
-        let (source, program) = (folder.join("simulation.c"), folder.join("simulation"));
-        fs::write(&source, SOURCE).map_err(|why| format!("cannot write {}: {why}", source.display()))?;
+    /// Runs the program, once arguments are added.
+    #[must_use]
+    pub fn command(&self) -> Command {
+        Command::new(&self.program)
+    }
+
+    fn build_with(compiler: &str, name: &str, text: &str, folder: &Path) -> Result<Self, String> {
+        let (source, program) = (folder.join(name).with_extension("c"), folder.join(name));
+        fs::write(&source, text).map_err(|why| format!("cannot write {}: {why}", source.display()))?;
         let mut said = String::new();
         for library in LIBRARIES {
             let mut command = Command::new(compiler);
@@ -50,26 +53,7 @@ impl Libevent {
         }
         Ok(Self { program, version })
     }
-
-    /// Runs `case` on it, in a process of its own.
-    ///
-    /// # Errors
-    /// That failed.
-    pub fn run(&self, case: &Case) -> io::Result<Figure> {
-        let numbers = [
-            case.clients as u64,
-            case.per_tick(case.connection),
-            case.per_tick(case.group),
-            case.drain,
-            case.tick,
-            case.warmup().as_millis() as u64,
-            case.duration().as_millis() as u64,
-        ];
-        Figure::of(Command::new(&self.program).args(numbers.map(|number| number.to_string())))
-    }
 }
-
-const SOURCE: &str = include_str!("libevent.c");
 
 /// What the linker may find: with the headers installed, and without them, where only the soname is there.
 const LIBRARIES: [&str; 3] = ["-levent_core", "-l:libevent_core-2.1.so.7", "-l:libevent-2.1.so.7"];
@@ -81,10 +65,10 @@ mod tests {
     /// `false` and `true` are compilers that find nothing, and that make nothing.
     #[test]
     fn what_is_missing_is_told() {
-        let folder = env::temp_dir().join(format!("simulation-{}", std::process::id()));
+        let folder = env::temp_dir().join(format!("libevent-{}", std::process::id()));
         fs::create_dir(&folder).expect("a folder of its own");
-        let told =
-            ["no-such-compiler", "false", "true"].map(|compiler| Libevent::build_with(compiler, &folder));
+        let told = ["no-such-compiler", "false", "true"]
+            .map(|compiler| Libevent::build_with(compiler, "nothing", "int main;", &folder));
         fs::remove_dir_all(&folder).expect("it is there");
         for (told, begin) in
             told.into_iter().zip(["cannot run no-such", "false finds no libevent", "cannot run /"])
