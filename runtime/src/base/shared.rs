@@ -205,7 +205,7 @@ impl BaseShared {
     }
 
     pub(crate) fn break_now(&self) {
-        let _running = self.gate.break_now();
+        self.gate.break_now();
         self.notify();
     }
 
@@ -406,8 +406,9 @@ impl<A: Affinity> BaseHandle<A> {
     /// Lets a base run again that rests since [`exit`](BaseHandle::exit) or [`break_now`](BaseHandle::break_now): what was
     /// held runs now. For the bases of a runtime; one driven by hand runs again when it is turned.
     pub fn resume(&self) {
-        self.shared.gate.resume();
-        self.shared.notify();
+        if self.shared.gate.resume() {
+            self.shared.notify();
+        }
     }
 
     /// Whether the base is to end its loop, or rests, since [`exit`](BaseHandle::exit) or

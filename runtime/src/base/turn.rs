@@ -423,7 +423,7 @@ impl<A: Affinity> Base<A> {
             confined.reasons = reasons.intersection(Reasons::DEFERRED);
             reasons.remove(Reasons::DEFERRED);
         }
-        if !self.shared.gate.enter() {
+        if self.shared.gate.is_broken() {
             confined.source = Some(source);
             confined.reasons |= reasons;
             if !std::mem::replace(&mut confined.queued, true) {
@@ -433,7 +433,6 @@ impl<A: Affinity> Base<A> {
         }
         self.shared.counters.runs.add(1);
         let after = task::hold_panic(|| source.run(self, key, reasons));
-        self.shared.gate.leave();
         let after = after.unwrap_or_else(|| {
             self.shared.counters.panics.add(1);
             After::Remove

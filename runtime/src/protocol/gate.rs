@@ -1,7 +1,7 @@
 //! Stopping a base whose callbacks run on several workers: protocol 3, the gate.
 //!
-//! Every callback passes the gate. The running count and the BROKEN bit are one word, so entering and breaking are
-//! ordered: an `enter` before the break is in the count that `break_now` returns, an `enter` after it is refused.
+//! Whoever is about to start a callback looks at the gate. Nobody waits for the callbacks inside, so nobody counts them: a look
+//! is a load, and only who stops or resumes the base writes.
 
 use std::fmt;
 
@@ -10,56 +10,29 @@ use bufferevent_sync::{Word, mutant};
 
 /// The gate of one base.
 ///
-/// | bit 31 | bit 30  | bits 29..0               |
-/// |--------|---------|--------------------------|
-/// | BROKEN | EXITING | callbacks running inside |
+/// | bit 1  | bit 0   |
+/// |--------|---------|
+/// | BROKEN | EXITING |
 ///
-/// * G1 After `break_now` returned no callback starts until `resume`.
-/// * G2 Every successful `enter` is followed by one `leave`.
-/// * G3 Who reads that nothing runs inside sees what all the callbacks did.
+/// * G1 After `break_now` returned no callback starts until `resume`; one whose runner had looked by then is running.
 pub struct Gate {
     word: Word,
 }
 
-const BROKEN: u32 = 1 << 31;
-const EXITING: u32 = 1 << 30;
-const COUNT: u32 = EXITING - 1;
+const BROKEN: u32 = 1 << 1;
+const EXITING: u32 = 1 << 0;
 
 impl Gate {
-    /// An open gate with nobody inside.
+    /// An open gate.
     #[must_use]
     pub fn new() -> Self {
         Self { word: Word::new(0) }
     }
 
-    /// Asks to start a callback. `true`: start it, then [`leave`](Self::leave). `false`: the base is broken; keep the
-    /// callback for the time after [`resume`](Self::resume).
-    #[must_use]
-    pub fn enter(&self) -> bool {
-        let step = |word: u32| match word & BROKEN == 0 || mutant::is("gate_enter_ignores_break") {
-            true => word + 1,
-            false => word,
-        };
-        // ORDER: Acquire pairs with `resume` and `break_now`: the callback, or who was refused, sees what their caller
-        // did. loom: gate::resumed_callback_sees_the_pause, gate::refused_callback_sees_the_reason
-        let old = self.word.update("gate_enter", AcqRel, step);
-        debug_assert!(old & COUNT != COUNT, "G2: more enters than leaves");
-        old & BROKEN == 0 || mutant::is("gate_enter_ignores_break")
-    }
-
-    /// The callback returned.
-    pub fn leave(&self) {
-        // ORDER: Release pairs with `break_now` and `running` (G3). loom: gate::nothing_starts_after_break
-        let old = self.word.sub("gate_leave", 1, AcqRel);
-        debug_assert!(old & COUNT != 0, "G2: more leaves than enters");
-    }
-
-    /// Stops the base: no callback starts any more. Returns how many are still inside, the caller's own included.
-    pub fn break_now(&self) -> u32 {
-        // ORDER: AcqRel. Acquire pairs with `leave` (G3). loom: gate::nothing_starts_after_break. Release pairs with a
-        // refused `enter` and with `is_broken`. loom: gate::refused_callback_sees_the_reason
-        let old = self.word.set("gate_break", BROKEN, AcqRel);
-        old & COUNT
+    /// Stops the base: no callback starts any more.
+    pub fn break_now(&self) {
+        // ORDER: Release pairs with `is_broken`: who is refused sees why. loom: gate::refused_callback_sees_the_reason
+        let _ = self.word.set("gate_break", BROKEN, AcqRel);
     }
 
     /// Asks the base to stop after what is ready now. Callbacks still start; the loop looks with
@@ -77,18 +50,21 @@ impl Gate {
         let _ = self.word.update("gate_rest", AcqRel, step);
     }
 
-    /// Opens the gate again: neither broken nor exiting.
-    pub fn resume(&self) {
-        // ORDER: RMW, against `leave`: the count survives. loom: gate::resume_disturbs_nobody_inside. Release pairs with
-        // `enter`. loom: gate::resumed_callback_sees_the_pause
-        let _ = self.word.clear("gate_resume", BROKEN | EXITING, AcqRel);
+    /// Opens the gate again: neither broken nor exiting. Answers whether it was one of them: then who held something back is
+    /// to look again.
+    pub fn resume(&self) -> bool {
+        // ORDER: Release pairs with `is_broken`: what starts now sees the pause. loom: gate::resumed_callback_sees_the_pause.
+        // RMW: of several that resume one has done it. loom: gate::one_of_two_resumes_opens_the_gate
+        self.word.clear("gate_resume", BROKEN | EXITING, AcqRel) != 0
     }
 
-    /// Whether the base is to stop at once. `enter` knows better.
+    /// Whether no callback may start: keep it for the time after [`resume`](Self::resume).
     #[must_use]
     pub fn is_broken(&self) -> bool {
-        // ORDER: Acquire, pairs with `break_now`. loom: gate::exit_is_seen_with_its_reason
-        self.word.load(mutant::ordering("gate_is_broken:relaxed", Acquire)) & BROKEN != 0
+        // ORDER: Acquire, pairs with `break_now` and `resume`. loom: gate::refused_callback_sees_the_reason,
+        // gate::resumed_callback_sees_the_pause
+        let word = self.word.load(mutant::ordering("gate_is_broken:relaxed", Acquire));
+        word & BROKEN != 0 && !mutant::is("gate_ignores_break")
     }
 
     /// Whether the base is to stop after what is ready now.
@@ -96,13 +72,6 @@ impl Gate {
     pub fn is_exiting(&self) -> bool {
         // ORDER: Acquire, pairs with `exit`. loom: gate::exit_is_seen_with_its_reason
         self.word.load(mutant::ordering("gate_is_exiting:relaxed", Acquire)) & EXITING != 0
-    }
-
-    /// How many callbacks are inside. After a break this only falls; at zero, everything they did is visible.
-    #[must_use]
-    pub fn running(&self) -> u32 {
-        // ORDER: Acquire, pairs with `leave` (G3). loom: gate::empty_gate_shows_what_was_done
-        self.word.load(mutant::ordering("gate_running:relaxed", Acquire)) & COUNT
     }
 }
 
@@ -117,7 +86,6 @@ impl fmt::Debug for Gate {
         f.debug_struct("Gate")
             .field("broken", &self.is_broken())
             .field("exiting", &self.is_exiting())
-            .field("running", &self.running())
             .finish()
     }
 }
@@ -127,26 +95,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn broken_gate_lets_out_but_not_in() {
+    fn broken_gate_is_shut_until_it_is_resumed() {
         let gate = Gate::new();
-        assert!(gate.enter() && gate.enter());
-        assert_eq!(gate.break_now(), 2);
-        assert!(!gate.enter() && gate.is_broken());
-        gate.leave();
-        assert_eq!(gate.running(), 1);
-        gate.leave();
-        assert_eq!(gate.break_now(), 0);
-        gate.resume();
-        assert!(gate.enter() && !gate.is_broken());
+        assert!(!gate.is_broken());
+        gate.break_now();
+        assert!(gate.is_broken() && gate.resume());
+        assert!(!gate.is_broken() && !gate.resume());
     }
 
     #[test]
-    fn exiting_gate_still_lets_in() {
+    fn exiting_gate_is_open_until_the_base_rests() {
         let gate = Gate::new();
+        gate.rest();
         gate.exit();
-        assert!(gate.is_exiting() && gate.enter());
-        gate.resume();
+        assert!(gate.is_exiting() && !gate.is_broken());
+        gate.rest();
+        assert!(gate.is_broken() && gate.resume());
         assert!(!gate.is_exiting());
-        assert_eq!(gate.running(), 1);
     }
 }

@@ -261,7 +261,7 @@ impl<B: Body> Strand<B> {
                 guard = Some(second);
                 continue;
             };
-            let Some(home) = lent.bases.find(self.place()).filter(|home| home.gate.enter()) else {
+            let Some(home) = lent.bases.find(self.place()).filter(|home| !home.gate.is_broken()) else {
                 // It has moved away, or its base rests: the token waits in the base's inbox.
                 drop(locked);
                 if self.finish(reasons) {
@@ -280,7 +280,6 @@ impl<B: Body> Strand<B> {
                 self.word.kill();
             }
             drop(held);
-            home.gate.leave();
             return match left {
                 Left::Idle => self.finish(Reasons::EMPTY),
                 Left::Again(left) => self.finish(left),
