@@ -110,12 +110,14 @@ impl Evbuffer {
     }
 
     /// Refuses `n` more bytes if they do not fit.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn check_room(&self, n: usize) -> Result<(), Error> {
-        if n > self.room() {
-            return Err(Error::Full { limit: self.limit, len: self.len - self.unloaded(), requested: n });
-        }
-        Ok(())
+        if n <= self.room() { Ok(()) } else { Err(self.full(n)) }
+    }
+
+    #[cold]
+    fn full(&self, n: usize) -> Error {
+        Error::Full { limit: self.limit, len: self.len - self.unloaded(), requested: n }
     }
 
     /// Refuses `n` more bytes, of a file, if they cannot be counted.
@@ -137,11 +139,13 @@ impl Evbuffer {
     }
 
     /// [`check_room`](Evbuffer::check_room) for the first `n` bytes of `other`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn check_room_for(&self, other: &Evbuffer, n: usize) -> Result<(), Error> {
-        if other.rare.is_none() {
-            return self.check_room(n);
-        }
+        if other.rare.is_none() { self.check_room(n) } else { self.check_room_for_files(other, n) }
+    }
+
+    #[cold]
+    fn check_room_for_files(&self, other: &Evbuffer, n: usize) -> Result<(), Error> {
         self.check_len(n)?;
         self.check_room(n - other.unloaded_in(n))
     }

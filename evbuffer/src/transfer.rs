@@ -108,12 +108,14 @@ impl Evbuffer {
     }
 
     /// Moves the first `n <= len` bytes.
+    #[inline]
     pub(crate) fn transfer(&mut self, target: &mut Evbuffer, n: usize) {
+        if n == self.len { self.transfer_all(target) } else { self.transfer_first(target, n) }
+    }
+
+    /// Moves the first `n < len` bytes.
+    fn transfer_first(&mut self, target: &mut Evbuffer, n: usize) {
         self.pack_for(target);
-        if n == self.len {
-            self.transfer_all(target);
-            return;
-        }
         self.hand_over_files(target, n);
         let mut left = n;
         while left >= self.head.len() {

@@ -29,7 +29,7 @@ impl Side {
     /// Puts `value` when there is room. False: the other takes nothing any more.
     fn put(&self, value: u32) -> bool {
         loop {
-            let put = self.pair.put(self.end, |queue| {
+            let put = self.pair.put(self.end, Arc::clone, |queue| {
                 let room = queue.is_empty();
                 if room {
                     queue.push(value);
@@ -52,7 +52,7 @@ impl Side {
     /// Takes the next value when there is one; `None`: the other has ended its side.
     fn take(&self) -> Option<u32> {
         loop {
-            let Taken { taken, ended, call } = self.pair.take(self.end, |queue| {
+            let Taken { taken, ended, call } = self.pair.take(self.end, Arc::clone, |queue| {
                 let value = queue.pop();
                 (value, value.is_some(), queue.is_empty())
             });
@@ -115,7 +115,7 @@ fn last_words_are_taken() {
         });
         assert_eq!(other.take(), Some(1));
         putter.join().expect("no panic");
-        assert!(matches!(other.pair.put(other.end, |_| ((), true, false)), Put::Refused));
+        assert!(matches!(other.pair.put(other.end, Arc::clone, |_| ((), true, false)), Put::Refused));
     });
 }
 

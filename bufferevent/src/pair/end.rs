@@ -49,8 +49,17 @@ pub enum Partner {
 pub(crate) struct Moved {
     pub(crate) bytes: usize,
     pub(crate) then: Then,
-    /// Whoever waited for it, and what for.
-    pub(crate) call: Option<(Line, Reasons)>,
+    /// The other half, if it waited for that.
+    pub(crate) call: Option<Mate>,
+}
+
+/// The other half, as this one has it run.
+#[derive(Debug)]
+pub(crate) enum Mate {
+    /// Confined to the base that was named.
+    Here(Key),
+    /// Anywhere else.
+    There(Line),
 }
 
 /// What comes after it.
@@ -83,9 +92,10 @@ impl PairEnd {
         self.conduit.attach(self.end, line);
     }
 
-    /// Takes up to `most` bytes of what the other half has put.
-    pub(crate) fn receive(&self, input: &mut Evbuffer, most: usize) -> Moved {
-        let taken = self.conduit.take(self.end, |queue| {
+    /// Takes up to `most` bytes of what the other half has put. `here`: the base whose confined ones the caller has run.
+    pub(crate) fn receive(&self, input: &mut Evbuffer, most: usize, here: Option<u64>) -> Moved {
+        let name = |line: &Line| line.as_mate(here);
+        let taken = self.conduit.take(self.end, name, |queue| {
             let bytes = pass(queue, input, most);
             (bytes, bytes > 0, queue.is_empty())
         });
@@ -95,13 +105,20 @@ impl PairEnd {
             Ended::Once => Then::End { for_good: false },
             Ended::ForGood => Then::End { for_good: true },
         };
-        Moved { bytes: taken.taken, then, call: taken.call.map(|line| (line, Reasons::WRITABLE)) }
+        Moved { bytes: taken.taken, then, call: taken.call }
     }
 
     /// Puts up to `most` bytes of the output, all of it in memory, where the other half takes them, as long as no more than
-    /// `bound` bytes wait there.
-    pub(crate) fn transmit(&self, output: &mut Evbuffer, most: usize, bound: usize) -> Moved {
-        let put = self.conduit.put(self.end, |queue| {
+    /// `bound` bytes wait there. `here` as for [`receive`](PairEnd::receive).
+    pub(crate) fn transmit(
+        &self,
+        output: &mut Evbuffer,
+        most: usize,
+        bound: usize,
+        here: Option<u64>,
+    ) -> Moved {
+        let name = |line: &Line| line.as_mate(here);
+        let put = self.conduit.put(self.end, name, |queue| {
             let backlog = !queue.is_empty();
             let bytes = pass(output, queue, most.min(bound.saturating_sub(queue.len())));
             if backlog {
@@ -113,7 +130,7 @@ impl PairEnd {
         match put {
             Put::Done(bytes, call) => {
                 let then = if bytes < most { Then::Waits } else { Then::More };
-                Moved { bytes, then, call: call.map(|line| (line, Reasons::READABLE)) }
+                Moved { bytes, then, call }
             }
             Put::Refused => Moved { bytes: 0, then: Then::Unlinked, call: None },
         }
@@ -183,18 +200,17 @@ impl Drop for PairEnd {
 
 impl Line {
     /// Has it run, whoever runs it.
-    pub(crate) fn call(&self, reasons: Reasons) {
+    pub(crate) fn call(self, reasons: Reasons) {
         match self {
             Self::Confined(home) => home.base.wake_for(home.key, reasons),
-            Self::Strand(strand) => strand.post(reasons),
+            Self::Strand(strand) => strand.hand(reasons),
         }
     }
 
-    /// Its key, if it is confined to the base `id`.
-    pub(crate) fn on_base(&self, id: u64) -> Option<Key> {
+    fn as_mate(&self, here: Option<u64>) -> Mate {
         match self {
-            Self::Confined(home) if home.base.id() == id => Some(home.key),
-            _ => None,
+            Self::Confined(home) if Some(home.base.id()) == here => Mate::Here(home.key),
+            _ => Mate::There(self.clone()),
         }
     }
 }

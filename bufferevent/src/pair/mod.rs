@@ -6,7 +6,7 @@ use bufferevent_evbuffer::transport::Transport;
 use bufferevent_runtime::{Ready, Reasons};
 
 pub use self::end::Partner;
-pub(crate) use self::end::{Line, Moved, PairEnd, Then};
+pub(crate) use self::end::{Line, Mate, Moved, PairEnd, Then};
 use crate::{
     bufferevent::{Bufferevent, Home, Socket},
     defaults::PAIR_QUEUE,
@@ -73,10 +73,11 @@ impl Bufferevent {
     /// The read step of a half: takes at most `most` bytes, of which `granted` have been granted.
     #[inline(never)]
     pub(crate) fn take_from_pair(&mut self, granted: usize, most: usize) -> bool {
+        let here = self.confined_to();
         let Self { socket: Socket::Pair(end), input, .. } = self else { return false };
-        let Moved { bytes, then, call } = end.receive(input, most);
+        let Moved { bytes, then, call } = end.receive(input, most, here);
         self.charge(Direction::Read, granted, &Io::Done(bytes));
-        self.call_mate(call);
+        self.call_mate(call, Reasons::WRITABLE);
         if bytes > 0 {
             self.run.progress = self.run.progress | Interest::READ;
             self.moved.read += bytes as u64;
@@ -133,10 +134,11 @@ impl Bufferevent {
     /// Puts at most `most` bytes of the output, of which `granted` have been granted, where `bound` bytes may wait.
     #[inline(never)]
     fn put(&mut self, granted: usize, most: usize, bound: usize) -> bool {
+        let here = self.confined_to();
         let Self { socket: Socket::Pair(end), output, .. } = self else { return false };
-        let Moved { bytes, then, call } = end.transmit(output, most, bound);
+        let Moved { bytes, then, call } = end.transmit(output, most, bound, here);
         self.charge(Direction::Write, granted, &Io::Done(bytes));
-        self.call_mate(call);
+        self.call_mate(call, Reasons::READABLE);
         match then {
             Then::More | Then::End { .. } => {}
             Then::Waits => self.ready = self.ready - Ready::WRITABLE,
@@ -154,15 +156,19 @@ impl Bufferevent {
         true
     }
 
-    /// Has the other half run: by the shell, if that can be done without a message.
-    fn call_mate(&mut self, call: Option<(Line, Reasons)>) {
-        let Some((line, reasons)) = call else { return };
+    /// The base that its shell has at hand, where the other half can be called without a message.
+    fn confined_to(&self) -> Option<u64> {
         let at_home = |home: &&Home| !home.in_strand && !self.run.errands.abroad;
-        let confined_to = self.home.as_ref().filter(at_home).map(|home| home.base.id());
-        match confined_to.and_then(|base| line.on_base(base)) {
-            // Its shell has the base at hand.
-            Some(key) => self.run.errands.call(key, reasons),
-            None => line.call(reasons),
+        self.home.as_ref().filter(at_home).map(|home| home.base.id())
+    }
+
+    /// Has the other half run.
+    #[inline]
+    fn call_mate(&mut self, call: Option<Mate>, reasons: Reasons) {
+        match call {
+            None => {}
+            Some(Mate::Here(key)) => self.run.errands.call(key, reasons),
+            Some(Mate::There(line)) => line.call(reasons),
         }
     }
 

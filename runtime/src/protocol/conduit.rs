@@ -134,8 +134,13 @@ impl<Q: Default, L: Clone> Conduit<Q, L> {
     }
 
     /// Puts what `put` adds to the queue. It answers whether it has added anything, and whether there is more for which there is no
-    /// room: then `end` is called when there is.
-    pub fn put<R>(&self, end: End, put: impl FnOnce(&mut Q) -> (R, bool, bool)) -> Put<R, L> {
+    /// room: then `end` is called when there is. Who is to be called is answered as what `name` makes of the line, under the leaf.
+    pub fn put<R, C>(
+        &self,
+        end: End,
+        name: impl FnOnce(&L) -> C,
+        put: impl FnOnce(&mut Q) -> (R, bool, bool),
+    ) -> Put<R, C> {
         let mut way = self.out(end).lock();
         debug_assert!(!way.putter.gone, "C2: nothing is put by who is gone");
         // C3: what was accepted before may come late.
@@ -144,13 +149,18 @@ impl<Q: Default, L: Clone> Conduit<Q, L> {
         }
         let (answer, added, waits) = put(&mut way.queue);
         way.putter.waits = waits;
-        let call = if added { way.taker.call() } else { None };
+        let call = if added { way.taker.call(name) } else { None };
         Put::Done(answer, call)
     }
 
     /// Takes what `take` takes out of the queue. It answers whether it has taken anything, and whether nothing is left: then `end`
-    /// is called when there is something.
-    pub fn take<R>(&self, end: End, take: impl FnOnce(&mut Q) -> (R, bool, bool)) -> Taken<R, L> {
+    /// is called when there is something. `name` as in [`put`](Conduit::put).
+    pub fn take<R, C>(
+        &self,
+        end: End,
+        name: impl FnOnce(&L) -> C,
+        take: impl FnOnce(&mut Q) -> (R, bool, bool),
+    ) -> Taken<R, C> {
         let mut way = self.into(end).lock();
         debug_assert!(!way.taker.gone, "C2: nothing is taken by who is gone");
         let (answer, took, empty) = take(&mut way.queue);
@@ -159,7 +169,7 @@ impl<Q: Default, L: Clone> Conduit<Q, L> {
             way.ended = Ended::No;
         }
         way.taker.waits = empty && !mutant::is("conduit_waits_without_saying");
-        let call = if took && !mutant::is("conduit_takes_in_silence") { way.putter.call() } else { None };
+        let call = if took && !mutant::is("conduit_takes_in_silence") { way.putter.call(name) } else { None };
         Taken { taken: answer, ended, call }
     }
 
@@ -171,7 +181,7 @@ impl<Q: Default, L: Clone> Conduit<Q, L> {
         if way.ended != Ended::ForGood {
             way.ended = if for_good { Ended::ForGood } else { Ended::Once };
         }
-        if mutant::is("conduit_ends_in_silence") { None } else { way.taker.call() }
+        if mutant::is("conduit_ends_in_silence") { None } else { way.taker.call(L::clone) }
     }
 
     /// `end` is gone: it puts and takes nothing more. What it has put may be taken still; what the other has put is dropped.
@@ -198,7 +208,7 @@ impl<Q: Default, L: Clone> Conduit<Q, L> {
         let (queue, line, call) = {
             let mut way = self.into(end).lock();
             way.taker.gone = true;
-            let call = if mutant::is("conduit_leaves_in_silence") { None } else { way.putter.call() };
+            let call = if mutant::is("conduit_leaves_in_silence") { None } else { way.putter.call(L::clone) };
             (std::mem::take(&mut way.queue), way.taker.line.take(), call)
         };
         // What they hold may be the user's.
@@ -224,8 +234,8 @@ impl<L: Clone> Waiter<L> {
     }
 
     /// Who is to be called, if it waits.
-    fn call(&mut self) -> Option<L> {
-        if std::mem::take(&mut self.waits) && !self.gone { self.line.clone() } else { None }
+    fn call<C>(&mut self, name: impl FnOnce(&L) -> C) -> Option<C> {
+        if std::mem::take(&mut self.waits) && !self.gone { self.line.as_ref().map(name) } else { None }
     }
 }
 
@@ -243,7 +253,7 @@ mod tests {
     }
 
     fn put(pair: &Pair, byte: u8) -> Put<(), &'static str> {
-        pair.put(End::First, |queue| {
+        pair.put(End::First, Clone::clone, |queue| {
             let room = queue.is_empty();
             if room {
                 queue.push(byte);
@@ -253,7 +263,7 @@ mod tests {
     }
 
     fn take(pair: &Pair) -> Taken<Option<u8>, &'static str> {
-        pair.take(End::Second, |queue| {
+        pair.take(End::Second, Clone::clone, |queue| {
             let byte = queue.pop();
             (byte, byte.is_some(), queue.is_empty())
         })
@@ -296,7 +306,7 @@ mod tests {
         assert_eq!(pair.leave(End::First), None);
         assert!(pair.is_left(End::Second) && !pair.is_left(End::First));
         assert!(pair.is_refused(End::Second) && !pair.is_refused(End::First));
-        assert_eq!(pair.put(End::Second, |_| ((), true, false)), Put::Refused);
+        assert_eq!(pair.put(End::Second, Clone::clone, |_| ((), true, false)), Put::Refused);
         assert_eq!(take(&pair), Taken { taken: Some(1), ended: Ended::No, call: None });
         assert_eq!(pair.mate(End::Second), None);
     }

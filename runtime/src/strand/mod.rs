@@ -234,6 +234,13 @@ impl<B: Body> Strand<B> {
         }
     }
 
+    /// The same, and gives this handle away: to the queue, if the strand was idle.
+    pub fn hand(self: Arc<Self>, reasons: Reasons) {
+        if self.word.post(reasons) == Posted::Enqueue {
+            enqueue(self);
+        }
+    }
+
     /// Takes those of `which` that were posted since the run began. Only for the runner.
     pub fn take(&self, which: Reasons) -> Reasons {
         self.word.take(which)
