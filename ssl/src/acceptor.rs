@@ -1,14 +1,17 @@
 //! What a server is: who it is, and what it asks of its clients.
 
-use std::fmt;
+use std::{fmt, mem};
 
 use bufferevent_sync::{Arc, Leaf};
 use openssl::{
     error::ErrorStack,
-    ssl::{Ssl, SslAcceptor, SslContext, SslMethod, SslOptions, SslSessionCacheMode, SslVersion},
+    ssl::{AlpnError, Ssl, SslAcceptor, SslContext, SslMethod, SslOptions, SslSessionCacheMode, SslVersion},
 };
 
-use crate::{Engine, Error, Identity, TICKETS, origin::Origin};
+use crate::{
+    ClientCertificates, Engine, Error, Identity, TICKETS, alpn::Protocols, caught::catch, origin::Origin,
+    sni::Identities,
+};
 
 /// Makes the server's side of TLS connections. Cheap to clone; the clones are one.
 ///
@@ -35,7 +38,15 @@ pub struct Acceptor {
 impl Acceptor {
     /// Begins a new one.
     pub fn builder() -> AcceptorBuilder {
-        AcceptorBuilder { identity: None, least: SslVersion::TLS1_2, most: None, tickets: TICKETS }
+        AcceptorBuilder {
+            identity: None,
+            identities: Identities::default(),
+            clients: None,
+            protocols: None,
+            least: SslVersion::TLS1_2,
+            most: None,
+            tickets: TICKETS,
+        }
     }
 
     /// Makes one with a throw-away certificate for `localhost`, for tests and for trying things out.
@@ -51,6 +62,18 @@ impl Acceptor {
     #[must_use]
     pub fn from_context(context: SslContext) -> Self {
         Self { current: Arc::new(Leaf::new(context)) }
+    }
+
+    /// Has connections that begin from here on use other settings: a new certificate, for one. Those that stand keep theirs;
+    /// sessions from before are not resumed.
+    ///
+    /// # Errors
+    /// As [`AcceptorBuilder::build`]; then nothing has changed.
+    pub fn reload(&self, builder: AcceptorBuilder) -> Result<(), Error> {
+        let new = builder.context()?;
+        let old = mem::replace(&mut *self.current.lock(), new);
+        drop(old);
+        Ok(())
     }
 
     /// The server's side of a new connection.
@@ -78,16 +101,52 @@ impl fmt::Debug for Acceptor {
 #[derive(Clone)]
 pub struct AcceptorBuilder {
     identity: Option<Identity>,
+    identities: Identities,
+    clients: Option<ClientCertificates>,
+    protocols: Option<Protocols>,
     least: SslVersion,
     most: Option<SslVersion>,
     tickets: usize,
 }
 
 impl AcceptorBuilder {
-    /// Sets who the server is. There must be one.
+    /// Sets who the server is, to clients that ask for no name or for one that is not known. There must be one.
     pub fn identity(mut self, identity: Identity) -> Self {
         self.identity = Some(identity);
         self
+    }
+
+    /// Sets who the server is to clients that ask for `name` (SNI), the first part of which may be `*`.
+    pub fn identity_for(mut self, name: &str, identity: Identity) -> Self {
+        self.identities.insert(name, identity);
+        self
+    }
+
+    /// Asks `choose` who the server is, with the name in lower case, where no [`identity_for`](Self::identity_for) is set.
+    ///
+    /// It runs inside [`Engine::handshake`], and must not wait. A panic in it fails that connection, and no other.
+    pub fn choose_identity(
+        mut self,
+        choose: impl Fn(&str) -> Option<Identity> + Send + Sync + 'static,
+    ) -> Self {
+        self.identities.or_else(choose);
+        self
+    }
+
+    /// Asks clients for a certificate. Default: no.
+    pub fn client_certificates(mut self, clients: ClientCertificates) -> Self {
+        self.clients = Some(clients);
+        self
+    }
+
+    /// Sets which protocols there are (ALPN), the one liked best first. A client that offers none of them is refused; one that
+    /// offers nothing is not.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if there is none, or one has not 1 to 255 bytes.
+    pub fn alpn(mut self, protocols: &[&[u8]]) -> Result<Self, Error> {
+        self.protocols = Some(Protocols::new(protocols)?);
+        Ok(self)
     }
 
     /// Sets which versions are spoken. Default: from 1.2 on.
@@ -124,6 +183,15 @@ impl AcceptorBuilder {
         }
         let identity = self.identity.ok_or_else(|| Error::configuration("a server needs an identity"))?;
         identity.install(&mut context)?;
+        self.identities.install(&mut context);
+        if let Some(clients) = self.clients {
+            clients.install(&mut context)?;
+        }
+        if let Some(protocols) = self.protocols {
+            context.set_alpn_select_callback(move |_, theirs| {
+                catch(None, || protocols.select(theirs)).ok_or(AlpnError::ALERT_FATAL)
+            });
+        }
         Ok(context.build().into_context())
     }
 }

@@ -1,26 +1,28 @@
 //! What a client is: whom it trusts, and who it is.
 
-use std::{fmt, path::Path};
+use std::{fmt, mem, path::Path};
 
 use bufferevent_sync::{Arc, Leaf};
 use openssl::{
     error::ErrorStack,
     ssl::{Ssl, SslConnector, SslContext, SslMethod, SslOptions, SslVerifyMode, SslVersion},
-    x509::{X509, X509Ref, store::X509StoreBuilder, verify::X509CheckFlags},
+    x509::{X509, X509Ref, verify::X509CheckFlags},
 };
 
 use crate::{
-    Engine, Error, VERIFY_DEPTH,
+    Engine, Error, Identity, VERIFY_DEPTH,
+    alpn::Protocols,
     identity::read,
     name::ServerName,
     origin::Origin,
-    verify::{self, Check},
+    sessions::Sessions,
+    verify::{self, Check, certificates, store},
 };
 
 /// Makes the client's side of TLS connections. Cheap to clone; the clones are one.
 ///
 /// TLS 1.2 and 1.3. The server's certificate must be vouched for by one that is trusted, and be for the name that was asked
-/// for; who cannot have that uses a [`DangerousConnector`].
+/// for; who cannot have that uses a [`DangerousConnector`]. Sessions of verified servers are kept in memory and resumed.
 ///
 /// ```
 /// use bufferevent_ssl::Connector;
@@ -35,20 +37,46 @@ use crate::{
 #[doc(alias = "BUFFEREVENT_SSL_CONNECTING")]
 #[derive(Clone)]
 pub struct Connector {
-    current: Arc<Leaf<SslContext>>,
+    current: Arc<Leaf<Current>>,
+}
+
+/// What new connections are made by. Sessions are of one context.
+#[derive(Clone)]
+struct Current {
+    context: SslContext,
+    /// `None`: the context is the user's own.
+    sessions: Option<Arc<Sessions>>,
 }
 
 impl Connector {
     /// Begins a new one.
     pub fn builder() -> ConnectorBuilder {
-        ConnectorBuilder { roots: None, check: None, least: SslVersion::TLS1_2, most: None }
+        ConnectorBuilder {
+            identity: None,
+            roots: None,
+            check: None,
+            protocols: None,
+            least: SslVersion::TLS1_2,
+            most: None,
+        }
     }
 
     /// Makes one of a context of the user's own, as it is, but that the certificate of the server is always verified, and its
-    /// name checked. Callbacks that were set on it must not panic: that would end the process.
+    /// name checked, and that no session is resumed. Callbacks that were set on it must not panic: that would end the process.
     #[must_use]
     pub fn from_context(context: SslContext) -> Self {
-        Self { current: Arc::new(Leaf::new(context)) }
+        Self { current: Arc::new(Leaf::new(Current { context, sessions: None })) }
+    }
+
+    /// Has connections that begin from here on use other settings. Sessions are not taken along.
+    ///
+    /// # Errors
+    /// As [`ConnectorBuilder::build`]; then nothing has changed.
+    pub fn reload(&self, builder: ConnectorBuilder) -> Result<(), Error> {
+        let new = builder.current()?;
+        let old = mem::replace(&mut *self.current.lock(), new);
+        drop(old);
+        Ok(())
     }
 
     /// The client's side of a new connection to the server `name`: a name or an address, which its certificate must be for.
@@ -109,7 +137,7 @@ pub(crate) struct Peer {
 
 impl Peer {
     pub(crate) fn ssl(&self) -> Result<Ssl, ErrorStack> {
-        let context = self.connector.current.lock().clone();
+        let Current { context, sessions } = self.connector.current.lock().clone();
         let mut ssl = Ssl::new(&context)?;
         ssl.set_connect_state();
         if let Some(ServerName::Dns(name)) = &self.name {
@@ -127,6 +155,9 @@ impl Peer {
             Some(ServerName::Address(address)) => wanted.set_ip(*address)?,
             None => {}
         }
+        if let (Some(sessions), Some(name)) = (sessions, &self.name) {
+            sessions.resume(&mut ssl, name)?;
+        }
         Ok(ssl)
     }
 }
@@ -135,13 +166,21 @@ impl Peer {
 #[must_use = "`build` makes the connector"]
 #[derive(Clone)]
 pub struct ConnectorBuilder {
+    identity: Option<Identity>,
     roots: Option<Vec<X509>>,
     check: Option<Check>,
+    protocols: Option<Protocols>,
     least: SslVersion,
     most: Option<SslVersion>,
 }
 
 impl ConnectorBuilder {
+    /// Sets who the client is, for servers that ask.
+    pub fn identity(mut self, identity: Identity) -> Self {
+        self.identity = Some(identity);
+        self
+    }
+
     /// Trusts the certificates in this PEM, and no other. Default: those that the system trusts.
     ///
     /// # Errors
@@ -168,6 +207,16 @@ impl ConnectorBuilder {
         self
     }
 
+    /// Offers protocols (ALPN), the one liked best first. Which one the server took tells
+    /// [`selected_alpn_protocol`](openssl::ssl::SslRef::selected_alpn_protocol) of [`Engine::ssl`]; there may be none.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if there is none, or one has not 1 to 255 bytes.
+    pub fn alpn(mut self, protocols: &[&[u8]]) -> Result<Self, Error> {
+        self.protocols = Some(Protocols::new(protocols)?);
+        Ok(self)
+    }
+
     /// Sets which versions are spoken. Default: from 1.2 on.
     pub fn versions(mut self, least: SslVersion, most: Option<SslVersion>) -> Self {
         (self.least, self.most) = (least, most);
@@ -179,10 +228,10 @@ impl ConnectorBuilder {
     /// # Errors
     /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if OpenSSL refuses a setting.
     pub fn build(self) -> Result<Connector, Error> {
-        Ok(Connector::from_context(self.context()?))
+        Ok(Connector { current: Arc::new(Leaf::new(self.current()?)) })
     }
 
-    fn context(self) -> Result<SslContext, Error> {
+    fn current(self) -> Result<Current, Error> {
         let mut context = SslConnector::builder(SslMethod::tls_client())?;
         context.set_min_proto_version(Some(self.least))?;
         context.set_max_proto_version(self.most)?;
@@ -190,11 +239,16 @@ impl ConnectorBuilder {
         context.set_verify_depth(VERIFY_DEPTH);
         verify::install(&mut context, SslVerifyMode::PEER, self.check);
         if let Some(roots) = self.roots {
-            let mut store = X509StoreBuilder::new()?;
-            roots.into_iter().try_for_each(|root| store.add_cert(root))?;
-            context.set_cert_store(store.build());
+            context.set_cert_store(store(roots)?);
         }
-        Ok(context.build().into_context())
+        if let Some(identity) = &self.identity {
+            identity.install(&mut context)?;
+        }
+        if let Some(protocols) = &self.protocols {
+            context.set_alpn_protos(protocols.wire())?;
+        }
+        let sessions = Some(Sessions::install(&mut context)?);
+        Ok(Current { context: context.build().into_context(), sessions })
     }
 }
 
@@ -202,10 +256,4 @@ impl fmt::Debug for ConnectorBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ConnectorBuilder").finish_non_exhaustive()
     }
-}
-
-/// Those in a PEM, of which there must be one.
-pub(crate) fn certificates(pem: &[u8]) -> Result<Vec<X509>, Error> {
-    let found = X509::stack_from_pem(pem)?;
-    if found.is_empty() { Err(Error::configuration("there is no certificate in the PEM")) } else { Ok(found) }
 }

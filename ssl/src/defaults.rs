@@ -20,9 +20,9 @@ pub const FLOOD_IN_A_ROW: u32 = 32;
 pub const FLOOD_BURST: u32 = 64;
 /// Such records a second after that.
 pub const FLOOD_PER_SECOND: u64 = 10;
-/// Servers that a connector keeps sessions of.
+/// Sessions that a connector keeps.
 pub const SESSIONS: usize = 256;
-/// Sessions it keeps of each.
+/// Sessions it keeps of one server.
 pub const SESSIONS_PER_SERVER: usize = 2;
 /// Tickets that a server gives after a handshake.
 pub const TICKETS: usize = 2;
@@ -48,7 +48,7 @@ impl fmt::Display for Defaults {
                 "TLS: records without data, in a row; at once; rate",
                 format!("{FLOOD_IN_A_ROW}; {FLOOD_BURST}; {FLOOD_PER_SECOND}/s"),
             ),
-            ("TLS: sessions kept, servers; of each", format!("{SESSIONS}; {SESSIONS_PER_SERVER}")),
+            ("TLS: sessions kept; of one server", format!("{SESSIONS}; {SESSIONS_PER_SERVER}")),
             ("TLS: tickets a server gives", TICKETS.to_string()),
             ("TLS: certificates between, at most", VERIFY_DEPTH.to_string()),
         ];

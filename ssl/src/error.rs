@@ -18,7 +18,7 @@ pub struct Error(Box<Inner>);
 
 struct Inner {
     kind: ErrorKind,
-    stack: ErrorStack,
+    stack: Option<ErrorStack>,
     alert: Option<SslAlert>,
     certificate: X509VerifyResult,
     io: Option<io::Error>,
@@ -68,21 +68,18 @@ pub enum ErrorKind {
 }
 
 impl Error {
+    /// One that OpenSSL has nothing to do with: what stands in its queue is of others.
     pub(crate) fn new(kind: ErrorKind) -> Self {
-        Self::with_stack(kind, ErrorStack::get())
+        let certificate = X509VerifyResult::OK;
+        Self(Box::new(Inner { kind, stack: None, alert: None, certificate, io: None, detail: None }))
     }
 
     /// The alert of the peer is taken from the stack.
     pub(crate) fn with_stack(kind: ErrorKind, stack: ErrorStack) -> Self {
-        let alert = Self::alert_in(&stack);
-        Self(Box::new(Inner {
-            kind,
-            stack,
-            alert,
-            certificate: X509VerifyResult::OK,
-            io: None,
-            detail: None,
-        }))
+        let mut error = Self::new(kind);
+        error.0.alert = Self::alert_in(&stack);
+        error.0.stack = Some(stack).filter(|stack| !stack.errors().is_empty());
+        error
     }
 
     pub(crate) fn io(source: io::Error) -> Self {
@@ -126,8 +123,8 @@ impl Error {
     /// # Libevent
     /// `bufferevent_get_openssl_error`, until it gives 0.
     #[must_use]
-    pub fn stack(&self) -> &ErrorStack {
-        &self.0.stack
+    pub fn stack(&self) -> &[openssl::error::Error] {
+        self.0.stack.as_ref().map_or(&[], ErrorStack::errors)
     }
 
     /// The alert that the peer sent.
@@ -185,7 +182,7 @@ impl fmt::Display for Error {
             write!(f, ": {source}")?;
         }
         let mut before = ": ";
-        for reason in self.0.stack.errors().iter().filter_map(openssl::error::Error::reason) {
+        for reason in self.stack().iter().filter_map(openssl::error::Error::reason) {
             write!(f, "{before}{reason}")?;
             before = ", ";
         }
@@ -200,7 +197,7 @@ impl fmt::Debug for Error {
             .field("detail", &self.0.detail)
             .field("certificate", &self.0.certificate)
             .field("io", &self.0.io)
-            .field("stack", &self.0.stack)
+            .field("stack", &self.stack())
             .finish()
     }
 }
@@ -209,8 +206,7 @@ impl error::Error for Error {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match &self.0.io {
             Some(source) => Some(source),
-            None if self.0.stack.errors().is_empty() => None,
-            None => Some(&self.0.stack),
+            None => Some(self.0.stack.as_ref()?),
         }
     }
 }

@@ -10,7 +10,7 @@ use std::{
 use foreign_types::ForeignTypeRef;
 use openssl::{
     error::ErrorStack,
-    ssl::{SslRef, SslStream},
+    ssl::{SslRef, SslSession, SslStream},
 };
 use openssl_sys::{self as sys, SSL, SSL_CTRL_MODE, SSL_CTRL_SET_READ_AHEAD, SSL_ctrl};
 
@@ -40,6 +40,35 @@ pub(crate) fn key_update<S>(stream: &mut SslStream<S>, ask: bool) -> Result<(), 
         Ok(())
     } else {
         Err(ErrorStack::get())
+    }
+}
+
+/// A session, and the context it is of.
+#[derive(Clone)]
+pub(crate) struct Session {
+    session: SslSession,
+    /// An address, never followed. It is that of no other context while this lives: the store that this is kept in is owned by
+    /// its context.
+    context: usize,
+}
+
+impl Session {
+    /// Notes that `session` was made by `ssl`, and so is of its context.
+    pub(crate) fn of(ssl: &SslRef, session: SslSession) -> Self {
+        Self { session, context: ssl.ssl_context().as_ptr().addr() }
+    }
+
+    /// Has `ssl` resume it; does nothing if that is of another context.
+    pub(crate) fn resume(&self, ssl: &mut SslRef) -> Result<(), ErrorStack> {
+        if self.context != ssl.ssl_context().as_ptr().addr() {
+            return Ok(());
+        }
+        // SAFETY: the session is of the context of `ssl`, as was just checked.
+        unsafe { ssl.set_session(&self.session) }
+    }
+
+    pub(crate) fn session(&self) -> &SslSession {
+        &self.session
     }
 }
 

@@ -4,13 +4,13 @@ use std::{fs, path::Path};
 
 use openssl::{
     asn1::Asn1Time,
-    bn::BigNum,
+    bn::{BigNum, MsbOption},
     ec::{EcGroup, EcKey},
     error::ErrorStack,
     hash::MessageDigest,
     nid::Nid,
     pkey::{PKey, Private},
-    ssl::SslContextBuilder,
+    ssl::{SslContextBuilder, SslRef},
     x509::{
         X509, X509NameBuilder,
         extension::{BasicConstraints, SubjectAlternativeName},
@@ -71,6 +71,20 @@ impl Identity {
         Ok(self.certificate.to_pem()?)
     }
 
+    /// The key as PEM, not encrypted.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if OpenSSL cannot write it.
+    pub fn key_pem(&self) -> Result<Vec<u8>, Error> {
+        Ok(self.key.private_key_to_pem_pkcs8()?)
+    }
+
+    /// The key.
+    #[must_use]
+    pub fn key(&self) -> &PKey<Private> {
+        &self.key
+    }
+
     /// The certificate.
     #[must_use]
     pub fn certificate(&self) -> &X509 {
@@ -82,6 +96,13 @@ impl Identity {
         context.set_certificate(&self.certificate)?;
         context.set_private_key(&self.key)?;
         self.chain.iter().try_for_each(|certificate| context.add_extra_chain_cert(certificate.clone()))
+    }
+
+    /// Has one connection use it, in place of that of its context.
+    pub(crate) fn install_on(&self, ssl: &mut SslRef) -> Result<(), ErrorStack> {
+        ssl.set_certificate(&self.certificate)?;
+        ssl.set_private_key(&self.key)?;
+        self.chain.iter().try_for_each(|certificate| ssl.add_chain_cert(certificate.clone()))
     }
 }
 
@@ -98,13 +119,15 @@ fn self_signed(names: &[&str], key: &PKey<Private>) -> Result<X509, Error> {
             Err(_) => alternatives.dns(name),
         };
     }
+    let mut serial = BigNum::new()?;
+    serial.rand(127, MsbOption::ONE, false)?;
+    // Two of one subject could not both be trusted: who looks for the one would find the other.
     let mut subject = X509NameBuilder::new()?;
     subject.append_entry_by_nid(Nid::COMMONNAME, "bufferevent, self-signed")?;
+    subject.append_entry_by_nid(Nid::SERIALNUMBER, &serial.to_hex_str()?)?;
     let subject = subject.build();
     let mut builder = X509::builder()?;
     builder.set_version(2)?;
-    let mut serial = BigNum::new()?;
-    serial.rand(127, openssl::bn::MsbOption::ONE, false)?;
     builder.set_serial_number(&*serial.to_asn1_integer()?)?;
     builder.set_subject_name(&subject)?;
     builder.set_issuer_name(&subject)?;

@@ -42,6 +42,7 @@
 #![deny(unsafe_code)]
 
 mod acceptor;
+mod alpn;
 mod call;
 mod caught;
 mod connector;
@@ -53,6 +54,8 @@ mod flood;
 mod identity;
 mod name;
 mod origin;
+mod sessions;
+mod sni;
 mod verify;
 mod wire;
 
@@ -66,4 +69,5 @@ pub use self::{
     engine::{Engine, Progress, Received},
     error::{Error, ErrorKind},
     identity::Identity,
+    verify::ClientCertificates,
 };
