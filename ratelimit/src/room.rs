@@ -34,16 +34,22 @@
 //! M6 is in [`dissolved`].
 
 mod dissolved;
+mod serving;
+mod standing;
+mod view;
+mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use bufferevent_sync::{Arc, mutant};
 
+pub use self::serving::GRANT_GOOD_FOR;
+pub(crate) use self::view::{Counted, View};
+pub(crate) use self::waiting::Asks;
 use crate::alarms::Alarms;
-use crate::fair_queue::{Arrival, FairQueue, Next, Place, Tag};
+use crate::fair_queue::{FairQueue, Place, Tag};
 use crate::path::{Link, Path, Shared};
-use crate::served::{Served, Uncollected};
+use crate::served::Uncollected;
 use crate::{Limit, Nanos, Plan, Waiter, share};
 
 /// All groups of a tree, in one direction.
@@ -68,17 +74,6 @@ pub(crate) struct Key {
     number: u64,
 }
 
-/// What a member comes with.
-#[derive(Clone, Copy)]
-pub(crate) struct Asks {
-    pub(crate) want: u64,
-    pub(crate) weight: u32,
-    /// Of its last turn.
-    pub(crate) finish: Tag,
-    /// Bytes since then for which it did not wait.
-    pub(crate) taken: u64,
-}
-
 /// What is to be done once the lock is released: nothing of this may run under it.
 #[must_use]
 pub(crate) struct Owed<W: Waiter> {
@@ -86,23 +81,6 @@ pub(crate) struct Owed<W: Waiter> {
     pub(crate) alarms: Vec<(W::Base, Nanos)>,
     /// Perhaps the last handles of these: to be dropped.
     pub(crate) gone: Vec<W::Base>,
-}
-
-/// What a group looks like at a moment.
-pub(crate) struct View {
-    pub(crate) level: i64,
-    pub(crate) quantum: u64,
-    pub(crate) members: Counted,
-    pub(crate) waiting: Counted,
-    pub(crate) throttled: u64,
-    pub(crate) total: u64,
-}
-
-/// How many there are.
-#[derive(Default)]
-pub(crate) struct Counted {
-    pub(crate) here: usize,
-    pub(crate) below: usize,
 }
 
 struct Node<W: Waiter> {
@@ -293,107 +271,6 @@ impl<W: Waiter> Room<W> {
         }
     }
 
-    /// A member enters its group's queue; `None` if that is dissolved: it [follows](Self::follow), and comes again. It is
-    /// woken once it is said to [`stay`](Self::stay).
-    pub(crate) fn enlist(&mut self, key: Key, asks: Asks) -> Option<Place> {
-        let is_over = |node: &Node<W>| node.dissolved && !mutant::is("group_lets_in_after_its_end");
-        self.find(key).filter(|node| !is_over(node))?;
-        let (number, lead) = (self.number(), self.lead(key.index));
-        let node = self.node_mut(key.index);
-        node.waiting += 1;
-        let Asks { want: wants, weight, finish, taken } = asks;
-        // Nobody else wanted it: who had much alone must not make up for it when a thousand come.
-        let taken = taken.min(node.quantum());
-        let arrival = Arrival { number, weight, finish, taken, lead, wants };
-        let place = node.queue.enter(arrival, Entry::Member { want: wants, who: None });
-        self.stand(key.index);
-        Some(place)
-    }
-
-    /// A member that is still in the queue waits as `who`. Gives who it was before. One that was served is woken again.
-    pub(crate) fn stay(&mut self, key: Key, place: Place, who: W) -> Option<W> {
-        if !self.is_queued(key, place) {
-            self.owed.wakes.push(who);
-            return None;
-        }
-        self.alarms.enter(who.base());
-        let before = match self.node_mut(key.index).queue.get_mut(place) {
-            Some(Entry::Member { who: slot, .. }) => slot.replace(who),
-            _ => unreachable!("it is in the queue"),
-        };
-        if let Some(before) = &before {
-            self.stays_no_more(before);
-        }
-        before
-    }
-
-    /// What a member got, once; not if it comes too late for it.
-    pub(crate) fn collect(&mut self, place: Place) -> Option<Served> {
-        self.lapse();
-        self.served.collect(place.number)
-    }
-
-    /// Takes back what nobody has collected in time. Those who have waited ever since get it; at a group where nobody did
-    /// it is forfeited, for the clock may have been clipped since, and others have taken, as if it had been used.
-    fn lapse(&mut self) {
-        while let Some(Served { bytes, at, path, .. }) = self.served.lapsed(self.now) {
-            for key in path.keys() {
-                let Some(node) = self.find(key) else { continue };
-                if node.waited_for_since.is_some_and(|since| since <= at) {
-                    // They are served below.
-                    let _here = node.shared.clock.give(bytes);
-                    self.stand(key.index);
-                }
-            }
-        }
-    }
-
-    /// Whether a member is still in its group's queue. If it is not, and there is nothing for it to collect, it came too
-    /// late, or the group is dissolved.
-    pub(crate) fn is_queued(&self, key: Key, place: Place) -> bool {
-        self.find(key).is_some_and(|node| node.queue.get(place).is_some())
-    }
-
-    /// A member that is still in the queue wants another amount.
-    pub(crate) fn set_want(&mut self, key: Key, place: Place, bytes: u64) {
-        if let Some(Entry::Member { want, .. }) =
-            self.find_mut(key).and_then(|node| node.queue.get_mut(place))
-        {
-            *want = bytes;
-            self.stand(key.index);
-        }
-    }
-
-    /// A member that is still in the queue waits no more. Gives who waited.
-    pub(crate) fn withdraw(&mut self, key: Key, place: Place) -> Option<W> {
-        let node = self.find_mut(key)?;
-        let Entry::Member { who, .. } = node.queue.leave(place)? else { return None };
-        node.waiting -= 1;
-        self.stand(key.index);
-        if let Some(who) = &who {
-            self.stays_no_more(who);
-        }
-        who
-    }
-
-    /// Serves all who can be (M3). Whoever has changed something does this last.
-    pub(crate) fn serve(&mut self) {
-        self.lapse();
-        while let Some(&(_, index)) = self.blocked.first().filter(|(at, _)| *at <= self.now) {
-            self.stand(index);
-        }
-        while matches!(self.root(), Some(Standing::Ready(_))) {
-            self.hand_out(ROOT, u64::MAX);
-            self.stand(ROOT);
-        }
-        for (index, place) in std::mem::take(&mut self.taking_part).into_values() {
-            if let Some(Entry::Member { who, .. }) = self.node_mut(index).queue.leave(place) {
-                self.wake(index, who);
-            }
-            self.stand(index);
-        }
-    }
-
     /// The base's alarm has gone off.
     pub(crate) fn rang(&mut self, base: &W::Base) {
         self.alarms.rang(base);
@@ -418,180 +295,6 @@ impl<W: Waiter> Room<W> {
         owed
     }
 
-    pub(crate) fn level(&self, key: Key) -> Option<i64> {
-        self.find(key).map(|node| node.level(self.now))
-    }
-
-    pub(crate) fn view(&self, key: Key) -> Option<View> {
-        let node = self.find(key)?;
-        let (mut members, mut waiting, mut total) = (Counted::default(), Counted::default(), 0_u64);
-        for (index, below) in self.groups.iter().enumerate() {
-            let Some(below) = below.as_ref().filter(|_| self.upwards(index).any(|above| above == key.index))
-            else {
-                continue;
-            };
-            let is_here = self.home(index) == key.index;
-            members.add(below.members, is_here);
-            waiting.add(below.waiting, is_here);
-            total = total.wrapping_add(below.total());
-        }
-        let waited = node.waited_for_since.map_or(0, |since| self.now.since(since));
-        Some(View {
-            level: node.level(self.now),
-            quantum: node.quantum(),
-            members,
-            waiting,
-            throttled: node.throttled + waited,
-            total: total.wrapping_sub(node.counted),
-        })
-    }
-
-    pub(crate) fn reset_total(&mut self, key: Key) {
-        let Some(View { total, .. }) = self.view(key) else { return };
-        let counted = &mut self.node_mut(key.index).counted;
-        *counted = counted.wrapping_add(total);
-    }
-
-    /// Gives those in a group's queue their turns of up to `budget` bytes. Gives what was used.
-    fn hand_out(&mut self, index: usize, budget: u64) -> u64 {
-        let now = self.now;
-        let node = self.node_mut(index);
-        let in_hand = node.shared.clock.take_served(&node.plan, budget, now);
-        let quantum = node.quantum();
-        let mut left = in_hand;
-        while left > 0 {
-            let node = self.node_mut(index);
-            if in_hand < quantum.min(budget) && left < node.needs() {
-                // Of less than a quantum only those are served that want no more.
-                break;
-            }
-            let queue = &mut node.queue;
-            let weights = queue.weights();
-            let Some((next, what)) = queue.next().map(Next::split) else { break };
-            let turn = share::turn(left, quantum, next.lag, next.weight, weights);
-            left -= match what {
-                Entry::Member { want, who } => self.serve_member(index, &next, want, turn, who),
-                Entry::Group(child) => self.serve_group(&next, turn, child),
-            };
-        }
-        // Whoever sees that somebody waits: we serve them.
-        let _served_here = self.node(index).shared.clock.give(left);
-        in_hand - left
-    }
-
-    fn serve_member(&mut self, index: usize, next: &Next<()>, want: u64, turn: u64, who: Option<W>) -> u64 {
-        let (bytes, rest) = (want.min(turn), want.saturating_sub(turn));
-        let finish = next.finish(bytes);
-        if rest > 0 {
-            let arrival = next.again(finish, rest);
-            let place = self.node_mut(index).queue.enter(arrival, Entry::Member { want: rest, who });
-            self.taking_part.insert(next.number, (index, place));
-        } else {
-            self.taking_part.remove(&next.number);
-            self.wake(index, who);
-        }
-        let path = self.path_of(index);
-        let (at, until) = (self.now, path.next_boundary(self.now.after(GRANT_GOOD_FOR)));
-        self.served.add(next.number, Served { bytes, at, finish, until, path });
-        bytes
-    }
-
-    fn wake(&mut self, index: usize, who: Option<W>) {
-        self.node_mut(index).waiting -= 1;
-        if let Some(who) = who {
-            self.stays_no_more(&who);
-            self.owed.wakes.push(who);
-        }
-    }
-
-    fn serve_group(&mut self, next: &Next<()>, turn: u64, child: usize) -> u64 {
-        self.node_mut(child).standing = Standing::Idle;
-        let used = self.hand_out(child, turn);
-        self.node_mut(child).finish = next.finish(used);
-        self.take_stand(child, u64::MAX);
-        used
-    }
-
-    /// Puts a group where it belongs now (M2), then its parent, if that one's queue has changed by it.
-    fn stand(&mut self, index: usize) {
-        let mut next = Some(index);
-        while let Some(index) = next {
-            let lead = self.node(index).parent.map_or(0, |parent| self.lead(parent));
-            next = self.take_stand(index, lead).then(|| self.node(index).parent).flatten();
-        }
-    }
-
-    /// Puts a group where it belongs now. True: its parent's queue has changed.
-    fn take_stand(&mut self, index: usize, lead: u64) -> bool {
-        let early = mutant::is("group_looks_before_it_waits").then(|| self.look(index));
-        self.follow_queue(index);
-        let (old, new) = (self.node(index).standing, early.unwrap_or_else(|| self.look(index)));
-        let stays = matches!((old, new), (Standing::Ready(_), Standing::Ready(_))) || old == new;
-        if stays {
-            return false;
-        }
-        let Node { parent, weight, finish, .. } = *self.node(index);
-        match old {
-            Standing::Blocked(at) => {
-                self.blocked.remove(&(at, index));
-            }
-            Standing::Ready(Some(place)) => {
-                let parent = parent.expect("M2: only the root has no place");
-                self.node_mut(parent).queue.leave(place);
-            }
-            Standing::Idle | Standing::Ready(None) => {}
-        }
-        let number = self.number();
-        self.node_mut(index).standing = match (new, parent) {
-            (Standing::Ready(_), Some(parent)) => {
-                let arrival = Arrival { number, weight, finish, taken: 0, lead, wants: u64::MAX };
-                Standing::Ready(Some(self.node_mut(parent).queue.enter(arrival, Entry::Group(index))))
-            }
-            _ => new,
-        };
-        if let Standing::Blocked(at) = new {
-            self.blocked.insert((at, index));
-        }
-        matches!(old, Standing::Ready(_)) || matches!(new, Standing::Ready(_))
-    }
-
-    /// Where a group belongs now.
-    fn look(&mut self, index: usize) -> Standing {
-        let now = self.now;
-        if self.node(index).queue.is_empty() {
-            return Standing::Idle;
-        }
-        if self.node(index).plan.is_worn(now) {
-            self.replan(index, self.node(index).plan.limit());
-        }
-        let node = self.node(index);
-        let missing = node.needs() as i64 - node.level(now);
-        if missing <= 0 {
-            Standing::Ready(None)
-        } else {
-            Standing::Blocked(node.plan.accrues(missing.unsigned_abs(), now))
-        }
-    }
-
-    /// M1.
-    fn follow_queue(&mut self, index: usize) {
-        let now = self.now;
-        let node = self.node_mut(index);
-        match (node.queue.is_empty(), node.waited_for_since) {
-            (false, None) => {
-                // The level is looked at after this, by who has the lock (W2).
-                let _level = node.shared.clock.wait(&node.plan, now);
-                node.waited_for_since = Some(now);
-            }
-            (true, Some(since)) => {
-                node.shared.clock.wait_no_more();
-                node.waited_for_since = None;
-                node.throttled += now.since(since);
-            }
-            _ => {}
-        }
-    }
-
     /// Changes what a group goes by, and has all below it look it up anew.
     fn replan(&mut self, index: usize, limit: Limit) {
         let now = self.now;
@@ -611,13 +314,6 @@ impl<W: Waiter> Room<W> {
 
     fn stays_no_more(&mut self, who: &W) {
         self.owed.gone.extend(self.alarms.leave(&who.base()));
-    }
-
-    /// How far ahead of those who wait at a group somebody may be who comes: what each gets in a second, if all want some.
-    fn lead(&self, index: usize) -> u64 {
-        let per_second = self.upwards(index).map(|above| self.node(above).plan.per_second()).min();
-        let node = self.node(index);
-        node.quantum().max(per_second.unwrap_or(0) / (node.members + node.children).max(1) as u64)
     }
 
     fn number(&mut self) -> u64 {
@@ -671,12 +367,6 @@ impl<W: Waiter> Node<W> {
     }
 }
 
-impl Counted {
-    fn add(&mut self, number: usize, is_here: bool) {
-        *if is_here { &mut self.here } else { &mut self.below } += number;
-    }
-}
-
 impl<W: Waiter> Default for Owed<W> {
     fn default() -> Self {
         Self { wakes: Vec::new(), alarms: Vec::new(), gone: Vec::new() }
@@ -684,9 +374,6 @@ impl<W: Waiter> Default for Owed<W> {
 }
 
 const ROOT: usize = 0;
-
-/// How long a base may take to run who was served, up to the end of the tick: what it was granted goes back after that.
-pub const GRANT_GOOD_FOR: Duration = Duration::from_millis(20);
 
 #[cfg(all(test, not(loom)))]
 mod tests;

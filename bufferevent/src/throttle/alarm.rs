@@ -6,7 +6,8 @@
 //! finds it gone, and makes another, or is found by it. Several threads may set one at once, in any order: the earliest time
 //! of those counts.
 //!
-//! It is nothing that lives on the base: no loop and no drain waits for its end.
+//! It is nothing that lives on the base: no loop and no drain waits for its end. While anybody of its base waits it looks
+//! at least every [`LINGER`], so that it need not be told when the last of them has gone.
 
 use std::{sync::Arc, time::Duration};
 
@@ -130,17 +131,32 @@ const LINGER: Duration = Duration::from_millis(50);
 
 #[cfg(all(test, feature = "test-util"))]
 mod tests {
+    use std::os::unix::net::UnixStream;
+
     use bufferevent_ratelimit::TokenBucketConfig;
     use bufferevent_runtime::Turned;
 
     use super::*;
     use crate::{
-        BaseExt as _, Bufferevent, Direction, NoHandler, RateLimitGroup,
+        BaseExt as _, Bufferevent, Direction, Id, NoHandler, RateLimitGroup,
         testing::{Census, ManualBase},
     };
 
-    fn config(tick: Duration) -> TokenBucketConfig {
-        TokenBucketConfig::new(100, 100, 100, 100, Some(tick)).expect("valid")
+    /// A member of a group with ticks of so long, which has moved 100 bytes and waits to move more. The other end is to be kept.
+    fn waiting(base: &mut ManualBase, tick: Duration) -> (RateLimitGroup, Id, UnixStream) {
+        let config = TokenBucketConfig::new(100, 100, 100, 100, Some(tick)).expect("valid");
+        let group = RateLimitGroup::with_clock(&config, base.handle().clock().clone());
+        let (ours, theirs) = UnixStream::pair().expect("a pair");
+        let id = Bufferevent::socket(ours)
+            .handler(NoHandler)
+            .rate_limit_group(&group)
+            .configure(|bufferevent| drop(bufferevent.write(&[7; 1_000])))
+            .start(&mut **base)
+            .expect("started");
+        base.settle().expect("settled");
+        let snapshot = group.snapshot(Direction::Write);
+        assert_eq!((snapshot.total, snapshot.waiting), (100, 1));
+        (group, id, theirs)
     }
 
     /// Two threads that hold the lock of the group one after the other may come here in the other order.
@@ -149,23 +165,12 @@ mod tests {
         let _census = Census::begin();
         let (short, long) = (Duration::from_millis(10), Duration::from_secs(3_600));
         let mut base = ManualBase::new().expect("a base");
-        let group = RateLimitGroup::with_clock(&config(short), base.handle().clock().clone());
-        let (ours, _theirs) = std::os::unix::net::UnixStream::pair().expect("a pair");
-        let id = Bufferevent::socket(ours)
-            .handler(NoHandler)
-            .rate_limit_group(&group)
-            .configure(|bufferevent| drop(bufferevent.write(&[7; 1_000])))
-            .start(&mut *base)
-            .expect("started");
-        base.settle().expect("settled");
-        let waiting = |group: &RateLimitGroup| group.snapshot(Direction::Write).waiting;
-        assert_eq!((group.total(Direction::Write), waiting(&group)), (100, 1));
+        let (group, _id, _theirs) = waiting(&mut base, short);
         let alarm = Arc::clone(&group.tree.alarms.entries.lock()[0].what);
         let What { site, bell } = &*alarm;
         Alarms::set(site, bell, nanos(base.now().saturating_add(long)));
         base.advance(short).expect("settled");
         assert_eq!(group.total(Direction::Write), 200);
-        drop((alarm, id));
     }
 
     /// It lingers after the last that waited is gone, which no loop and no drain waits for.
@@ -173,16 +178,7 @@ mod tests {
     fn alarm_that_lingers_is_nothing_that_lives_on_the_base() {
         let _census = Census::begin();
         let mut base = ManualBase::new().expect("a base");
-        let tick = Duration::from_millis(10);
-        let group = RateLimitGroup::with_clock(&config(tick), base.handle().clock().clone());
-        let (ours, _theirs) = std::os::unix::net::UnixStream::pair().expect("a pair");
-        let id = Bufferevent::socket(ours)
-            .handler(NoHandler)
-            .rate_limit_group(&group)
-            .configure(|bufferevent| drop(bufferevent.write(&[7; 1_000])))
-            .start(&mut *base)
-            .expect("started");
-        base.settle().expect("settled");
+        let (group, id, _theirs) = waiting(&mut base, Duration::from_millis(10));
         let alarms = |group: &RateLimitGroup| group.tree.alarms.entries.lock().len();
         assert_eq!((base.len(), alarms(&group)), (1, 1));
         base.bufferevent(id).expect("it is there").abort();

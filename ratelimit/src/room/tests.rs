@@ -2,6 +2,7 @@
 //! own would hold, nobody is forgotten, and what the room says of itself is true.
 
 use std::num::NonZeroU32;
+use std::time::Duration;
 
 use bufferevent_sync::{Arc, Mutex};
 use proptest::prelude::*;
