@@ -9,6 +9,7 @@ use bufferevent::runtime::{Clock, Time};
 use bufferevent::{Bufferevent, Context, Direction, Handler, RateLimitGroup, Runtime, TokenBucketConfig};
 use bufferevent_sync::{Arc, SharedCounter};
 use bytes::Bytes;
+use rustix::net::sockopt;
 
 use super::wakes::Wakes;
 use super::{Case, STARTING, Ticks, WARMUP, Way};
@@ -154,10 +155,18 @@ fn pair(listener: &TcpListener) -> io::Result<(TcpStream, TcpStream)> {
     let ours = TcpStream::connect(listener.local_addr()?)?;
     let (theirs, _) = listener.accept()?;
     ours.set_nodelay(true)?;
+    // Little is under way, so that the peers come round to all of them often: else who is not reached has nothing to read, and
+    // what went before the first look is counted after it.
+    for end in [&ours, &theirs] {
+        sockopt::set_socket_recv_buffer_size(end, UNDER_WAY)?;
+        sockopt::set_socket_send_buffer_size(end, UNDER_WAY)?;
+    }
     theirs.set_nonblocking(true)?;
     Ok((ours, theirs))
 }
 
 static BLOCK: [u8; 64 * 1024] = [7; 64 * 1024];
+/// Bytes that the kernel keeps at each end of a connection, each way.
+const UNDER_WAY: usize = 64 * 1024;
 /// Bytes of output that are kept ready.
 const FILLED: usize = 4 * BLOCK.len();
