@@ -9,8 +9,8 @@ use openssl::{
 };
 
 use crate::{
-    ClientCertificates, Engine, Error, Identity, TICKETS, alpn::Protocols, caught::catch, origin::Origin,
-    sni::Identities,
+    ClientCertificates, Engine, Error, Identity, TICKETS, Tls, alpn::Protocols, caught::catch,
+    origin::Origin, sni::Identities,
 };
 
 /// Makes the server's side of TLS connections. Cheap to clone; the clones are one.
@@ -80,6 +80,12 @@ impl Acceptor {
     #[must_use]
     pub fn engine(&self) -> Engine {
         Engine::new(Origin::Server(self.clone()))
+    }
+
+    /// TLS over a connection that was accepted, for [`Builder::filter`](bufferevent::Builder::filter).
+    #[must_use]
+    pub fn accept(&self) -> Tls {
+        Tls::new(self.engine())
     }
 
     pub(crate) fn ssl(&self) -> Result<Ssl, ErrorStack> {

@@ -10,7 +10,7 @@ use openssl::{
 };
 
 use crate::{
-    Engine, Error, Identity, VERIFY_DEPTH,
+    Engine, Error, Identity, Tls, VERIFY_DEPTH,
     alpn::Protocols,
     identity::read,
     name::ServerName,
@@ -87,6 +87,16 @@ impl Connector {
         let peer = Peer { connector: self.clone(), name: Some(name.parse()?), verified: true };
         Ok(Engine::new(Origin::Client(Box::new(peer))))
     }
+
+    /// TLS over a connection to the server `name`, for [`Builder::filter`](bufferevent::Builder::filter).
+    ///
+    /// # Errors
+    /// As [`engine`](Self::engine).
+    /// # Libevent
+    /// `BUFFEREVENT_SSL_CONNECTING`.
+    pub fn connect(&self, name: &str) -> Result<Tls, Error> {
+        Ok(Tls::new(self.engine(name)?))
+    }
 }
 
 impl fmt::Debug for Connector {
@@ -124,6 +134,14 @@ impl DangerousConnector {
         let name = name.map(str::parse).transpose()?;
         let peer = Peer { connector: self.0.clone(), name, verified: false };
         Ok(Engine::new(Origin::Client(Box::new(peer))))
+    }
+
+    /// TLS over a connection to whoever answers, as [`engine`](Self::engine).
+    ///
+    /// # Errors
+    /// As [`engine`](Self::engine).
+    pub fn connect(&self, name: Option<&str>) -> Result<Tls, Error> {
+        Ok(Tls::new(self.engine(name)?))
     }
 }
 

@@ -1,5 +1,22 @@
 //! TLS for bufferevents, by OpenSSL.
 //!
+//! A [`Tls`] is a filter between a bufferevent and what is below it: a socket, a pair, a filter, or TLS again.
+//!
+//! ```no_run
+//! use bufferevent::{Bufferevent, Callbacks, Runtime};
+//! use bufferevent_ssl::{Acceptor, Identity};
+//!
+//! let acceptor = Acceptor::builder().identity(Identity::from_pem_files("cert.pem", "key.pem")?).build()?;
+//! let runtime = Runtime::builder().build()?;
+//! runtime.listen("127.0.0.1:7443", move |connection, base| {
+//!     let hello = Callbacks::new().on_event(|cx, event| drop((cx.write(b"hello"), event)));
+//!     Bufferevent::socket(connection).filter(acceptor.accept()).handler(hello).start(base)?;
+//!     Ok(())
+//! })?;
+//! runtime.run()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! The core is an [`Engine`]: one side of a connection, without any I/O. It takes and gives bytes in buffers, so that the same
 //! code serves sockets, pairs, filters and tests, and all system calls are bufferevent's own. An [`Acceptor`] makes those of a
 //! server, a [`Connector`] those of a client.
@@ -56,6 +73,7 @@ mod name;
 mod origin;
 mod sessions;
 mod sni;
+mod tls;
 mod verify;
 mod wire;
 
@@ -69,5 +87,6 @@ pub use self::{
     engine::{Engine, Progress, Received},
     error::{Error, ErrorKind},
     identity::Identity,
+    tls::{CloseMode, Tls},
     verify::ClientCertificates,
 };

@@ -1,0 +1,251 @@
+//! An [`Engine`] as a filter of bufferevents.
+
+use std::time::Duration;
+
+use bufferevent::{
+    Evbuffer, Filter, FilterCall, FilterError, FilterStatus, FlushMode, HANDSHAKE_TIMEOUT, Handshake,
+};
+use openssl::ssl::SslRef;
+
+use crate::{Engine, Error, ErrorKind, Progress, Received};
+
+/// TLS between a bufferevent and what is below it: a socket, a pair, or any other.
+///
+/// It connects when the handshake is over: [`Event::Connected`](bufferevent::Event::Connected) is told then, and
+/// what was written before follows. Whatever goes wrong is an [`Event::Error`](bufferevent::Event::Error) with a
+/// [`Cause::Filter`](bufferevent::Cause::Filter) that is an [`Error`]. The peer's notice is
+/// [`Event::Eof`](bufferevent::Event::Eof); an end without it is [`ErrorKind::Truncated`], unless
+/// [that is allowed](Self::allow_dirty_shutdown). A close sends what was written, then the notice, as
+/// [`CloseMode`] says.
+///
+/// Rate limits count what the socket moves, records and handshake included: set on a TLS bufferevent they are set on what is below.
+///
+/// ```
+/// use bufferevent::{BaseExt, Bufferevent, Callbacks, testing::ManualBase};
+/// use bufferevent_ssl::{Acceptor, Connector, Identity};
+///
+/// let identity = Identity::self_signed(&["example.org"])?;
+/// let connector = Connector::builder().roots_pem(&identity.certificate_pem()?)?.build()?;
+/// let acceptor = Acceptor::builder().identity(identity).build()?;
+///
+/// let (one, other) = Bufferevent::pair();
+/// let echo = Callbacks::new().on_read(|cx| {
+///     let (input, output) = cx.buffers();
+///     output.append(input).expect("there is room");
+/// });
+/// let mut base = ManualBase::new()?;
+/// one.filter(acceptor.accept()).handler(echo).start(&mut base)?;
+/// let client = other.filter(connector.connect("example.org")?).start(&mut base)?;
+/// base.bufferevent(client)?.write(b"hello")?;
+/// base.settle()?;
+/// assert_eq!(*base.bufferevent(client)?.input(), b"hello");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+/// # Libevent
+/// `bufferevent_openssl_socket_new`, `bufferevent_openssl_filter_new`: which of the two it is follows from what is below.
+#[doc(alias = "bufferevent_openssl_socket_new")]
+#[doc(alias = "bufferevent_openssl_filter_new")]
+#[derive(Debug)]
+pub struct Tls {
+    /// `None`: it was taken out.
+    engine: Option<Engine>,
+    dirty: bool,
+    close: CloseMode,
+    handshake_timeout: Option<Duration>,
+}
+
+/// What a close, or a shutdown of what is sent, tells the peer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum CloseMode {
+    /// That nothing follows: TLS's own notice. The peer's is not waited for.
+    #[default]
+    Notify,
+    /// Nothing: it sees the end of the connection alone, and must take it for a truncation. Sessions stay good.
+    Quiet,
+}
+
+impl Tls {
+    /// TLS by an engine, whose handshake may be over: then there is none, and no
+    /// [`Event::Connected`](bufferevent::Event::Connected).
+    ///
+    /// # Libevent
+    /// `BUFFEREVENT_SSL_OPEN`, if it is over.
+    #[doc(alias = "BUFFEREVENT_SSL_OPEN")]
+    #[must_use]
+    pub fn new(engine: Engine) -> Self {
+        Self {
+            engine: Some(engine),
+            dirty: false,
+            close: CloseMode::default(),
+            handshake_timeout: Some(HANDSHAKE_TIMEOUT),
+        }
+    }
+
+    /// Takes an end of the connection without the peer's notice for an [`Event::Eof`](bufferevent::Event::Eof): what has arrived may
+    /// not be all then, and whoever cut it may have wanted that.
+    ///
+    /// # Libevent
+    /// `bufferevent_ssl_set_allow_dirty_shutdown`, `BUFFEREVENT_SSL_DIRTY_SHUTDOWN`.
+    #[doc(alias = "bufferevent_ssl_set_allow_dirty_shutdown")]
+    #[doc(alias = "bufferevent_openssl_set_allow_dirty_shutdown")]
+    #[doc(alias = "BUFFEREVENT_SSL_DIRTY_SHUTDOWN")]
+    pub fn allow_dirty_shutdown(mut self, allowed: bool) -> Self {
+        self.set_dirty_shutdown(allowed);
+        self
+    }
+
+    /// [`allow_dirty_shutdown`](Self::allow_dirty_shutdown), of one that is in use.
+    pub fn set_dirty_shutdown(&mut self, allowed: bool) {
+        self.dirty = allowed;
+    }
+
+    /// Whether an end without the peer's notice is an end like any other.
+    ///
+    /// # Libevent
+    /// `bufferevent_ssl_get_allow_dirty_shutdown`.
+    #[doc(alias = "bufferevent_ssl_get_allow_dirty_shutdown")]
+    #[doc(alias = "bufferevent_openssl_get_allow_dirty_shutdown")]
+    #[must_use]
+    pub fn dirty_shutdown(&self) -> bool {
+        self.dirty
+    }
+
+    /// Sets what a close tells the peer.
+    pub fn close_mode(mut self, mode: CloseMode) -> Self {
+        self.set_close_mode(mode);
+        self
+    }
+
+    /// [`close_mode`](Self::close_mode), of one that is in use.
+    pub fn set_close_mode(&mut self, mode: CloseMode) {
+        self.close = mode;
+    }
+
+    /// Sets how long the handshake may take, `None` for ever. Default: [`HANDSHAKE_TIMEOUT`]. To be set before it is given to a
+    /// builder.
+    pub fn handshake_timeout(mut self, after: Option<Duration>) -> Self {
+        self.handshake_timeout = after;
+        self
+    }
+
+    /// The engine: its [`ssl`](Engine::ssl), what was negotiated. `None` once it was [taken](Self::take).
+    pub fn engine(&mut self) -> Option<&mut Engine> {
+        self.engine.as_mut()
+    }
+
+    /// OpenSSL's own object; `None` before the handshake begins.
+    ///
+    /// # Libevent
+    /// `bufferevent_openssl_get_ssl`, `bufferevent_get_ssl`.
+    #[must_use]
+    pub fn ssl(&self) -> Option<&SslRef> {
+        self.engine.as_ref()?.ssl()
+    }
+
+    /// Takes the engine out, to go on with it elsewhere by [`Tls::new`]: over the same connection, for that is in the middle of
+    /// a conversation. From here on this bufferevent fails in whatever it is to send or receive.
+    pub fn take(&mut self) -> Option<Engine> {
+        self.engine.take()
+    }
+
+    fn parts(&mut self) -> Result<&mut Engine, Error> {
+        self.engine.as_mut().ok_or_else(|| Error::new(ErrorKind::Broken))
+    }
+}
+
+impl From<Engine> for Tls {
+    fn from(engine: Engine) -> Self {
+        Self::new(engine)
+    }
+}
+
+impl Filter for Tls {
+    fn has_handshake(&self) -> bool {
+        self.engine.as_ref().is_some_and(|engine| !engine.is_open())
+    }
+
+    fn handshake_timeout(&self) -> Option<Duration> {
+        self.handshake_timeout
+    }
+
+    fn counts_below(&self) -> bool {
+        true
+    }
+
+    fn restart(&mut self) {
+        if let Some(engine) = &mut self.engine {
+            engine.restart();
+        }
+    }
+
+    fn handshake(&mut self, call: &mut FilterCall<'_>) -> Result<Handshake, FilterError> {
+        let engine = self.parts()?;
+        let shaken = with_arrived(engine, call.source, Engine::handshake);
+        hand_on(engine, call.reply())?;
+        if call.mode() == FlushMode::Finished && matches!(shaken, Ok(Progress::Pending)) {
+            engine.end_of_arrivals()?;
+        }
+        Ok(match shaken? {
+            Progress::Done => Handshake::Done,
+            Progress::Pending => Handshake::Pending,
+        })
+    }
+
+    fn input(&mut self, call: &mut FilterCall<'_>) -> Result<FilterStatus, FilterError> {
+        let (dirty, now, limit) = (self.dirty, call.now(), call.limit());
+        let engine = self.parts()?;
+        let (source, destination) = (&mut *call.source, &mut *call.destination);
+        let mut received = with_arrived(engine, source, |engine| engine.receive(destination, limit, now));
+        while matches!(received, Ok(Received { leftover: true, bytes: 1.., .. }))
+            && !engine.arrived().is_empty()
+        {
+            received = engine.receive(destination, limit.saturating_sub(destination.len()), now);
+        }
+        hand_on(engine, call.reply())?;
+        let received = received?;
+        if received.ended {
+            return Ok(FilterStatus::End);
+        }
+        if call.mode() == FlushMode::Finished && !received.leftover && !dirty {
+            engine.end_of_arrivals()?;
+        }
+        Ok(FilterStatus::Ok)
+    }
+
+    fn output(&mut self, call: &mut FilterCall<'_>) -> Result<FilterStatus, FilterError> {
+        let (close, limit) = (self.close, call.limit());
+        let engine = self.parts()?;
+        hand_on(engine, call.destination)?;
+        while !call.source.is_empty() && call.destination.len() < limit && engine.to_send().is_empty() {
+            engine.send(call.source, limit - call.destination.len())?;
+            hand_on(engine, call.destination)?;
+        }
+        if call.mode() == FlushMode::Finished && call.source.is_empty() && close == CloseMode::Notify {
+            engine.notify()?;
+            hand_on(engine, call.destination)?;
+        }
+        Ok(FilterStatus::Ok)
+    }
+}
+
+/// Has an engine take from what has arrived; what it leaves stays there. What an engine had before it came here is before that,
+/// and all of it goes with the first call.
+fn with_arrived<T>(engine: &mut Engine, source: &mut Evbuffer, step: impl FnOnce(&mut Engine) -> T) -> T {
+    if !engine.arrived().is_empty() {
+        // Both buffers are ours: neither is frozen or full.
+        let appended = engine.arrived().append(source);
+        debug_assert!(appended.is_ok(), "{appended:?}");
+        return step(engine);
+    }
+    std::mem::swap(engine.arrived(), source);
+    let result = step(engine);
+    std::mem::swap(engine.arrived(), source);
+    result
+}
+
+/// Moves what an engine has to send, as much as there is room for. The rest goes with the next call.
+fn hand_on(engine: &mut Engine, target: &mut Evbuffer) -> Result<(), Error> {
+    let room = target.room();
+    engine.to_send().move_to(target, room)?;
+    Ok(())
+}
