@@ -166,6 +166,14 @@ impl Clocks {
         self.armed = None;
     }
 
+    /// Whether all but `limit` are as they were made.
+    pub(crate) fn are_new_but_for(&self, limit: Limit) -> bool {
+        let new = Self::default();
+        let same = |place: usize| self.countdowns[place].length == new.countdowns[place].length;
+        self.bounded.difference(limit.into()) == new.bounded.difference(limit.into())
+            && self.bounded.difference(limit.into()).places().all(same)
+    }
+
     pub(crate) fn length(&self, limit: Limit) -> Option<Duration> {
         self.bounded.contains(limit).then(|| self.countdowns[limit as usize].length)
     }

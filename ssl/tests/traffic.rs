@@ -100,10 +100,10 @@ fn senders_that_close_at_once_lose_no_byte() {
 fn limits_count_what_the_wire_carries_and_are_never_passed() {
     // T10, D14, R-19 to R-21: own limit and group, set above; handshake and records included
     const RATE: u64 = 10_000;
+    let _census = Census::begin();
     let tick = Duration::from_millis(100);
     let config = TokenBucketConfig::new(RATE, RATE, RATE, RATE, Some(tick)).unwrap();
     for grouped in [false, true] {
-        let _census = Census::begin();
         let (acceptor, connector) = sides();
         let mut base = ManualBase::new().unwrap();
         let wire = Arc::new(AtomicUsize::new(0));

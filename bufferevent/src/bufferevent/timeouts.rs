@@ -149,6 +149,14 @@ impl Bufferevent {
         &mut self.timeouts().clocks
     }
 
+    /// Forgets the countdown of `limit`, which will not run again unless it is set. What counts nothing else takes no memory.
+    pub(crate) fn forget_limit(&mut self, limit: Limit) {
+        let Some(Timeouts { clocks, read, write }) = self.timeouts.as_deref_mut() else { return };
+        if clocks.are_new_but_for(limit) && read.least == 0 && write.least == 0 {
+            self.timeouts = None;
+        }
+    }
+
     /// The timeouts of these directions begin anew, and that of a connect.
     pub(crate) fn restart_timeouts(&mut self, directions: Interest) {
         if let Some(timeouts) = &mut self.timeouts {
@@ -258,8 +266,10 @@ impl Bufferevent {
 
     /// The base's timer has fired.
     pub(crate) fn alarm_rings(&mut self) {
-        self.run.rare |= ALARM;
-        self.clocks().disarmed();
+        if let Some(timeouts) = &mut self.timeouts {
+            self.run.rare |= ALARM;
+            timeouts.clocks.disarmed();
+        }
     }
 
     /// The system had no memory to send with: as if the socket were full, but no readiness tells when it is not.

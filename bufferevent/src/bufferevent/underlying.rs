@@ -6,7 +6,6 @@ use bufferevent_runtime::Ready;
 
 use super::{Bufferevent, LAYERED, LOWER, Owned, Phase, Socket};
 use crate::{
-    clocks::Limit,
     defaults::MAX_LAYERS,
     error::Error,
     filter::{Filter, Layer},
@@ -121,9 +120,6 @@ impl Owned {
         }
         let mut upper = Self::new(self.options.with(Options::CLOSE_ON_FREE, true));
         upper.enabled = Interest::BOTH;
-        if filter.has_handshake() {
-            upper.clocks().set(Limit::Connect, filter.handshake_timeout());
-        }
         upper.priority = self.priority;
         upper.run.errands.priority = self.run.errands.priority.take();
         upper.run.rare = LAYERED;
@@ -133,6 +129,7 @@ impl Owned {
         self.hears_write = false;
         self.run.rare |= LOWER;
         upper.socket = Socket::Filter(Box::new(Layer::new(self, filter, depth)));
+        upper.expect_handshake();
         upper.follow();
         Ok(upper)
     }

@@ -183,6 +183,7 @@ impl Bufferevent {
                 self.panicked_below();
                 return;
             }
+            self.expect_handshake();
             (self.told.eof, self.told.owes_eof) = (false, false);
             if std::mem::take(&mut self.shut).asked.contains(Interest::WRITE) {
                 self.output.unfreeze(End::Back);

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     bufferevent::{Bufferevent, Phase},
+    clocks::Limit,
     event::{Cause, Event},
     interest::Interest,
 };
@@ -76,6 +77,13 @@ impl Bufferevent {
         self.layer().is_some_and(Layer::greets)
     }
 
+    /// Sets how long the handshake may take, if there is to be one.
+    pub(crate) fn expect_handshake(&mut self) {
+        let Some(layer) = self.layer_mut().filter(|layer| layer.greets()) else { return };
+        let after = layer.filter_mut().handshake_timeout();
+        self.clocks().set(Limit::Connect, after);
+    }
+
     /// A step of the handshake. False: none is due.
     pub(super) fn step_handshake(&mut self) -> bool {
         let now = self.run.now;
@@ -104,6 +112,7 @@ impl Bufferevent {
         if let Some(layer) = self.layer_mut() {
             layer.greeting = Greeting::Over;
         }
+        self.forget_limit(Limit::Connect);
         if !self.is_closing() {
             self.connection_stands();
         }
