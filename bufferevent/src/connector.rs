@@ -157,7 +157,7 @@ impl Connector {
                     if evict {
                         drop(sockets.pop_front());
                     }
-                    match attempt(address, self.target.from, home) {
+                    match attempt(address, &self.target, home) {
                         Ok(socket) => sockets.push_back(socket),
                         Err(error) => {
                             attempts.failed();
@@ -217,13 +217,16 @@ fn move_all(
 }
 
 /// Begins one attempt.
-fn attempt(address: SocketAddr, from: Option<SocketAddr>, home: &Home) -> io::Result<Registered<OwnedFd>> {
-    let begun = stream::connect(&address.into(), from.map(Into::into).as_ref())?;
-    match begun.failed {
-        Some(error) => Err(error),
-        None => Registered::new(home.base.selector(), begun.stream.into(), home.key.token())
-            .map_err(|(_, error)| error),
+fn attempt(address: SocketAddr, target: &Target, home: &Home) -> io::Result<Registered<OwnedFd>> {
+    let begun = stream::connect(&address.into(), target.from.map(Into::into).as_ref())?;
+    if let Some(error) = begun.failed {
+        return Err(error);
     }
+    let socket: OwnedFd = begun.stream.into();
+    if target.nodelay {
+        rustix::net::sockopt::set_tcp_nodelay(&socket, true)?;
+    }
+    Registered::new(home.base.selector(), socket, home.key.token()).map_err(|(_, error)| error)
 }
 
 /// Registers the winner anew, which reports what it is ready for: what was reported before may have been of another.

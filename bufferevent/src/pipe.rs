@@ -4,7 +4,7 @@
 //! none of which waits. What one reads is moved to the output of the other; when that is full, reading is off until it
 //! has drained. An end is passed on behind the bytes before it, and when both have ended both are closed.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use bufferevent_evbuffer::Evbuffer;
 use bufferevent_runtime::Base;
@@ -47,6 +47,8 @@ pub enum PipeEnd {
     Failed(usize, Cause),
     /// A direction of the first (0) or the second (1) made no progress for its timeout.
     Timeout(usize, Direction),
+    /// Nothing came from either for [the time](Pipe::idle_timeout) that they may be silent.
+    Idle,
     /// The first (0) or the second (1) was closed.
     Closed(usize),
 }
@@ -93,6 +95,7 @@ type Ending = (Option<Done>, PipeEnd);
 #[must_use = "it joins nothing until it is given two bufferevents"]
 pub struct Pipe {
     done: Option<Done>,
+    idle: Option<Duration>,
 }
 
 impl Pipe {
@@ -108,22 +111,32 @@ impl Pipe {
         self
     }
 
+    /// Ends the pipe when nothing has come from either for `after`, or when one of them takes nothing of what is to be sent to it
+    /// for as long; default: the timeouts that each has itself, of which the first ends the pipe. These are replaced.
+    ///
+    /// So one may be silent for as long as the other is not, as in a download; or as long as a rate limit holds it back. It is
+    /// told as [`PipeEnd::Idle`], the other as [`PipeEnd::Timeout`].
+    pub fn idle_timeout(mut self, after: Duration) -> Self {
+        self.idle = Some(after);
+        self
+    }
+
     /// Joins two THREADSAFE bufferevents, of any bases and options. Both directions of both are enabled.
     ///
     /// From any thread that holds no strand: not from a locked callback.
     /// # Errors
     /// [`Error::WouldDeadlock`] if this thread holds a strand, or both are the same; [`Error::Closed`] once one is
     /// closing.
-    pub fn join(self, first: &Handle, second: &Handle) -> Result<()> {
+    pub fn join(mut self, first: &Handle, second: &Handle) -> Result<()> {
         let (mut one, mut two) = lock_both(first, second)?;
         if one.is_closing() || two.is_closing() {
             return Err(Error::Closed);
         }
-        let joint = Joint::new(self.done);
+        let joint = Joint::of(&mut self);
         relay_to(&mut one, Relay::watching(&joint, 0, first, second))?;
         relay_to(&mut two, Relay::watching(&joint, 1, second, first))?;
-        begin(&mut one);
-        begin(&mut two);
+        self.begin(&mut one);
+        self.begin(&mut two);
         Ok(())
     }
 
@@ -134,7 +147,7 @@ impl Pipe {
     /// On the base's turn; not in a callback of one of them.
     /// # Errors
     /// [`Error::Closed`] if one is gone, is closing, is running, or is of another base, or both are the same.
-    pub fn join_on<A: HandlerAffinity>(self, base: &mut Base<A>, first: Id, second: Id) -> Result<()>
+    pub fn join_on<A: HandlerAffinity>(mut self, base: &mut Base<A>, first: Id, second: Id) -> Result<()>
     where
         Relay<Id>: IntoHandler<A>,
     {
@@ -142,15 +155,25 @@ impl Pipe {
         if first == second || !is_open(base, first) || !is_open(base, second) {
             return Err(Error::Closed);
         }
-        let joint = Joint::new(self.done);
+        let joint = Joint::of(&mut self);
         for (side, id, other) in [(0, first, second), (1, second, first)] {
             base.set_handler(id, Relay::new(&joint, side, other))?;
             let bufferevent = base.bufferevent(id)?;
             // So that the end of one closes the other, whoever closes it.
             bufferevent.told.report_close = true;
-            begin(bufferevent);
+            self.begin(bufferevent);
         }
         Ok(())
+    }
+
+    /// Lets a joined bufferevent pass on what it has already.
+    fn begin(&self, bufferevent: &mut Bufferevent) {
+        if self.idle.is_some() {
+            bufferevent.set_timeouts(self.idle, self.idle);
+        }
+        bufferevent.enable(Interest::BOTH);
+        bufferevent.trigger(Interest::READ, Trigger::IGNORE_WATERMARKS);
+        bufferevent.tell_end_again();
     }
 }
 
@@ -170,31 +193,47 @@ fn relay_to(guard: &mut Guard<'_>, relay: Relay<Handle>) -> Result<()> {
     }
 }
 
-/// Lets a joined bufferevent pass on what it has already.
-fn begin(bufferevent: &mut Bufferevent) {
-    bufferevent.enable(Interest::BOTH);
-    bufferevent.trigger(Interest::READ, Trigger::IGNORE_WATERMARKS);
-    bufferevent.tell_end_again();
-}
-
 /// What both relays of a pipe share.
 struct Joint {
     /// How many ends were passed on. Whoever passes on the second closes both.
     ended: AtomicU32,
+    /// A bit for each side of which nothing has come for its timeout, or nothing will. Looked at if `idles`.
+    silent: AtomicU32,
+    /// Both must be silent for the pipe to end.
+    idles: bool,
     /// Bytes passed on by the first and by the second; each is written by its own relay.
     moved: [Counter; 2],
     done: Leaf<Option<Done>>,
 }
 
 impl Joint {
-    fn new(done: Option<Done>) -> Arc<Self> {
-        Arc::new(Self { ended: AtomicU32::new(0), moved: Default::default(), done: Leaf::new(done) })
+    fn of(pipe: &mut Pipe) -> Arc<Self> {
+        Arc::new(Self {
+            ended: AtomicU32::new(0),
+            silent: AtomicU32::new(0),
+            idles: pipe.idle.is_some(),
+            moved: Default::default(),
+            done: Leaf::new(pipe.done.take()),
+        })
     }
 
     /// Counts an end that was passed on; true if it was the second.
     fn count_end(&self) -> bool {
         // ORDER: AcqRel; of two ends that are passed on at the same time exactly one sees the other.
         self.ended.fetch_add(1, Ordering::AcqRel) == 1
+    }
+
+    /// Notes that nothing comes from `side`; true if nothing comes from the other either.
+    fn fall_silent(&self, side: usize) -> bool {
+        // ORDER: Relaxed; nothing is published. Of two that fall silent at the same time the second in the word's order sees
+        // the other.
+        self.silent.fetch_or(1 << side, Ordering::Relaxed) & (1 << (1 - side)) != 0
+    }
+
+    /// Something has come from `side`.
+    fn stir(&self, side: usize) {
+        // ORDER: Relaxed; as above. The other may end the pipe while this comes: then it was silent for as long as it may be.
+        self.silent.fetch_and(!(1 << side), Ordering::Relaxed);
     }
 
     /// The right to tell how the pipe ended, if nobody has it yet.
@@ -219,6 +258,8 @@ pub struct Relay<O> {
     ended: bool,
     /// That is passed on.
     passed_on: bool,
+    /// Nothing came for its timeout, and nothing since.
+    silent: bool,
     _watch: Option<Watch>,
 }
 
@@ -309,7 +350,15 @@ enum Offered {
 
 impl<O> Relay<O> {
     fn new(joint: &Arc<Joint>, side: usize, other: O) -> Self {
-        Self { joint: Arc::clone(joint), side, other, ended: false, passed_on: false, _watch: None }
+        Self {
+            joint: Arc::clone(joint),
+            side,
+            other,
+            ended: false,
+            passed_on: false,
+            silent: false,
+            _watch: None,
+        }
     }
 }
 
@@ -326,6 +375,7 @@ struct Side<'a, T> {
     side: usize,
     ended: &'a mut bool,
     passed_on: &'a mut bool,
+    silent: &'a mut bool,
     own: &'a mut Bufferevent,
     other: T,
 }
@@ -333,6 +383,9 @@ struct Side<'a, T> {
 impl<T: Other> Side<'_, T> {
     /// Moves the input on.
     fn on_read(&mut self) -> Option<Ending> {
+        if std::mem::take(self.silent) {
+            self.joint.stir(self.side);
+        }
         match self.offer_all() {
             Offered::Taken if *self.ended => self.pass_end_on(),
             Offered::Taken => None,
@@ -347,7 +400,8 @@ impl<T: Other> Side<'_, T> {
     fn on_event(&mut self, event: Event) -> Option<Ending> {
         match event {
             Event::Eof => {
-                *self.ended = true;
+                (*self.ended, *self.silent) = (true, false);
+                self.joint.fall_silent(self.side);
                 self.on_read()
             }
             Event::Drained => {
@@ -355,6 +409,7 @@ impl<T: Other> Side<'_, T> {
                 None
             }
             Event::Error { cause, .. } => self.close(PipeEnd::Failed(self.side, cause)),
+            Event::Timeout(Direction::Read) if self.joint.idles => self.fall_silent(),
             Event::Timeout(direction) => self.close(PipeEnd::Timeout(self.side, direction)),
             Event::Closed(_) => self.close(PipeEnd::Closed(self.side)),
             Event::Connected | Event::InputFull | Event::User(_) => None,
@@ -391,6 +446,18 @@ impl<T: Other> Side<'_, T> {
         offered
     }
 
+    fn fall_silent(&mut self) -> Option<Ending> {
+        // While it is sent to, the timeout of writing tells whether anything moves.
+        if self.own.output().is_empty() {
+            *self.silent = true;
+            if self.joint.fall_silent(self.side) {
+                return self.close(PipeEnd::Idle);
+            }
+        }
+        self.own.enable(Interest::READ);
+        None
+    }
+
     fn pass_end_on(&mut self) -> Option<Ending> {
         if std::mem::replace(self.passed_on, true) {
             return None;
@@ -414,6 +481,7 @@ impl<O> Relay<O> {
             side: self.side,
             ended: &mut self.ended,
             passed_on: &mut self.passed_on,
+            silent: &mut self.silent,
             own,
             other: other(&self.other),
         }
@@ -506,6 +574,6 @@ impl<O> fmt::Debug for Relay<O> {
 
 impl fmt::Debug for Pipe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pipe").field("on_end", &self.done.is_some()).finish()
+        f.debug_struct("Pipe").field("on_end", &self.done.is_some()).field("idle", &self.idle).finish()
     }
 }

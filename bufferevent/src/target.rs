@@ -46,6 +46,7 @@ pub struct Target {
     pub(crate) lookup_deadline: Duration,
     pub(crate) resolver: Option<Arc<dyn Resolve>>,
     pub(crate) from: Option<SocketAddr>,
+    pub(crate) nodelay: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -88,6 +89,7 @@ impl Target {
             lookup_deadline: LOOKUP_DEADLINE,
             resolver: None,
             from: None,
+            nodelay: false,
         }
     }
 
@@ -154,6 +156,14 @@ impl Target {
     #[must_use]
     pub fn from(mut self, address: SocketAddr) -> Self {
         self.from = Some(address);
+        self
+    }
+
+    /// Has the system send small writes at once (`TCP_NODELAY`), rather than wait for the peer to acknowledge those before.
+    /// Default: off.
+    #[must_use]
+    pub fn nodelay(mut self) -> Self {
+        self.nodelay = true;
         self
     }
 

@@ -9,7 +9,7 @@ use clap::{
 };
 use clap_complete::Shell;
 
-use crate::{failure::Failure, units};
+use crate::{failure::Failure, proxy::Upstream, units};
 
 /// Buffered connections on N event bases and M threads: servers, a load generator and a demo.
 #[derive(Debug, Parser)]
@@ -27,6 +27,8 @@ pub(crate) enum Command {
     Sink(Serve),
     /// Serve: send a pattern without end, until the peer closes; `bev load --mode source` checks it
     Source(Serve),
+    /// Serve: pass each connection on to another server, and back what that sends
+    Proxy(Proxy),
     /// Put load on a server and measure it
     Load(Load),
     /// Show it all in one process on loopback: an echo server, 2,000 connections, every byte checked; then three tenants that
@@ -107,6 +109,20 @@ pub(crate) struct Serve {
     /// --group-limit [default: by the rate, from 64 to 4096]
     #[arg(long, value_name = "BYTES", requires = "group_limit", value_parser = units::parse_share)]
     pub(crate) min_share: Option<u64>,
+}
+
+/// The arguments of the proxy.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Proxy {
+    /// Address to pass connections on to, such as 127.0.0.1:7000 or example.org:80; a name is looked up for each, and of its
+    /// addresses the first that can be had is taken
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) upstream: Upstream,
+    #[command(flatten)]
+    pub(crate) serve: Serve,
+    /// Tell how it went, at the end, in one line of JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// The arguments of the load generator.

@@ -1,4 +1,4 @@
-//! The program `bev`: servers, load and a demo on bufferevents.
+//! The program `bev`: servers, a proxy, load and a demo on bufferevents.
 
 #![forbid(unsafe_code)]
 
@@ -9,6 +9,7 @@ mod limits;
 mod load;
 mod manual;
 mod pattern;
+mod proxy;
 mod running;
 mod server;
 mod signals;
@@ -42,6 +43,7 @@ fn run(command: Command) -> Result<(), Failure> {
             let source = server::Source::new();
             server::run(move || source.clone(), &serve)
         }
+        Command::Proxy(proxy) => proxy::run(&proxy),
         Command::Load(load) => load::run(&load),
         Command::Demo(demo) => demo::run(&demo),
         Command::Completions(completions) => manual::print_completions(completions.shell),

@@ -12,12 +12,24 @@ use bufferevent_sync::Mutex;
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Warnings of one kind, from any thread: at most one line a second.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Warnings {
+    /// What each line begins with.
+    from: &'static str,
     throttle: Mutex<Throttle>,
 }
 
+impl Default for Warnings {
+    fn default() -> Self {
+        Self::of("warning")
+    }
+}
+
 impl Warnings {
+    pub(crate) fn of(from: &'static str) -> Self {
+        Self { from, throttle: Mutex::default() }
+    }
+
     /// Tells that `what` failed, or counts it for the next line.
     pub(crate) fn tell(&self, what: impl fmt::Display, why: impl fmt::Display) {
         let now = Instant::now();
@@ -25,10 +37,10 @@ impl Warnings {
         let Some(left_out) = admitted else { return };
         let more = match left_out {
             0 => String::new(),
-            n => format!(" (and {n} more since the last warning)"),
+            n => format!(" (and {n} more since the last such line)"),
         };
         // Without a stderr there is nobody to tell.
-        let _ = writeln!(io::stderr(), "warning: {what}: {why}{more}");
+        let _ = writeln!(io::stderr(), "{}: {what}: {why}{more}", self.from);
     }
 }
 

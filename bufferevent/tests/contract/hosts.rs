@@ -19,6 +19,7 @@ use bufferevent_sync::{
     Mutex,
     atomic::{AtomicUsize, Ordering},
 };
+use rustix::net::sockopt::tcp_nodelay;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::{
@@ -477,6 +478,20 @@ fn an_address_that_does_not_answer_is_overtaken() {
         let mut peer = accept(&listener);
         world.send(&mut peer, b"only here");
         world.until_input(&conn, 9);
+    });
+}
+
+#[test]
+fn a_connection_sends_small_writes_at_once_if_it_is_to() {
+    each_once(|config| {
+        for on in [false, true] {
+            let (_listener, good) = listening();
+            let target = Target::any(&[good]).unwrap();
+            let (mut world, conn) = outcome(config, if on { target.nodelay() } else { target });
+            assert_eq!(conn.log.calls(), [Call::Connected]);
+            let at_once = |b: &mut Bufferevent| tcp_nodelay(b.fd().unwrap()).unwrap();
+            assert_eq!(world.with(&conn, at_once).unwrap(), on);
+        }
     });
 }
 

@@ -3,14 +3,15 @@
 use std::{sync::Arc, time::Duration};
 
 use bufferevent::{
-    Base, BaseExt as _, Bufferevent, Error, Interest, Movable, NoHandler, Pipe, PipeEnd, Piped,
-    runtime::{Clock, Waiter},
+    Base, BaseExt as _, Bufferevent, Direction, Error, Interest, Movable, NoHandler, Pipe, PipeEnd, Piped,
+    runtime::{Clock, ManualClock, Waiter},
     testing::Census,
 };
 use bufferevent_sync::Mutex;
 
 use crate::harness::{
-    Config, Conn, Drive, Peer, Who, World, each, each_by_hand, each_by_hand_once, each_of, pattern, unix_pair,
+    Config, Conn, Drive, Peer, Who, World, each, each_by_hand, each_by_hand_once, each_of, pass, pattern,
+    unix_pair,
 };
 
 /// Two bufferevents of this configuration and their peers, and how their pipe ended.
@@ -34,7 +35,26 @@ fn join(config: Config) -> Joined {
 }
 
 fn join_with(config: Config, before: impl FnOnce(&mut World, &[Conn; 2], &mut [Option<Peer>; 2])) -> Joined {
-    let mut world = config.world();
+    join_by(Pipe::new(), config, config.world(), before)
+}
+
+/// By a pipe that ends when both are silent for `T`; time is turned by hand.
+fn join_until_idle(config: Config) -> (Joined, ManualClock) {
+    let (world, hand) = config.with_manual_clock();
+    let mut joined = join_by(Pipe::new().idle_timeout(T), config, world, |_, _, _| {});
+    joined.world.settle();
+    (joined, hand)
+}
+
+const T: Duration = Duration::from_millis(100);
+const JUST: Duration = Duration::from_millis(1);
+
+fn join_by(
+    pipe: Pipe,
+    config: Config,
+    mut world: World,
+    before: impl FnOnce(&mut World, &[Conn; 2], &mut [Option<Peer>; 2]),
+) -> Joined {
     let (one, first) = config.start(&mut world);
     if !config.set.is_shared() {
         world.skip_to_base_of(&one);
@@ -44,7 +64,7 @@ fn join_with(config: Config, before: impl FnOnce(&mut World, &[Conn; 2], &mut [O
     before(&mut world, &conns, &mut peers);
     let end: Arc<Mutex<Option<Piped>>> = Arc::default();
     let told = Arc::clone(&end);
-    let pipe = Pipe::new().on_end(move |piped| *told.lock() = Some(piped));
+    let pipe = pipe.on_end(move |piped| *told.lock() = Some(piped));
     match &mut world.drive {
         _ if config.set.is_shared() => pipe.join(conns[0].handle(), conns[1].handle()).unwrap(),
         Drive::Pinned(base) => pipe.join_on(base, ids(&conns).0, ids(&conns).1).unwrap(),
@@ -312,6 +332,83 @@ fn one_that_was_held_up_reads_on_though_its_mailbox_is_full_when_there_is_room()
         held.let_go();
         got.extend(joined.receive(1, sent - got.len()));
         assert!(got.chunks(block.len()).all(|chunk| *chunk == block[..chunk.len()]));
+    });
+}
+
+#[test]
+fn one_may_be_silent_for_as_long_as_the_other_is_not() {
+    each_by_hand(|config| {
+        for side in 0..2 {
+            let (mut joined, hand) = join_until_idle(config);
+            for _ in 0..5 {
+                pass(&mut joined.world, &hand, T - JUST);
+                joined.send(side, b"x");
+                assert_eq!(joined.receive(1 - side, 1), b"x");
+            }
+            // What came last came just now.
+            pass(&mut joined.world, &hand, T - JUST);
+            assert!(joined.end.lock().is_none());
+            pass(&mut joined.world, &hand, JUST);
+            assert!(matches!(joined.end().end, PipeEnd::Idle));
+            for side in 0..2 {
+                let (world, peer) = joined.peer(side);
+                assert_eq!(world.receive_all(peer), b"");
+            }
+        }
+    });
+}
+
+#[test]
+fn one_that_has_ended_its_side_is_silent() {
+    // the other direction goes on, for as long as something comes
+    each_by_hand(|config| {
+        let (mut joined, hand) = join_until_idle(config);
+        joined.peers[0].as_ref().unwrap().shutdown_write();
+        joined.world.settle();
+        for _ in 0..5 {
+            pass(&mut joined.world, &hand, T - JUST);
+            joined.send(1, b"x");
+            assert_eq!(joined.receive(0, 1), b"x");
+        }
+        pass(&mut joined.world, &hand, T - JUST);
+        assert!(joined.end.lock().is_none());
+        pass(&mut joined.world, &hand, JUST);
+        assert!(matches!(joined.end().end, PipeEnd::Idle));
+    });
+}
+
+#[test]
+fn nobody_is_idle_while_one_takes_what_is_there() {
+    each_by_hand(|config| {
+        let (mut joined, hand) = join_until_idle(config);
+        let mut left = joined.send_until_held_up(&pattern(64 * 1024));
+        let conn = joined.conns[1].clone();
+        // Nothing comes any more, but something goes. The kernel takes more only once much of what it has is read.
+        let mut queued = joined.world.with(&conn, |b| b.output().len()).unwrap();
+        while queued > 0 {
+            pass(&mut joined.world, &hand, T - JUST);
+            assert!(joined.end.lock().is_none(), "{left} are left");
+            let before = queued;
+            while queued > 0 && queued == before {
+                left -= joined.receive(1, left.min(256 * 1024)).len();
+                joined.world.settle();
+                queued = joined.world.with(&conn, |b| b.output().len()).unwrap();
+            }
+        }
+        pass(&mut joined.world, &hand, T);
+        pass(&mut joined.world, &hand, T);
+        assert!(matches!(joined.end().end, PipeEnd::Idle));
+    });
+}
+
+#[test]
+fn one_that_takes_nothing_ends_a_pipe_that_may_be_idle_for_a_while() {
+    each_by_hand(|config| {
+        let (mut joined, hand) = join_until_idle(config);
+        joined.send_until_held_up(&pattern(64 * 1024));
+        pass(&mut joined.world, &hand, T);
+        let piped = joined.end();
+        assert!(matches!(piped.end, PipeEnd::Timeout(1, Direction::Write)), "{piped:?}");
     });
 }
 

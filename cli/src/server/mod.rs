@@ -35,34 +35,75 @@ pub(crate) fn run<S: Service>(
     make: impl Fn() -> S + Send + Sync + 'static,
     serve: &Serve,
 ) -> Result<(), Failure> {
-    limits::raise_open_files();
-    let runtime = runtime(serve)?;
-    let how = How::from(serve);
-    let limits = TimeLimits { idle: serve.idle, lifetime: serve.lifetime };
-    let rates = Rates::of(serve)?;
-    let connections = ConnectionLimit::of_descriptors();
-    let memory = memory(serve, &connections);
-    let admitted = rates.clone();
-    let listener = listen(&runtime, serve, &connections, move |connection, base| {
-        start(Limited::new(make(), limits, admitted.clone()), how, memory.as_ref(), connection, base)
-    })
-    .map_err(|why| Failure::of(format_args!("cannot listen on {}", serve.listen), why))?;
-    let draining = drain_at_signal(&runtime, serve)?;
-    let (running, mine) = Running::start_others(runtime, "bev")?;
-    if let Some(address) = listener.local_addr() {
-        writeln!(io::stdout(), "listening on {address}").map_err(Failure::output)?;
-    }
-    mine.run();
-    running.wait()?;
-    if let Some(draining) = draining.lock().take() {
+    let server = Server::new(serve, NonZeroUsize::MIN)?;
+    let (terms, rates) = (server.terms.clone(), server.terms.rates.clone());
+    let drained = server.run(move |connection, base| {
+        let service = Limited::new(make(), terms.limits, terms.rates.clone());
+        start(service, terms.how, terms.memory.as_ref(), connection, base)
+    })?;
+    if let Some(drained) = drained {
         // Who started it may be gone by now.
         let rates = rates.map(|rates| rates.report().to_string()).unwrap_or_default();
-        let _ = writeln!(io::stdout(), "{}{rates}", farewell(draining.report()));
+        let _ = writeln!(io::stdout(), "{}{rates}", farewell(drained));
     }
     Ok(())
 }
 
-fn farewell(drained: Drained) -> String {
+/// A server that does not listen yet.
+#[derive(Debug)]
+pub(crate) struct Server<'a> {
+    serve: &'a Serve,
+    runtime: Runtime,
+    connections: ConnectionLimit,
+    pub(crate) terms: Terms,
+}
+
+/// What every connection of a server is under.
+#[derive(Debug, Clone)]
+pub(crate) struct Terms {
+    pub(crate) how: How,
+    pub(crate) limits: TimeLimits,
+    pub(crate) rates: Option<Rates>,
+    pub(crate) memory: Option<MemoryLimit>,
+}
+
+impl<'a> Server<'a> {
+    /// One whose connections need so many descriptors each.
+    pub(crate) fn new(serve: &'a Serve, descriptors: NonZeroUsize) -> Result<Self, Failure> {
+        limits::raise_open_files();
+        let runtime = runtime(serve)?;
+        let most = ConnectionLimit::of_descriptors().limit() / descriptors;
+        let connections = ConnectionLimit::new(NonZeroUsize::new(most).unwrap_or(NonZeroUsize::MIN));
+        let terms = Terms {
+            how: How::from(serve),
+            limits: TimeLimits { idle: serve.idle, lifetime: serve.lifetime },
+            rates: Rates::of(serve)?,
+            memory: memory(serve, &connections),
+        };
+        Ok(Self { serve, runtime, connections, terms })
+    }
+
+    /// Gives connections to `on_accept` until a signal comes; answers how they ended then.
+    pub(crate) fn run(
+        self,
+        on_accept: impl Fn(Accepted, &mut Base) -> Result<(), BoxError> + Send + Sync + 'static,
+    ) -> Result<Option<Drained>, Failure> {
+        let Self { serve, runtime, connections, .. } = self;
+        let listener = listen(&runtime, serve, &connections, on_accept)
+            .map_err(|why| Failure::of(format_args!("cannot listen on {}", serve.listen), why))?;
+        let draining = drain_at_signal(&runtime, serve)?;
+        let (running, mine) = Running::start_others(runtime, "bev")?;
+        if let Some(address) = listener.local_addr() {
+            writeln!(io::stdout(), "listening on {address}").map_err(Failure::output)?;
+        }
+        mine.run();
+        running.wait()?;
+        Ok(draining.lock().take().map(|draining| draining.report()))
+    }
+}
+
+/// How the connections ended, as text.
+pub(crate) fn farewell(drained: Drained) -> String {
     let Drained { ended, clean, unsent, .. } = drained;
     if ended == 0 {
         return "no connection was open".to_owned();

@@ -38,6 +38,13 @@ fn bad_arguments_are_told_on_one_line_with_exit_code_2() {
         &["sink", "--listen", "127.0.0.1:0", "--min-share", "64"],
         &["source", "--listen", "127.0.0.1:0", "--limit", "1MB/s", "--min-share", "64"],
         &["source", "--listen", "127.0.0.1:0", "--group-limit", "18446744073709551615", "--tick", "24h"],
+        &["proxy"],
+        &["proxy", "--listen", "127.0.0.1:0"],
+        &["proxy", "--upstream", "127.0.0.1:1"],
+        &["proxy", "--listen", "127.0.0.1:0", "--upstream", "127.0.0.1"],
+        &["proxy", "--listen", "127.0.0.1:0", "--upstream", "127.0.0.1:0"],
+        &["proxy", "--listen", "127.0.0.1:0", "--upstream", "two words:80"],
+        &["proxy", "--listen", "127.0.0.1:0", "--upstream", "127.0.0.1:1", "--tick", "10ms"],
         &["load"],
         &["load", "--connect", "127.0.0.1:1"],
         &["load", "--mode", "echo"],
@@ -157,7 +164,7 @@ fn help_and_version_succeed() {
     let (code, stdout, stderr) = run(&["--version"]);
     assert_eq!((code, stderr.as_str()), (Some(0), ""));
     assert_eq!(stdout, format!("bev {}\n", env!("CARGO_PKG_VERSION")));
-    for command in ["", "echo", "sink", "source", "load", "demo", "completions", "man"] {
+    for command in ["", "echo", "sink", "source", "proxy", "load", "demo", "completions", "man"] {
         let args: Vec<&str> = [command, "--help"].into_iter().filter(|word| !word.is_empty()).collect();
         let (code, stdout, stderr) = run(&args);
         assert_eq!((code, stderr.as_str()), (Some(0), ""), "{args:?}");
@@ -169,10 +176,10 @@ fn help_and_version_succeed() {
 fn what_the_system_refuses_is_told_on_one_line_with_exit_code_1() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    for kind in ["echo", "sink", "source"] {
-        let (code, stdout, stderr) = run(&[kind, "--listen", &address]);
-        assert_eq!((code, stdout.as_str()), (Some(1), ""), "{kind}: {stderr}");
-        assert!(is_one_line_error(&stderr) && stderr.contains(&address), "{kind}: {stderr}");
+    for kind in [&["echo"][..], &["sink"], &["source"], &["proxy", "--upstream", "127.0.0.1:1"]] {
+        let (code, stdout, stderr) = run(&[kind, &["--listen", &address]].concat());
+        assert_eq!((code, stdout.as_str()), (Some(1), ""), "{kind:?}: {stderr}");
+        assert!(is_one_line_error(&stderr) && stderr.contains(&address), "{kind:?}: {stderr}");
     }
     // Of no interface of this machine: the block is for documentation.
     let (code, _, stderr) = run(&["echo", "--listen", "192.0.2.1:0"]);

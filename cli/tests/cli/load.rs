@@ -18,7 +18,7 @@ fn field<'a>(json: &'a str, name: &str) -> &'a str {
     value.split([',', '}']).next().unwrap()
 }
 
-fn number(json: &str, name: &str) -> f64 {
+pub(crate) fn number(json: &str, name: &str) -> f64 {
     field(json, name).parse().unwrap()
 }
 

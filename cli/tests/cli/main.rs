@@ -6,6 +6,7 @@ mod arguments;
 mod demo;
 mod load;
 mod manual;
+mod proxy;
 mod rates;
 mod servers;
 mod support;

@@ -30,7 +30,7 @@ fn the_page_has_a_section_for_each_command_with_its_options() {
     assert_eq!((code, stderr.as_str()), (Some(0), ""));
     assert!(page.contains(&format!(".TH bev 1  \"bev {}\"", env!("CARGO_PKG_VERSION"))), "{page}");
     let commands = commands();
-    assert!(commands.len() >= 7, "{commands:?}");
+    assert!(commands.len() >= 8, "{commands:?}");
     for (command, options) in commands {
         let heading = format!(".SH \"BEV {}\"\n", command.to_uppercase());
         let (_, section) = page.split_once(&heading).unwrap_or_else(|| panic!("no {heading}"));

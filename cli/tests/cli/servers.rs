@@ -17,12 +17,12 @@ const PERIOD: usize = 65_521;
 /// What the source begins with.
 const BEGINNING: [u8; 8] = [0xae, 0xb9, 0x91, 0x0c, 0xe0, 0xce, 0x44, 0x2e];
 
-fn pattern(len: usize) -> Vec<u8> {
+pub(crate) fn pattern(len: usize) -> Vec<u8> {
     (0..len).map(|i| (i % 251) as u8).collect()
 }
 
 /// Sends `len` bytes, ends its side, and wants all of them back and then the end.
-fn talk_to_echo(mut stream: TcpStream, len: usize) {
+pub(crate) fn talk_to_echo(mut stream: TcpStream, len: usize) {
     let sent = pattern(len);
     let mut back = Vec::new();
     thread::scope(|scope| {
@@ -43,7 +43,7 @@ fn talk_to_sink(mut stream: TcpStream, len: usize) {
     assert_eq!(stream.read_to_end(&mut Vec::new()).unwrap(), 0);
 }
 
-fn talk_to_source(stream: &mut TcpStream, len: usize) {
+pub(crate) fn talk_to_source(stream: &mut TcpStream, len: usize) {
     let mut came = vec![0; len];
     stream.read_exact(&mut came).unwrap();
     assert_eq!(came[..8], BEGINNING);
@@ -100,7 +100,7 @@ fn port_0_is_told_as_the_real_one() {
 }
 
 /// Writes until nothing goes any more; answers how much went.
-fn write_until_stuck(mut stream: &TcpStream, data: &[u8]) -> usize {
+pub(crate) fn write_until_stuck(mut stream: &TcpStream, data: &[u8]) -> usize {
     stream.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
     let mut gone = 0;
     loop {
@@ -212,7 +212,7 @@ fn a_second_signal_ends_it_at_once() {
 
 #[test]
 fn more_connections_than_there_are_descriptors_for_are_told_of_on_stderr() {
-    let mut server = Server::start_with_files(32, "--workers 1");
+    let mut server = Server::start_with_files(32, "echo", "--workers 1");
     let mut stderr = server.process.stderr();
     // More than it may have: it takes half as many as descriptors, and the rest wait in the kernel's queue.
     let peers: Vec<TcpStream> = (0..40).map(|_| server.connect()).collect();

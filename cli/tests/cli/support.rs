@@ -1,6 +1,7 @@
 //! Running the program: started, watched, and ended whatever happens.
 
 use std::{
+    fmt::Display,
     io::{BufRead as _, BufReader, Read},
     net::{SocketAddr, TcpStream},
     os::{fd::OwnedFd, unix::net::UnixStream},
@@ -51,6 +52,13 @@ impl Process {
 
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(self.pid, signal).unwrap();
+    }
+
+    /// The memory that is its own, in bytes.
+    pub(crate) fn resident(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid.as_raw_nonzero())).unwrap();
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        resident.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1_024
     }
 
     /// What the process writes to stdout, where that is a pipe.
@@ -118,6 +126,13 @@ pub(crate) fn unheard() -> Stdio {
     OwnedFd::from(ours).into()
 }
 
+/// A stream on which nothing takes longer than it may.
+pub(crate) fn bounded(stream: TcpStream) -> TcpStream {
+    stream.set_read_timeout(Some(LIMIT)).unwrap();
+    stream.set_write_timeout(Some(LIMIT)).unwrap();
+    stream
+}
+
 /// What `read` has left, as text.
 pub(crate) fn rest(mut read: impl Read) -> String {
     let mut text = String::new();
@@ -143,9 +158,16 @@ impl Server {
         Self::watch(bev(&[kind, "--listen", "127.0.0.1:0"]).args(args))
     }
 
-    /// Starts an echo server that may have `files` open, with a stderr to read.
-    pub(crate) fn start_with_files(files: u32, args: &str) -> Self {
-        let script = format!("ulimit -n {files} && exec \"$BEV\" echo --listen 127.0.0.1:0 {args}");
+    /// Starts a proxy to `upstream`, with a stderr to read.
+    pub(crate) fn proxy(upstream: impl Display, args: &[&str]) -> Self {
+        let upstream = upstream.to_string();
+        let mut command = bev(&["proxy", "--listen", "127.0.0.1:0", "--upstream", &upstream]);
+        Self::watch(command.args(args).stderr(Stdio::piped()))
+    }
+
+    /// Starts a server that may have `files` open, with a stderr to read.
+    pub(crate) fn start_with_files(files: u32, kind: &str, args: &str) -> Self {
+        let script = format!("ulimit -n {files} && exec \"$BEV\" {kind} --listen 127.0.0.1:0 {args}");
         let mut command = Command::new("sh");
         command.args(["-c", &script]).env("BEV", env!("CARGO_BIN_EXE_bev"));
         Self::watch(command.stderr(Stdio::piped()))
@@ -162,10 +184,7 @@ impl Server {
     }
 
     pub(crate) fn connect(&self) -> TcpStream {
-        let stream = TcpStream::connect(self.address).unwrap();
-        stream.set_read_timeout(Some(LIMIT)).unwrap();
-        stream.set_write_timeout(Some(LIMIT)).unwrap();
-        stream
+        bounded(TcpStream::connect(self.address).unwrap())
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

@@ -1,0 +1,151 @@
+//! The proxy: each connection is joined to one to the upstream.
+//!
+//! Both are confined to the base that accepted, or have a strand each; a [`Pipe`] passes on what comes, ends included.
+
+mod early;
+mod tally;
+mod upstream;
+
+use std::{
+    fmt,
+    io::{self, Write as _},
+    num::NonZeroUsize,
+    sync::Arc,
+};
+
+use bufferevent::{
+    Accepted, Base, BaseExt as _, Bufferevent, Builder, Cause, Direction, Error, Handle, NoHandler, Pipe,
+    PipeEnd, Piped, Result,
+};
+use rustix::net::sockopt::set_tcp_nodelay;
+
+pub(crate) use self::upstream::Upstream;
+use self::{early::Early, tally::Tally};
+use crate::{
+    args,
+    failure::Failure,
+    server::{How, Server, Terms},
+    warnings::Warnings,
+};
+
+/// Descriptors of a connection: its own, and that to the upstream.
+const DESCRIPTORS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
+
+/// Passes connections on until a signal comes, and tells what went through.
+pub(crate) fn run(proxy: &args::Proxy) -> std::result::Result<(), Failure> {
+    let server = Server::new(&proxy.serve, DESCRIPTORS)?;
+    let rates = server.terms.rates.clone();
+    let line = Arc::new(Line {
+        upstream: proxy.upstream.clone(),
+        terms: server.terms.clone(),
+        tally: Tally::default(),
+        warnings: Warnings::of("proxy"),
+    });
+    let passes = Arc::clone(&line);
+    let drained = server.run(move |connection, base| Ok(passes.accept(connection, base)?))?;
+    if let Some(drained) = drained {
+        let address = &proxy.upstream.address;
+        let told = match proxy.json {
+            true => line.tally.json(address, &drained),
+            false => {
+                let rates = rates.map(|rates| rates.report().to_string()).unwrap_or_default();
+                line.tally.text(address, drained) + &rates
+            }
+        };
+        // Who started it may be gone by now.
+        let _ = writeln!(io::stdout(), "{told}");
+    }
+    Ok(())
+}
+
+/// What all connections of a proxy share.
+#[derive(Debug)]
+struct Line {
+    upstream: Upstream,
+    terms: Terms,
+    tally: Tally,
+    warnings: Warnings,
+}
+
+impl Line {
+    /// Joins a connection to a new one to the upstream. The limits are the client's: all that passes goes through it.
+    fn accept(self: &Arc<Self>, connection: Accepted, base: &mut Base) -> Result<()> {
+        self.tally.accepted();
+        // As what goes to the upstream; a socket without the option serves as well.
+        let _ = set_tcp_nodelay(&connection, true);
+        let Terms { how, limits, rates, memory } = &self.terms;
+        let mut front = Bufferevent::socket(connection).lifetime(limits.lifetime).configure(|front| {
+            if let Some(rates) = rates {
+                rates.admit(front);
+            }
+        });
+        let mut back = Bufferevent::connect_target(self.upstream.target.clone());
+        if let Some(memory) = memory {
+            (front, back) = (front.memory(memory), back.memory(memory));
+        }
+        if let How::Confined { defer: true } | How::Threadsafe { defer: true } = how {
+            (front, back) = (front.deferred(), back.deferred());
+        }
+        let line = Arc::clone(self);
+        let mut pipe = Pipe::new().on_end(move |piped| line.ended(&piped));
+        if let Some(idle) = limits.idle {
+            pipe = pipe.idle_timeout(idle);
+        }
+        match how {
+            How::Confined { .. } => join_on(base, pipe, front, back),
+            How::Threadsafe { .. } => {
+                let front = front.handler(Early::client()).threadsafe().start(base)?;
+                join(pipe, &front, back.handler(Early::upstream(self)).threadsafe().start(base))
+            }
+            How::Unlocked => {
+                let front = front.threadsafe().unlocked(Early::client()).start(base)?;
+                join(pipe, &front, back.threadsafe().unlocked(Early::upstream(self)).start(base))
+            }
+        }
+    }
+
+    fn ended(&self, piped: &Piped) {
+        self.tally.passed(piped);
+        match &piped.end {
+            PipeEnd::Failed(1, cause) => self.failed(cause),
+            PipeEnd::Timeout(1, Direction::Write) => {
+                self.tally.failed();
+                self.tell("it takes nothing any more");
+            }
+            _ => {}
+        }
+    }
+
+    /// The upstream cannot be had, or its connection has failed.
+    fn failed(&self, cause: &Cause) {
+        self.tally.failed();
+        self.tell(cause);
+    }
+
+    fn tell(&self, why: impl fmt::Display) {
+        self.warnings.tell(format_args!("upstream {}", self.upstream.address), why);
+    }
+}
+
+/// Joins two that run nowhere else than on this turn.
+fn join_on(base: &mut Base, pipe: Pipe, front: Builder, back: Builder) -> Result<()> {
+    let front = front.handler(NoHandler).start(base)?;
+    let back = back.handler(NoHandler).start(base);
+    let joined = back.and_then(|back| pipe.join_on(base, front, back));
+    if let (Err(_), Ok(front)) = (&joined, base.bufferevent(front)) {
+        front.close();
+    }
+    joined
+}
+
+/// Joins two that may run elsewhere already. What has failed meanwhile has said so.
+fn join(pipe: Pipe, front: &Handle, back: Result<Handle>) -> Result<()> {
+    let joined = back.and_then(|back| pipe.join(front, &back).inspect_err(|_| back.close()));
+    if joined.is_err() {
+        front.close();
+    }
+    match joined {
+        Err(Error::Closed) => Ok(()),
+        joined => joined,
+    }
+}

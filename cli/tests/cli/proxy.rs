@@ -1,0 +1,413 @@
+//! The proxy, between clients and servers that are well, slow, or dead.
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    os::fd::OwnedFd,
+    process::{ChildStderr, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::{
+    net::{AddressFamily, SocketType, bind, getsockname, socket, sockopt::set_socket_linger},
+    process::Signal,
+};
+
+use crate::{
+    load::number,
+    servers::{pattern, talk_to_echo, talk_to_source, write_until_stuck},
+    support::{Process, Server, bev, bounded, output, rest, run},
+};
+
+const LOCKINGS: [&[&str]; 5] = [
+    &[],
+    &["--defer"],
+    &["--threadsafe"],
+    &["--threadsafe", "--defer"],
+    &["--threadsafe", "--defer", "--unlocked"],
+];
+
+/// A proxy to a server that this test plays.
+fn before_us(args: &[&str]) -> (Server, TcpListener) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    (Server::proxy(listener.local_addr().unwrap(), args), listener)
+}
+
+/// Both ends of a connection through a proxy.
+fn through(proxy: &Server, listener: &TcpListener) -> (TcpStream, TcpStream) {
+    let client = proxy.connect();
+    (client, bounded(listener.accept().unwrap().0))
+}
+
+/// An address that nobody listens on, as long as the socket is kept.
+fn refusing() -> (OwnedFd, SocketAddr) {
+    let bound = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    bind(&bound, &"127.0.0.1:0".parse::<SocketAddr>().unwrap()).unwrap();
+    let address = getsockname(&bound).unwrap().try_into().unwrap();
+    (bound, address)
+}
+
+/// Ends a connection as a peer that crashes.
+fn reset(stream: TcpStream) {
+    set_socket_linger(&stream, Some(Duration::ZERO)).unwrap();
+}
+
+fn line(stderr: &mut BufReader<ChildStderr>) -> String {
+    let mut line = String::new();
+    stderr.read_line(&mut line).unwrap();
+    line
+}
+
+/// What a proxy with `--json` says at its end.
+fn farewell(proxy: Server) -> String {
+    proxy.signal(Signal::TERM);
+    let json = proxy.farewell();
+    assert!(
+        json.starts_with("{\"upstream\":\"") && json.ends_with("}\n") && json.lines().count() == 1,
+        "{json}"
+    );
+    json
+}
+
+#[test]
+fn a_load_through_the_proxy_gets_every_byte_back() {
+    for locking in LOCKINGS {
+        for workers in ["1", "2"] {
+            let echo = Server::start("echo", &[]);
+            let proxy = Server::proxy(echo.address, &[locking, &["--json", "--workers", workers]].concat());
+            let address = proxy.address.to_string();
+            let load = ["load", "--connect", &address, "--mode", "echo", "--size", "10KiB", "--json"];
+            let (code, json, stderr) =
+                run(&[&load[..], &["--connections", "20", "--duration", "300ms"]].concat());
+            assert_eq!((code, stderr.as_str()), (Some(0), ""), "{locking:?}");
+            assert!(number(&json, "requests") > 0.0, "{json}");
+            let told = farewell(proxy);
+            assert_eq!((number(&told, "clients"), number(&told, "upstream_failures")), (20.0, 0.0), "{told}");
+            echo.end();
+        }
+    }
+}
+
+#[test]
+fn an_upstream_may_have_a_name() {
+    let echo = Server::start("echo", &[]);
+    let proxy = Server::proxy(format_args!("localhost:{}", echo.address.port()), &[]);
+    talk_to_echo(proxy.connect(), 300_000);
+    proxy.end();
+    echo.end();
+}
+
+// X-82
+#[test]
+fn an_end_goes_through_behind_the_bytes_before_it_and_the_answer_comes_back() {
+    for locking in LOCKINGS {
+        let (proxy, listener) = before_us(locking);
+        let (mut client, mut server) = through(&proxy, &listener);
+        let request = pattern(3_000_000);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                client.write_all(&request).unwrap();
+                client.shutdown(Shutdown::Write).unwrap();
+            });
+            let mut came = Vec::new();
+            server.read_to_end(&mut came).unwrap();
+            assert!(came == request, "{locking:?}: {} bytes came", came.len());
+        });
+        server.write_all(b"answered after the end").unwrap();
+        drop(server);
+        assert_eq!(rest(client), "answered after the end");
+        proxy.end();
+    }
+}
+
+#[test]
+fn an_upstream_that_refuses_is_told_and_its_client_closed() {
+    for locking in LOCKINGS {
+        let (_bound, address) = refusing();
+        let mut proxy = Server::proxy(address, &[locking, &["--json"]].concat());
+        let mut stderr = proxy.process.stderr();
+        let mut client = proxy.connect();
+        client.write_all(b"is anybody there?").unwrap();
+        assert_eq!(rest(client), "", "{locking:?}");
+        assert_eq!(
+            line(&mut stderr),
+            format!("proxy: upstream {address}: Connection refused (os error 111)\n")
+        );
+        assert_eq!(rest(proxy.connect()), "");
+        let told = farewell(proxy);
+        assert_eq!(number(&told, "upstream_failures"), 2.0, "{told}");
+        // At most one line a second.
+        assert!(rest(stderr).lines().count() <= 1);
+    }
+}
+
+#[test]
+fn an_upstream_that_dies_in_the_middle_is_told_and_what_it_sent_is_not_lost() {
+    for locking in LOCKINGS {
+        let (mut proxy, listener) = before_us(locking);
+        let mut stderr = proxy.process.stderr();
+        let (mut client, mut server) = through(&proxy, &listener);
+        client.write_all(b"request").unwrap();
+        server.read_exact(&mut [0; 7]).unwrap();
+        server.write_all(b"half an ans").unwrap();
+        let mut came = [0; 11];
+        client.read_exact(&mut came).unwrap();
+        assert_eq!(came, *b"half an ans");
+        reset(server);
+        assert_eq!(rest(client), "", "{locking:?}");
+        let told = line(&mut stderr);
+        let begin = format!("proxy: upstream {}: Connection reset", listener.local_addr().unwrap());
+        assert!(told.starts_with(&begin), "{told}");
+        // The next one is served.
+        let (mut client, mut server) = through(&proxy, &listener);
+        server.write_all(b"well again").unwrap();
+        drop(server);
+        let mut came = String::new();
+        client.read_to_string(&mut came).unwrap();
+        assert_eq!(came, "well again");
+        drop(client);
+        proxy.end();
+    }
+}
+
+#[test]
+fn an_upstream_that_is_killed_ends_the_stream_of_its_client() {
+    let source = Server::start("source", &[]);
+    let proxy = Server::proxy(source.address, &[]);
+    let mut client = proxy.connect();
+    talk_to_source(&mut client, 100_000);
+    source.signal(Signal::KILL);
+    assert_eq!(source.wait(), None);
+    client.read_to_end(&mut Vec::new()).unwrap();
+    drop(client);
+    assert_eq!(rest(proxy.connect()), "", "nobody is there any more");
+    proxy.end();
+}
+
+#[test]
+fn a_client_that_dies_ends_the_connection_to_the_upstream() {
+    let (mut proxy, listener) = before_us(&[]);
+    let stderr = proxy.process.stderr();
+    let (client, mut server) = through(&proxy, &listener);
+    reset(client);
+    assert_eq!(server.read_to_end(&mut Vec::new()).unwrap(), 0);
+    drop(server);
+    proxy.end();
+    assert_eq!(rest(stderr), "", "the upstream did nothing wrong");
+}
+
+/// X-76, X-21: neither way holds more than the marks and what one run reads.
+#[test]
+fn a_slow_reader_holds_the_sender_up_and_not_the_memory_of_the_proxy() {
+    const BLOCK: usize = 1 << 20;
+    const BLOCKS: usize = 192;
+    let block = pattern(BLOCK);
+    for locking in [LOCKINGS[0], LOCKINGS[4]] {
+        for down in [true, false] {
+            let (proxy, listener) = before_us(locking);
+            // What a run needs is there after this.
+            let (mut client, server) = through(&proxy, &listener);
+            client.write_all(&block[..100_000]).unwrap();
+            (&server).read_exact(&mut [0; 100_000]).unwrap();
+            drop((client, server));
+            let (client, server) = through(&proxy, &listener);
+            let (mut sender, mut reader) = if down { (server, client) } else { (client, server) };
+            let before = proxy.process.resident();
+            // Nobody reads, until nothing goes any more.
+            let sent = write_until_stuck(&sender, &block.repeat(BLOCKS / 2));
+            let mut most = proxy.process.resident();
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    let mut sender = bounded(sender.try_clone().unwrap());
+                    sender.write_all(&block[sent % BLOCK..]).unwrap();
+                    for _ in sent / BLOCK + 1..BLOCKS {
+                        sender.write_all(&block).unwrap();
+                    }
+                    sender.shutdown(Shutdown::Write).unwrap();
+                });
+                let mut came = vec![0; BLOCK];
+                for number in 0..BLOCKS {
+                    reader.read_exact(&mut came).unwrap();
+                    assert!(came == block, "block {number}");
+                    most = most.max(proxy.process.resident());
+                }
+                assert_eq!(reader.read(&mut came).unwrap(), 0);
+            });
+            assert!(most < before + (8 << 20), "{locking:?}, down {down}: {before} bytes, then {most}");
+            reader.shutdown(Shutdown::Write).unwrap();
+            assert_eq!(sender.read(&mut [0]).unwrap(), 0);
+            proxy.end();
+        }
+    }
+}
+
+#[test]
+fn a_connection_on_which_nothing_moves_is_closed() {
+    for limit in ["--idle", "--lifetime"] {
+        for locking in LOCKINGS {
+            let (proxy, listener) = before_us(&[locking, &[limit, "50ms"]].concat());
+            let (mut client, mut server) = through(&proxy, &listener);
+            for peer in [&mut client, &mut server] {
+                assert_eq!(peer.read_to_end(&mut Vec::new()).unwrap(), 0, "{limit} {locking:?}");
+            }
+            proxy.end();
+        }
+    }
+}
+
+#[test]
+fn an_upstream_that_takes_nothing_is_told() {
+    let (mut proxy, listener) = before_us(&["--idle", "200ms"]);
+    let mut stderr = proxy.process.stderr();
+    let (client, server) = through(&proxy, &listener);
+    // It may be closed while this goes on.
+    client.set_write_timeout(Some(Duration::from_millis(100))).unwrap();
+    while (&client).write(&[7; 65_536]).is_ok() {}
+    let address = listener.local_addr().unwrap();
+    assert_eq!(line(&mut stderr), format!("proxy: upstream {address}: it takes nothing any more\n"));
+    drop((client, server));
+    proxy.end();
+}
+
+#[test]
+fn a_signal_lets_what_was_read_go_out_to_both_sides() {
+    for locking in LOCKINGS {
+        let (proxy, listener) = before_us(locking);
+        let (client, server) = through(&proxy, &listener);
+        for (mut from, mut to) in [(&client, &server), (&server, &client)] {
+            from.write_all(b"on its way").unwrap();
+            to.read_exact(&mut [0; 10]).unwrap();
+        }
+        proxy.signal(Signal::TERM);
+        for mut peer in [client, server] {
+            assert_eq!(peer.read_to_end(&mut Vec::new()).unwrap(), 0);
+        }
+        let told = proxy.farewell();
+        let upstream = listener.local_addr().unwrap();
+        assert_eq!(
+            told,
+            format!(
+                "2 connections ended, 2 of them clean; 0 B not sent\n  \
+                 passed on  10 B to {upstream} and 10 B back, of 1 client; 0 upstream failures\n"
+            ),
+            "{locking:?}"
+        );
+    }
+}
+
+#[test]
+fn a_connection_takes_two_descriptors_of_those_there_are() {
+    let echo = Server::start("echo", &[]);
+    let args = format!("--workers 1 --upstream {}", echo.address);
+    let mut proxy = Server::start_with_files(48, "proxy", &args);
+    let mut stderr = proxy.process.stderr();
+    // Of half of 48 each takes two.
+    let mut clients: Vec<TcpStream> = (0..14).map(|_| proxy.connect()).collect();
+    let told = line(&mut stderr);
+    assert!(told.starts_with("warning: cannot accept: 12 connections are open"), "{told}");
+    for client in &mut clients[..12] {
+        client.write_all(b"x").unwrap();
+        client.read_exact(&mut [0]).unwrap();
+    }
+    drop(clients);
+    talk_to_echo(proxy.connect(), 1_000);
+    proxy.end();
+    assert!(rest(stderr).lines().all(|line| line.starts_with("warning: cannot accept: ")));
+    echo.end();
+}
+
+#[test]
+fn a_limit_holds_what_clients_send_and_get() {
+    for limit in ["--limit", "--group-limit"] {
+        let echo = Server::start("echo", &[]);
+        let proxy = Server::proxy(echo.address, &[limit, "1MB/s"]);
+        let began = Instant::now();
+        talk_to_echo(proxy.connect(), 400_000);
+        // What was there at first: a tick's worth, and what was kept of four more.
+        assert!(began.elapsed().as_secs_f64() >= (400_000.0 - 250_000.0) / 1e6);
+        proxy.signal(Signal::TERM);
+        let told = proxy.farewell();
+        for direction in ["\n  in   400 kB", "\n  out  400 kB"] {
+            assert!(told.contains(direction), "{told}");
+        }
+        assert_eq!(told.matches(" of 1 MB/s (8 Mbit/s)").count(), 2, "{told}");
+        echo.end();
+    }
+}
+
+/// A web server that answers one request.
+fn answer_one(listener: &TcpListener, body: &[u8]) {
+    let mut stream = bounded(listener.accept().unwrap().0);
+    let request = BufReader::new(stream.try_clone().unwrap());
+    let end = request.lines().map(Result::unwrap).find(String::is_empty);
+    assert!(end.is_some(), "a request ends with an empty line");
+    write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len()).unwrap();
+    stream.write_all(body).unwrap();
+}
+
+/// Whether a tool is there; says so if not.
+fn is_there(tool: &str) -> bool {
+    let found =
+        Command::new(tool).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
+    if !found {
+        eprintln!("SKIP: no {tool}");
+    }
+    found
+}
+
+#[test]
+fn curl_gets_a_page_through_the_proxy() {
+    if !is_there("curl") {
+        return;
+    }
+    let (proxy, listener) = before_us(&[]);
+    let body = pattern(5_000_000);
+    thread::scope(|scope| {
+        scope.spawn(|| answer_one(&listener, &body));
+        let url = format!("http://{}/page", proxy.address);
+        let got =
+            output(Command::new("curl").args(["--silent", "--show-error", "--fail", "--noproxy", "*", &url]));
+        assert!(got.status.success(), "{}", String::from_utf8_lossy(&got.stderr));
+        assert!(got.stdout == body, "{} bytes came", got.stdout.len());
+    });
+    proxy.end();
+}
+
+#[test]
+fn redis_benchmark_runs_through_the_proxy() {
+    if !is_there("redis-server") || !is_there("redis-benchmark") {
+        return;
+    }
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let mut redis = Command::new("redis-server");
+    redis.args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
+    let mut redis = Process::start(redis.stdout(Stdio::null()));
+    let proxy = Server::proxy(format_args!("127.0.0.1:{port}"), &[]);
+    // Until it is there, connections through the proxy are closed.
+    while TcpStream::connect(format!("127.0.0.1:{port}")).is_err() {
+        thread::yield_now();
+    }
+    let at = proxy.address.port().to_string();
+    let mut benchmark = Command::new("redis-benchmark");
+    benchmark.args(["-h", "127.0.0.1", "-p", &at, "-n", "2000", "-P", "8", "-t", "set,get", "--csv"]);
+    let got = output(&mut benchmark);
+    assert!(got.status.success(), "{}", String::from_utf8_lossy(&got.stderr));
+    proxy.end();
+    redis.signal(Signal::TERM);
+    redis.wait();
+}
+
+#[test]
+fn a_proxy_that_nobody_used_says_that() {
+    let (_bound, address) = refusing();
+    let mut command = bev(&["proxy", "--listen", "127.0.0.1:0", "--upstream", &address.to_string()]);
+    let proxy = Server::watch(&mut command);
+    proxy.signal(Signal::TERM);
+    assert_eq!(
+        proxy.farewell(),
+        format!(
+            "no connection was open\n  passed on  0 B to {address} and 0 B back, of 0 clients; 0 upstream failures\n"
+        )
+    );
+}
