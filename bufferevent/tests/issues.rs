@@ -2,8 +2,8 @@
 //! project's inventory. A row that an older test shows already is quoted in that test. Races that the thread sanitizer has
 //! found there are looked for by running all suites under it: `make tsan`.
 //!
-//! Of those about rate limits  wait for pairs, filters and TLS, X-44 is asked of other libraries,
-//! and the rest are quoted in `contract/limits.rs`, `contract/groups.rs`, `limits_shared.rs` and `ratelimit/tests/`.
+//! Of those about rate limits X-36 waits for TLS, X-44 is asked of other libraries, and the rest are quoted in
+//! `contract/limits.rs`, `contract/groups.rs`, `limits_shared.rs` and `ratelimit/tests/`.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 

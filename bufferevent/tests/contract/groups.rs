@@ -600,7 +600,7 @@ fn a_group_that_goes_by_another_clock_is_refused_and_nothing_changes() {
 
 #[test]
 fn every_kind_is_limited_by_a_group_of_the_systems_clock() {
-    // G-02, D11, D12: own, group and nested, on every kind and shape; never more than the ticks since have paid
+    // G-02, P-07, F-12, X-35, D11, D12: own, group and nested, on every kind and shape; never more than the ticks since have paid
     const RATE: usize = 4_000;
     const SHORT: Duration = Duration::from_millis(5);
     each(|config| {

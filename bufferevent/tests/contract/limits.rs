@@ -429,7 +429,7 @@ fn a_limit_that_was_set_before_the_start_begins_with_it() {
 
 #[test]
 fn no_more_moves_than_what_was_paid() {
-    // D11, D13, over every kind on the system's clock: never more than the burst and what the ticks since have paid
+    // P-07, F-12, X-35, D11, D13, over every kind on the system's clock: never more than the burst and what the ticks since have paid
     const RATE: usize = 4_000;
     const SHORT: Duration = Duration::from_millis(5);
     each(|config| {
