@@ -23,6 +23,7 @@ pub(crate) enum Task {
 
 impl Task {
     /// Runs the task; `Some` goes back to the tail of a queue.
+    #[inline(always)]
     pub(crate) fn run(self, lent: &mut Lent<'_>, clock: &Clock) -> Option<Arc<dyn AnyStrand>> {
         match self {
             Self::Strand(strand) => strand.run(lent),

@@ -97,15 +97,17 @@ impl PairEnd {
         let name = |line: &Line| line.as_mate(here);
         let taken = self.conduit.take(self.end, name, |queue| {
             let bytes = pass(queue, input, most);
-            (bytes, bytes > 0, queue.is_empty())
+            let empty = queue.is_empty();
+            ((bytes, empty), bytes > 0, empty)
         });
+        let (bytes, empty) = taken.taken;
         let then = match taken.ended {
-            Ended::No if taken.taken == most => Then::More,
-            Ended::No => Then::Waits,
+            Ended::No if empty => Then::Waits,
+            Ended::No => Then::More,
             Ended::Once => Then::End { for_good: false },
             Ended::ForGood => Then::End { for_good: true },
         };
-        Moved { bytes: taken.taken, then, call: taken.call }
+        Moved { bytes, then, call: taken.call }
     }
 
     /// Puts up to `most` bytes of the output, all of it in memory, where the other half takes them, as long as no more than

@@ -362,6 +362,7 @@ impl<A: Affinity> Base<A> {
     }
 
     /// As [`Base::enqueue`], with the worker's lane at hand.
+    #[inline(always)]
     fn enqueue_on(&mut self, lane: Option<&Lane>, strand: Arc<dyn AnyStrand>) {
         let queueing = strand.queueing();
         match (queueing.placement, lane) {

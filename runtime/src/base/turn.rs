@@ -386,6 +386,7 @@ impl<A: Affinity> Base<A> {
     }
 
     /// Runs the next of the root strand. False if there is none in this pass, or the gate is shut.
+    #[inline(always)]
     pub(crate) fn run_confined(&mut self) -> bool {
         let (key, deferred) = match self.queues.pop() {
             Some(Next::Ready(key)) => (key, false),
