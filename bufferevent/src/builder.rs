@@ -145,7 +145,8 @@ impl Bufferevent {
     ///
     /// [`close`](Bufferevent::close) of one half ends it when its output is in the queue, and the other reads the end behind
     /// that. It does not wait for the other: what is in the queue counts as sent ([`Closed`](crate::Closed)). A half that is
-    /// dropped with its builder ends so too.
+    /// dropped with its builder ends so too. One that closes takes nothing any more; if it ends before all is in the queue, by a
+    /// bound of the close, the other is told an [`Event::Error`](crate::Event::Error) behind what is.
     ///
     /// [`abort`](Bufferevent::abort) of one half, or a panic in its callback, only unlinks the other: that reads what is in the
     /// queue, is told nothing, and can write nothing more ([`Error::Unlinked`]). One that only reads finds out by a read
@@ -242,7 +243,7 @@ impl<K, H> Builder<K, H> {
 
     /// Sets which directions are enabled at first. Default: both.
     pub fn enable(mut self, directions: Interest) -> Self {
-        self.bufferevent.enabled = directions;
+        self.bufferevent.enabled = self.bufferevent.unless_shut(directions);
         self
     }
 

@@ -65,6 +65,8 @@ pub const MEMORY_LOOK: Duration = Duration::from_secs(1);
 pub const MAX_LAYERS: usize = 64;
 /// Calls in which a filter may give what it keeps at the end of a direction; in each as much as the buffer behind it holds.
 pub const FINISH_CALLS: u32 = 1_024;
+/// Bytes that a filter may give in a close without taking any of what is there for it.
+pub const FINISH_BYTES: usize = 64 << 20;
 
 /// Prints every default limit, one a line.
 ///
@@ -121,6 +123,7 @@ impl fmt::Display for Defaults {
             ("tokens left behind by a bufferevent that moves", SPARE_TOKENS.to_string()),
             ("filters above each other", MAX_LAYERS.to_string()),
             ("calls of a filter to give the rest", FINISH_CALLS.to_string()),
+            ("bytes of one that takes nothing in a close", FINISH_BYTES.to_string()),
             ("close: wait without progress", format!("{DRAIN_IDLE:?}")),
             ("close: linger", format!("{LINGER:?}, {LINGER_BYTES} bytes")),
         ];

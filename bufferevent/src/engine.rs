@@ -374,6 +374,11 @@ impl Bufferevent {
     pub(crate) fn read_eof(&mut self) {
         self.enabled = self.enabled.difference(Interest::READ);
         self.told.eof = true;
+        self.tell_pause();
+    }
+
+    /// The end was reached of what there is for now: more may come.
+    pub(crate) fn tell_pause(&mut self) {
         self.told.owes_eof = true;
         self.tell_eof();
     }

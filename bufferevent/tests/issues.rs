@@ -2,8 +2,8 @@
 //! project's inventory. A row that an older test shows already is quoted in that test. Races that the thread sanitizer has
 //! found there are looked for by running all suites under it: `make tsan`.
 //!
-//! Of those about rate limits X-36 waits for TLS, X-44 is asked of other libraries, and the rest are quoted in
-//! `contract/limits.rs`, `contract/groups.rs`, `limits_shared.rs` and `ratelimit/tests/`.
+//! Of those about rate limits X-36 waits for TLS, X-44 is asked of other libraries, and the rest are quoted
+//! here, in `contract/limits.rs`, `contract/groups.rs`, `limits_shared.rs` and `ratelimit/tests/`.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -19,7 +19,8 @@ mod sim;
 use std::{cell::RefCell, io, rc::Rc, sync::Arc, time::Duration};
 
 use bufferevent::{
-    Bufferevent, Callbacks, Cause, Direction, Evbuffer, Event, RateLimitGroup, TokenBucketConfig,
+    BaseExt as _, Bufferevent, Builder, Callbacks, Cause, Direction, Evbuffer, Event, FilterFn,
+    RateLimitGroup, TokenBucketConfig,
     testing::{Census, ManualBase, ReadStep, Ready, Wire, WriteStep},
 };
 use bufferevent_sync::Mutex;
@@ -163,6 +164,37 @@ fn issue_891_data_left_at_the_high_mark_calls_nobody_again() {
             sim.settle();
         }
         assert!(got == pattern(1_000));
+    }
+}
+
+#[test]
+fn limits_hold_on_pairs_and_filters() {
+    // X-35, P-07, F-12: there the call succeeds and nothing is limited. Own and of a group, either way
+    let _census = Census::begin();
+    let tick = Duration::from_millis(100);
+    let limit = TokenBucketConfig::new(70, 70, 70, 70, Some(tick)).unwrap();
+    let none = |half: Builder| half;
+    let filter = |half: Builder| half.filter(FilterFn::new()).filter(FilterFn::new());
+    for (layers, grouped, reads) in [none as fn(Builder) -> Builder, filter].into_iter().flat_map(|layers| {
+        [(false, false), (false, true), (true, false), (true, true)]
+            .map(|(grouped, reads)| (layers, grouped, reads))
+    }) {
+        let mut base = ManualBase::new().unwrap();
+        let group = RateLimitGroup::with_clock(&limit, base.handle().clock().clone());
+        let limited =
+            |half: Builder| if grouped { half.rate_limit_group(&group) } else { half.rate_limit(&limit) };
+        let (one, other) = Bufferevent::pair();
+        let (one, other) = (layers(one), layers(other));
+        let (one, other) = if reads { (one, limited(other)) } else { (limited(one), other) };
+        let one = one.configure(|one| drop(one.write(&[1; 1_000]))).start(&mut base).unwrap();
+        let other = other.start(&mut base).unwrap();
+        for ticks in 1..=15 {
+            base.settle().unwrap();
+            let arrived = base.bufferevent(other).unwrap().input().len();
+            assert_eq!(arrived, 1_000.min(ticks * 70), "grouped: {grouped}, reads: {reads}");
+            base.advance(tick).unwrap();
+        }
+        assert!(base.bufferevent(one).unwrap().output().is_empty());
     }
 }
 

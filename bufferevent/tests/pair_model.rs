@@ -9,10 +9,11 @@
 use std::sync::Arc;
 
 use bufferevent::{
-    BaseExt as _, Bufferevent, Callbacks, Direction, Error, Event, Handle, Id, Interest, Room,
+    BaseExt as _, Bufferevent, Callbacks, Direction, Error, Event, FlushMode, Flushed, Handle, Id, Interest,
+    Room,
     testing::{Census, ManualBase},
 };
-use bufferevent_sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use bufferevent_sync::Mutex;
 use proptest::prelude::*;
 
 /// What a way holds at most ([`bufferevent::Defaults`]).
@@ -30,6 +31,7 @@ enum Op {
     Disable(Interest),
     ReadMark(Option<usize>),
     Shutdown(Direction),
+    Flush(Interest, FlushMode),
     Close,
     Abort,
 }
@@ -53,17 +55,46 @@ struct Side {
     output: usize,
     /// Directions that were shut down.
     shut: Interest,
-    ends: usize,
+    told: Told,
+    /// What was put is to be taken past the high mark, once reading is on.
+    pushed: bool,
     /// An end that waits until the input that the output had no room for was told again.
     owed: bool,
+}
+
+/// What one half has been told of the other's way out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Told {
+    ends: usize,
+    cuts: usize,
 }
 
 /// What one half has put and the other has not taken.
 #[derive(Debug, Default)]
 struct Way {
     queue: usize,
-    ended: bool,
+    end: End,
     refused: bool,
+}
+
+/// What comes behind what was put.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum End {
+    #[default]
+    No,
+    /// Of a flush: more may follow.
+    Once,
+    ForGood,
+    /// There was more, which was not sent.
+    Cut,
+}
+
+impl Way {
+    fn end(&mut self, end: End) {
+        if matches!(self.end, End::No | End::Once) {
+            self.end = end;
+        }
+    }
 }
 
 /// Two halves, and the way out of each.
@@ -81,6 +112,14 @@ enum Wrote {
     Refused(&'static str),
 }
 
+/// What a flush is answered.
+#[derive(Debug, PartialEq, Eq)]
+enum Pushed {
+    Nothing,
+    Produced,
+    Refused(&'static str),
+}
+
 impl Model {
     fn new() -> Self {
         let side = || Side {
@@ -90,7 +129,8 @@ impl Model {
             input: 0,
             output: 0,
             shut: Interest::NONE,
-            ends: 0,
+            told: Told::default(),
+            pushed: false,
             owed: false,
         };
         Self { sides: [side(), side()], ways: [Way::default(), Way::default()] }
@@ -118,7 +158,7 @@ impl Model {
             return;
         }
         match op {
-            Op::Write(_) => unreachable!("it has an answer"),
+            Op::Write(_) | Op::Flush(..) => unreachable!("it has an answer"),
             Op::Drain(len) => side.input -= len.min(side.input),
             Op::Enable(on) if side.shut.contains(Interest::READ) => {
                 side.on = side.on | on.difference(Interest::READ);
@@ -133,9 +173,45 @@ impl Model {
                     side.owed = false;
                 }
             }
-            Op::Close => side.state = State::Draining,
-            Op::Abort => self.leave(at),
+            Op::Close => {
+                side.state = State::Draining;
+                self.refuse(1 - at);
+            }
+            Op::Abort => {
+                if side.state == State::Draining {
+                    self.ways[at].end(End::Cut);
+                }
+                self.leave(at);
+            }
         }
+    }
+
+    fn flush(&mut self, at: usize, directions: Interest, mode: FlushMode) -> Pushed {
+        let (side, refused) = (&self.sides[at], self.ways[at].refused);
+        if side.state != State::Open {
+            return Pushed::Refused("closed");
+        } else if refused {
+            return Pushed::Refused("unlinked");
+        }
+        let both = |one: Interest, on: Interest| directions.contains(one) && on.contains(one);
+        let (reads, writes) = (both(Interest::READ, side.on), both(Interest::WRITE, side.on));
+        let (mut moved, queued) = (0, self.ways[1 - at].queue);
+        if reads {
+            self.take(at, usize::MAX);
+            moved += queued;
+        }
+        if writes {
+            let (side, way) = (&mut self.sides[at], &mut self.ways[at]);
+            let most = side.output.min(CAP.saturating_sub(way.queue));
+            side.output -= most;
+            way.queue += most;
+            moved += most;
+            if mode == FlushMode::Finished {
+                way.end(End::Once);
+            }
+            self.sides[1 - at].pushed = true;
+        }
+        if moved > 0 { Pushed::Produced } else { Pushed::Nothing }
     }
 
     /// It is gone: nothing more is put into its way, and what was put for it is dropped.
@@ -145,7 +221,7 @@ impl Model {
     }
 
     fn refuse(&mut self, way: usize) {
-        self.ways[way] = Way { queue: 0, refused: true, ended: self.ways[way].ended };
+        self.ways[way] = Way { queue: 0, refused: true, end: self.ways[way].end };
     }
 
     /// All that happens by itself.
@@ -160,7 +236,7 @@ impl Model {
             State::Draining => true,
             State::Gone => false,
         };
-        let most = if may && !way.refused { side.output.min(QUEUE - way.queue) } else { 0 };
+        let most = if may && !way.refused { side.output.min(QUEUE.saturating_sub(way.queue)) } else { 0 };
         side.output -= most;
         way.queue += most;
         most > 0
@@ -170,15 +246,17 @@ impl Model {
         let (side, way) = (&self.sides[at], &self.ways[at]);
         match side.state {
             State::Draining if side.output == 0 => {
-                self.ways[at].ended = true;
+                self.ways[at].end(End::ForGood);
                 self.leave(at);
             }
             State::Draining if way.refused => self.leave(at),
             State::Open if side.shut.contains(Interest::READ) && !self.ways[1 - at].refused => {
                 self.refuse(1 - at);
             }
-            State::Open if side.shut.contains(Interest::WRITE) && side.output == 0 && !way.ended => {
-                self.ways[at].ended = true;
+            State::Open
+                if side.shut.contains(Interest::WRITE) && side.output == 0 && way.end != End::ForGood =>
+            {
+                self.ways[at].end(End::ForGood);
             }
             _ => return false,
         }
@@ -186,32 +264,45 @@ impl Model {
     }
 
     fn takes(&mut self, at: usize) -> bool {
-        let (side, way) = (&mut self.sides[at], &mut self.ways[1 - at]);
+        let side = &mut self.sides[at];
         if side.state != State::Open || !side.on.contains(Interest::READ) {
             return false;
         }
-        let room = side.high.map_or(usize::MAX, |high| high.saturating_sub(side.input));
+        let pushed = std::mem::take(&mut side.pushed);
+        let room = side.high.filter(|_| !pushed).map_or(usize::MAX, |high| high.saturating_sub(side.input));
+        self.take(at, room)
+    }
+
+    fn take(&mut self, at: usize, room: usize) -> bool {
+        let (side, way) = (&mut self.sides[at], &mut self.ways[1 - at]);
         let most = way.queue.min(room);
         way.queue -= most;
         side.input += most;
-        let ends = way.queue == 0 && way.ended && room > 0;
-        if ends {
-            side.on = side.on.difference(Interest::READ);
-            side.owed = true;
+        let end = if way.queue == 0 && room > 0 { way.end } else { End::No };
+        match end {
+            End::No => return most > 0,
+            End::Once => way.end = End::No,
+            End::ForGood => side.on = side.on.difference(Interest::READ),
+            End::Cut => {
+                side.on = side.on.difference(Interest::READ);
+                side.told.cuts += 1;
+                return true;
+            }
         }
-        ends || most > 0
+        side.owed = true;
+        true
     }
 
     /// The end was told, or may wait.
-    fn tell_end(&mut self, at: usize, ends: usize) {
+    fn tell_end(&mut self, at: usize, told: Told) {
         let side = &mut self.sides[at];
         if side.state != State::Open {
             return;
         }
-        if side.owed && ends > side.ends {
-            (side.ends, side.owed) = (side.ends + 1, false);
+        if side.owed && told.ends > side.told.ends {
+            (side.told.ends, side.owed) = (side.told.ends + 1, false);
         }
-        assert_eq!(ends, side.ends, "ends that were told");
+        assert_eq!(told, side.told, "ends that were told");
         let may_wait = side.output > 0 && side.on.contains(Interest::WRITE) && side.input > 0;
         assert!(!side.owed || may_wait, "an end is owed");
     }
@@ -228,7 +319,7 @@ enum Name {
 /// One half of a real pair.
 struct Half {
     name: Name,
-    ends: Arc<AtomicUsize>,
+    told: Arc<Mutex<Told>>,
     written: usize,
     drained: usize,
 }
@@ -248,14 +339,17 @@ impl Pair {
     fn new(shared: bool) -> Self {
         let mut base = ManualBase::new().unwrap();
         let halves = <[_; 2]>::from(Bufferevent::pair()).map(|half| {
-            let ends = Arc::new(AtomicUsize::new(0));
-            let count = Arc::clone(&ends);
+            let told = Arc::new(Mutex::new(Told::default()));
+            let count = Arc::clone(&told);
             let half = half.configure(|half| {
                 half.set_output_cap(Some(CAP));
                 half.set_write_watermark(0, Some(HIGH)).unwrap();
             });
             let tell = move |event: Event| {
-                count.fetch_add(usize::from(matches!(event, Event::Eof)), SeqCst);
+                let mut told = count.lock();
+                told.ends += usize::from(matches!(event, Event::Eof));
+                let cut = matches!(event, Event::Error { direction: Some(Direction::Read), .. });
+                told.cuts += usize::from(cut);
             };
             let name = if shared {
                 let handler = Callbacks::new().on_event(move |_, event| tell(event));
@@ -264,7 +358,7 @@ impl Pair {
                 let handler = Callbacks::new().on_event(move |_, event| tell(event));
                 Name::Confined(half.handler(handler).start(&mut base).unwrap())
             };
-            Half { name, ends, written: 0, drained: 0 }
+            Half { name, told, written: 0, drained: 0 }
         });
         Self { base, halves }
     }
@@ -295,6 +389,17 @@ impl Pair {
         Wrote::Refused(refused)
     }
 
+    fn flush(&mut self, at: usize, directions: Interest, mode: FlushMode) -> Pushed {
+        let flushed = self.with(at, |half| half.flush(directions, mode)).unwrap_or(Err(Error::Closed));
+        match flushed {
+            Ok(Flushed::Nothing) => Pushed::Nothing,
+            Ok(Flushed::Produced) => Pushed::Produced,
+            Err(Error::Closed) => Pushed::Refused("closed"),
+            Err(Error::Unlinked) => Pushed::Refused("unlinked"),
+            Err(other) => panic!("{other}"),
+        }
+    }
+
     fn drain(&mut self, at: usize, most: usize) {
         let drained = self.halves[at].drained;
         let taken = self.with(at, |half| {
@@ -313,7 +418,7 @@ impl Pair {
 
     fn apply(&mut self, at: usize, op: Op) {
         match op {
-            Op::Write(_) => unreachable!("it has an answer"),
+            Op::Write(_) | Op::Flush(..) => unreachable!("it has an answer"),
             Op::Drain(most) => self.drain(at, most),
             Op::Enable(on) => drop(self.with(at, |half| half.enable(on))),
             Op::Disable(off) => drop(self.with(at, |half| half.disable(off))),
@@ -338,7 +443,8 @@ impl Pair {
                 State::Gone => None,
             };
             assert_eq!(seen, expected, "half {at}");
-            model.tell_end(at, self.halves[at].ends.load(SeqCst));
+            let told = *self.halves[at].told.lock();
+            model.tell_end(at, told);
         }
     }
 }
@@ -349,11 +455,19 @@ fn check(shared: bool, plan: &[(usize, Op)]) {
     let (mut pair, mut model) = (Pair::new(shared), Model::new());
     pair.base.settle().unwrap();
     for (step, &(at, op)) in plan.iter().enumerate() {
-        if let Op::Write(len) = op {
-            assert_eq!(pair.write(at, len), model.write(at, len), "step {step}");
-        } else {
-            pair.apply(at, op);
-            model.apply(at, op);
+        match op {
+            Op::Write(len) => assert_eq!(pair.write(at, len), model.write(at, len), "step {step}"),
+            Op::Flush(directions, mode) => {
+                assert_eq!(
+                    pair.flush(at, directions, mode),
+                    model.flush(at, directions, mode),
+                    "step {step}"
+                );
+            }
+            op => {
+                pair.apply(at, op);
+                model.apply(at, op);
+            }
         }
         pair.base.settle().unwrap();
         model.settle();
@@ -368,6 +482,7 @@ fn check(shared: bool, plan: &[(usize, Op)]) {
 fn op() -> impl Strategy<Value = Op> {
     let size = || prop_oneof![0_usize..20, 1_usize..5_000, 50_000_usize..160_000];
     let interest = || prop::sample::select(vec![Interest::READ, Interest::WRITE, Interest::BOTH]);
+    let mode = || prop::sample::select(vec![FlushMode::Normal, FlushMode::Flush, FlushMode::Finished]);
     let mark = prop_oneof![Just(None), (1_usize..100).prop_map(Some), (1_usize..100_000).prop_map(Some)];
     prop_oneof![
         10 => size().prop_map(Op::Write),
@@ -376,6 +491,7 @@ fn op() -> impl Strategy<Value = Op> {
         4 => interest().prop_map(Op::Disable),
         3 => mark.prop_map(Op::ReadMark),
         1 => prop::sample::select(vec![Direction::Read, Direction::Write]).prop_map(Op::Shutdown),
+        4 => (interest(), mode()).prop_map(|(directions, mode)| Op::Flush(directions, mode)),
         1 => Just(Op::Close),
         1 => Just(Op::Abort),
     ]

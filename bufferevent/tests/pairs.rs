@@ -4,8 +4,9 @@
 use std::{sync::Arc, time::Duration};
 
 use bufferevent::{
-    Base, BaseExt, Bufferevent, Callbacks, Context, Error, Event, FilterFn, FlushMode, Flushed, Handler, Id,
-    Interest, Movable, NoHandler, PAIR_QUEUE, Partner, Pinned, Runtime, Stall,
+    Base, BaseExt, Bufferevent, Builder, Callbacks, Closing, Context, Direction, Error, Event, FilterCall,
+    FilterError, FilterFn, FilterStatus, FlushMode, Flushed, Handler, Id, Interest, Movable, NoHandler,
+    PAIR_QUEUE, Partner, Pinned, Runtime, Stall,
     runtime::Clock,
     testing::{Census, ManualBase},
 };
@@ -164,13 +165,13 @@ fn each_direction_can_be_ended_by_itself() {
     let (one, other) = start(&mut base, &log);
     base.settle().unwrap();
     base.bufferevent(one).unwrap().write(b"question").unwrap();
-    base.bufferevent(one).unwrap().shutdown(bufferevent::Direction::Write).unwrap();
+    base.bufferevent(one).unwrap().shutdown(Direction::Write).unwrap();
     base.settle().unwrap();
     assert_eq!(told(&log), ["question", "Eof"]);
     base.bufferevent(other).unwrap().write(b"answer").unwrap();
     base.settle().unwrap();
     assert_eq!(*base.bufferevent(one).unwrap().input(), b"answer");
-    base.bufferevent(one).unwrap().shutdown(bufferevent::Direction::Read).unwrap();
+    base.bufferevent(one).unwrap().shutdown(Direction::Read).unwrap();
     base.settle().unwrap();
     assert!(matches!(base.bufferevent(other).unwrap().write(b"more"), Err(Error::Unlinked)));
 }
@@ -347,4 +348,197 @@ fn a_stack_that_closes_ends_when_the_other_half_leaves() {
     let told = told(&log);
     let unsent = format!("unsent: {}", bytes - PAIR_QUEUE);
     assert!(told.len() == 1 && told[0].contains("clean: false") && told[0].contains(&unsent), "{told:?}");
+}
+
+#[test]
+fn each_half_is_told_once_of_what_it_sent_and_of_what_it_received() {
+    // P-05: in which order the two are told is nobody's promise
+    let _census = Census::begin();
+    for starts_first in [false, true] {
+        let mut base = ManualBase::new().unwrap();
+        let counts = [(); 4].map(|()| Arc::new(AtomicUsize::new(0)));
+        let [sent, received, sent_back, received_back] = counts.clone();
+        let count = |count: Arc<AtomicUsize>| {
+            move |_: &mut Context<'_, Pinned>| {
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        };
+        let (one, other) = Bufferevent::pair();
+        let one = one.configure(|one| drop(one.write(b"there")));
+        let one = one.handler(Callbacks::new().on_write(count(sent)).on_read(count(received_back)));
+        let other = other.configure(|other| drop(other.write(b"and back")));
+        let other = other.handler(Callbacks::new().on_write(count(sent_back)).on_read(count(received)));
+        if starts_first {
+            one.start(&mut base).unwrap();
+            other.start(&mut base).unwrap();
+        } else {
+            other.start(&mut base).unwrap();
+            one.start(&mut base).unwrap();
+        }
+        base.settle().unwrap();
+        assert_eq!(counts.map(|count| count.load(Ordering::Relaxed)), [1; 4]);
+    }
+}
+
+#[test]
+fn a_pair_at_rest_holds_no_timer_though_data_is_queued() {
+    // P-12
+    let _census = Census::begin();
+    let (mut base, log) = (ManualBase::new().unwrap(), Log::default());
+    let (one, other) = start(&mut base, &log);
+    base.bufferevent(other).unwrap().disable(Interest::READ);
+    base.bufferevent(one).unwrap().write(&vec![b'x'; 2 * PAIR_QUEUE]).unwrap();
+    base.settle().unwrap();
+    assert_eq!(base.next_deadline(), None);
+    let runs = base.counters().runs.get();
+    base.advance(Duration::from_secs(3_600)).unwrap();
+    assert_eq!(base.counters().runs.get(), runs);
+}
+
+/// So many filters above it, which pass everything and mark each end they are told of.
+fn marking(half: Builder, filters: usize) -> Builder {
+    (0..filters).fold(half, |half, _| {
+        half.filter(FilterFn::new().on_input(
+            |call: &mut FilterCall<'_>| -> Result<FilterStatus, FilterError> {
+                call.pass()?;
+                if call.mode() == FlushMode::Finished {
+                    call.destination.add(b".")?;
+                }
+                Ok(FilterStatus::Ok)
+            },
+        ))
+    })
+}
+
+#[test]
+fn two_that_close_with_more_than_a_queue_outstanding_do_not_wait_for_each_other() {
+    // D9, D15: as a socket that is reset, who writes to one that closes learns that it was for nothing
+    let _census = Census::begin();
+    for filters in 0..3 {
+        let (mut base, logs) = (ManualBase::new().unwrap(), [Log::default(), Log::default()]);
+        let (one, other) = Bufferevent::pair();
+        let halves = [(one, &logs[0]), (other, &logs[1])].map(|(half, log)| {
+            let half = marking(half.caps(None, None), filters).caps(None, None).report_close();
+            half.handler(logger(log)).start(&mut base).unwrap()
+        });
+        base.settle().unwrap();
+        for half in halves {
+            base.bufferevent(half).unwrap().disable(Interest::READ);
+            base.bufferevent(half).unwrap().write(&vec![b'x'; 5 * PAIR_QUEUE]).unwrap();
+        }
+        base.settle().unwrap();
+        for (half, log) in halves.into_iter().zip(&logs) {
+            log.lock().clear();
+            base.bufferevent(half).unwrap().close();
+        }
+        base.settle().unwrap();
+        for (half, log) in halves.into_iter().zip(&logs) {
+            assert!(matches!(base.bufferevent(half), Err(Error::Closed)), "no time has passed");
+            let (told, unsent) = (told(log), format!("unsent: {}", 4 * PAIR_QUEUE));
+            assert!(
+                told.len() == 1 && told[0].contains("clean: false") && told[0].contains(&unsent),
+                "{told:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn one_that_closes_takes_nothing_any_more_and_delivers_what_it_wrote() {
+    // P-10, D9
+    let _census = Census::begin();
+    for filters in 0..3 {
+        let (mut base, log) = (ManualBase::new().unwrap(), Log::default());
+        let (one, other) = Bufferevent::pair();
+        let one = marking(one, filters).handler(NoHandler).start(&mut base).unwrap();
+        let other = other.handler(logger(&log)).start(&mut base).unwrap();
+        base.settle().unwrap();
+        base.bufferevent(other).unwrap().disable(Interest::READ);
+        base.bufferevent(one).unwrap().write(&vec![b'x'; 5 * PAIR_QUEUE]).unwrap();
+        base.bufferevent(one).unwrap().close();
+        base.settle().unwrap();
+        assert!(matches!(base.bufferevent(other).unwrap().write(b"no"), Err(Error::Unlinked)));
+        base.bufferevent(other).unwrap().enable(Interest::READ);
+        base.settle().unwrap();
+        let told = told(&log);
+        let (end, data) = told.split_last().unwrap();
+        let bytes = data.iter().map(String::len).sum::<usize>();
+        assert_eq!((bytes, end.as_str()), (5 * PAIR_QUEUE, "Eof"));
+    }
+}
+
+#[test]
+fn a_close_that_cannot_send_all_is_an_error_to_the_other() {
+    // P-10, D9, D15: behind what was put, and not an end
+    let _census = Census::begin();
+    for (below, above) in [(0, 0), (1, 0), (0, 1), (2, 2)] {
+        let (mut base, log) = (ManualBase::new().unwrap(), Log::default());
+        let (one, other) = Bufferevent::pair();
+        let one = marking(one, below).handler(NoHandler).start(&mut base).unwrap();
+        let other = marking(other, above).handler(logger(&log)).start(&mut base).unwrap();
+        base.settle().unwrap();
+        base.bufferevent(other).unwrap().disable(Interest::READ);
+        base.bufferevent(one).unwrap().write(&vec![b'x'; 2 << 20]).unwrap();
+        let hasty = Closing { drain: Duration::from_secs(1), ..Closing::default() };
+        base.bufferevent(one).unwrap().close_with(hasty);
+        base.advance(Duration::from_secs(2)).unwrap();
+        assert!(matches!(base.bufferevent(one), Err(Error::Closed)));
+        base.bufferevent(other).unwrap().enable(Interest::READ);
+        base.settle().unwrap();
+        let told = told(&log);
+        let (end, data) = told.split_last().unwrap();
+        assert_eq!(data.iter().map(String::len).sum::<usize>(), PAIR_QUEUE);
+        assert!(end.contains("Error { direction: Some(Read)") && end.contains("ConnectionReset"), "{end}");
+        assert_eq!(base.bufferevent(other).unwrap().enabled(), Interest::WRITE);
+    }
+}
+
+#[test]
+fn an_end_of_a_flush_is_told_through_filters_too_and_what_follows_is_a_beginning() {
+    // P-09, F-09, D9, D10
+    let _census = Census::begin();
+    for filters in 0..3 {
+        let (mut base, log) = (ManualBase::new().unwrap(), Log::default());
+        let (one, other) = Bufferevent::pair();
+        let one = marking(one, filters).handler(NoHandler).start(&mut base).unwrap();
+        let other = marking(other, filters).handler(logger(&log)).start(&mut base).unwrap();
+        base.settle().unwrap();
+        let mark = &".."[..filters];
+        for text in ["one", "two"] {
+            let half = base.bufferevent(one).unwrap();
+            half.write(text.as_bytes()).unwrap();
+            half.flush(Interest::WRITE, FlushMode::Finished).unwrap();
+            base.settle().unwrap();
+            assert_eq!(told(&log).concat(), format!("{text}{mark}Eof"), "{filters}");
+            assert_eq!(base.bufferevent(other).unwrap().enabled(), Interest::BOTH);
+            base.bufferevent(one).unwrap().write(b"goes on").unwrap();
+            base.settle().unwrap();
+            assert_eq!(told(&log), ["goes on"]);
+        }
+        base.bufferevent(one).unwrap().close();
+        base.settle().unwrap();
+        assert_eq!(told(&log).concat(), format!("{mark}Eof"));
+    }
+}
+
+#[test]
+fn a_shutdown_of_a_half_stays_whatever_is_asked_after_it() {
+    // K-18, X-82
+    let _census = Census::begin();
+    for filters in 0..3 {
+        let (mut base, log) = (ManualBase::new().unwrap(), Log::default());
+        let (one, other) = Bufferevent::pair();
+        let one = one.configure(|one| one.shutdown(Direction::Read).unwrap()).enable(Interest::BOTH);
+        let one = marking(one, filters).handler(logger(&log)).start(&mut base).unwrap();
+        let other = other.handler(NoHandler).start(&mut base).unwrap();
+        base.settle().unwrap();
+        assert!(matches!(base.bufferevent(other).unwrap().write(b"no"), Err(Error::Unlinked)));
+        let half = base.bufferevent(one).unwrap();
+        half.shutdown(Direction::Write).unwrap();
+        assert!(half.take_fd().is_none());
+        assert!(matches!(half.write(b"no"), Err(Error::ShutDown)));
+        base.settle().unwrap();
+        assert!(matches!(base.bufferevent(one).unwrap().write(b"no"), Err(Error::ShutDown)));
+        assert_eq!(told(&log), [""; 0]);
+    }
 }

@@ -124,12 +124,14 @@ fn bufferevent() {
 
 #[test]
 fn bufferevent_pair() {
+    // TB-02
     let _census = Census::begin();
     bufferevent_over(Over::Pair, None);
 }
 
 #[test]
 fn bufferevent_flush_normal_flush_finished() {
+    // TB-03, TB-04, TB-05
     let _census = Census::begin();
     for mode in [FlushMode::Normal, FlushMode::Flush, FlushMode::Finished] {
         bufferevent_over(Over::Sockets, Some(mode));
@@ -138,6 +140,7 @@ fn bufferevent_flush_normal_flush_finished() {
 
 #[test]
 fn bufferevent_pair_flush_normal_flush_finished() {
+    // TB-06, TB-07, TB-08
     let _census = Census::begin();
     for mode in [FlushMode::Normal, FlushMode::Flush, FlushMode::Finished] {
         bufferevent_over(Over::Pair, Some(mode));
@@ -270,24 +273,28 @@ fn filters_over(over: Over, writes: bool) {
 
 #[test]
 fn bufferevent_filters() {
+    // TB-14
     let _census = Census::begin();
     filters_over(Over::Sockets, false);
 }
 
 #[test]
 fn bufferevent_pair_filters() {
+    // TB-15
     let _census = Census::begin();
     filters_over(Over::Pair, false);
 }
 
 #[test]
 fn bufferevent_filters_disable() {
+    // TB-16
     let _census = Census::begin();
     filters_over(Over::Sockets, true);
 }
 
 #[test]
 fn bufferevent_pair_filters_disable() {
+    // TB-17
     let _census = Census::begin();
     filters_over(Over::Pair, true);
 }

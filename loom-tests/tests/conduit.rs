@@ -66,7 +66,7 @@ impl Side {
     }
 
     fn end(&self) {
-        self.pair.end(self.end, true).iter().for_each(|bell| bell.write());
+        self.pair.end(self.end, Ended::ForGood).iter().for_each(|bell| bell.write());
     }
 
     fn leave(self) {

@@ -40,7 +40,7 @@ fn each_wrong_number_is_an_error_of_its_own() {
     assert_eq!(of(1, 1, 1, u64::MAX), Err(BurstTooLarge { direction: Write, burst: u64::MAX }));
 }
 
-// 999 us is too short, 1000 us is not, {0 s, 1000000 us} is 1000 ms, INT_MAX / 1000 seconds are the most
+// R-02, TB-09, TB-10: 999 us is too short, 1000 us is not, {0 s, 1000000 us} is 1000 ms, INT_MAX / 1000 seconds are the most
 #[test]
 fn a_tick_is_whole_milliseconds_within_bounds() {
     assert_eq!(TokenBucketConfig::new(1, 1, 1, 1, None).unwrap().tick(), Duration::from_secs(1));

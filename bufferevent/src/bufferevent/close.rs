@@ -50,6 +50,8 @@ impl Bufferevent {
     /// Closes gracefully: the output is written out, our side ended, and the peer's end awaited, each within bounds. No
     /// callback starts after this returns, but a last [`Event::Closed`](crate::Event::Closed) if it was asked for.
     ///
+    /// Half of a pair takes nothing any more from now on: the other's writes are [`Error::Unlinked`]. That is told
+    /// [`Event::Eof`](crate::Event::Eof) behind all that was written, or an error if not all could be sent.
     /// # Libevent
     /// `bufferevent_free`. Differs: output that is not yet sent is sent.
     #[doc(alias = "bufferevent_free")]
@@ -172,6 +174,9 @@ impl Bufferevent {
         if self.has_ended() {
             return;
         }
+        if self.is_closing() && !self.told.clean {
+            self.cut_mate_short();
+        }
         self.phase = Phase::Ended;
         self.enabled = Interest::NONE;
         self.connector = None;
@@ -214,7 +219,7 @@ impl Bufferevent {
         }
     }
 
-    fn note_failure(&mut self, cause: Cause) {
+    pub(crate) fn note_failure(&mut self, cause: Cause) {
         if !self.has_ended() {
             self.failure.get_or_insert_with(|| Box::new(cause));
         }
@@ -222,9 +227,8 @@ impl Bufferevent {
 
     /// What went wrong first while it closed, or else below.
     fn take_failure(&mut self) -> Option<Cause> {
-        let closes = self.options.contains(Options::CLOSE_ON_FREE);
         let own = self.failure.take().map(|cause| *cause);
-        own.or_else(|| self.layer_mut().filter(|_| closes)?.lower.take_failure())
+        own.or_else(|| self.closing_layer_mut()?.lower.take_failure())
     }
 
     /// For the report of a drain, once.
@@ -297,6 +301,7 @@ impl Bufferevent {
         self.phase = Phase::Draining;
         self.enabled = Interest::WRITE;
         if self.pair_end().is_some() {
+            self.refuse_mate();
             // Nobody calls one whose other half is gone.
             self.ready |= Ready::WRITABLE;
         }

@@ -77,6 +77,9 @@ impl Bufferevent {
     /// # Libevent
     /// `bufferevent_setfd(-1)`.
     pub fn take_fd(&mut self) -> Option<OwnedFd> {
+        if self.bottom().pair_end().is_some() {
+            return None;
+        }
         if let Some(layer) = self.layer_mut() {
             let taken = layer.lower.take_fd();
             self.pending.forget_connection();
@@ -85,9 +88,6 @@ impl Bufferevent {
                 self.end();
             }
             return taken;
-        }
-        if matches!(self.socket, Socket::Pair(_)) {
-            return None;
         }
         self.ready = Ready::NONE;
         if self.connector.take().is_some() {

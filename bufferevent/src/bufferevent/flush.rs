@@ -37,8 +37,8 @@ impl Bufferevent {
     ///   arrived.
     ///
     /// * Of a pair, writing: puts the output where the other half takes it in its next run, past its high mark; with
-    ///   [`FlushMode::Finished`] that is told [`Event::Eof`](crate::Event::Eof) then, and goes on. Reading: takes what the other
-    ///   half has put.
+    ///   [`FlushMode::Finished`] that is told [`Event::Eof`](crate::Event::Eof) then, behind all it has taken, and goes on; filters
+    ///   above it are told that end, and begin anew. Reading: takes what the other half has put.
     ///
     /// What this makes due is told by the run, never inside the call; filters are called inside. It ends nothing, also with
     /// [`FlushMode::Finished`]: writes may follow, for which a filter begins anew. The end is

@@ -19,8 +19,7 @@ impl Bufferevent {
         if self.is_closing() {
             return;
         }
-        // Reading that was shut down stays off.
-        let directions = directions.difference(self.shut.asked.difference(Interest::WRITE));
+        let directions = self.unless_shut(directions);
         let reads = directions.contains(Interest::READ) && !self.enabled.contains(Interest::READ);
         self.enabled = self.enabled | directions;
         if let Some(layer) = self.layer_mut() {
@@ -33,6 +32,11 @@ impl Bufferevent {
         if directions.contains(Interest::WRITE) && self.phase == Phase::Open && self.output.is_empty() {
             self.told.announce_writable = true;
         }
+    }
+
+    /// Reading that was shut down stays off.
+    pub(crate) fn unless_shut(&self, directions: Interest) -> Interest {
+        directions.difference(self.shut.asked.difference(Interest::WRITE))
     }
 
     /// Switches directions off: when this returns no read or write callback of them starts any more. What is in the

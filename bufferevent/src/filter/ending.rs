@@ -28,7 +28,10 @@ impl Bufferevent {
         if nothing_waits && layer.greets() {
             layer.give_up_handshake();
         }
+        layer.outgoing.hurry();
         layer.lower.let_out();
+        let untold = layer.untold.take();
+        untold.into_iter().for_each(|cause| self.note_failure(cause));
         self.begin_drain();
         self.look_below();
     }
@@ -69,6 +72,7 @@ impl Bufferevent {
             self.close_below();
             return true;
         }
+        self.refuse_mate();
         self.step_write() || self.finish_output()
     }
 
@@ -142,11 +146,15 @@ impl Bufferevent {
         self.layer().is_some_and(|layer| !layer.sunk)
     }
 
+    /// What is below, if it ends with this.
+    pub(crate) fn closing_layer_mut(&mut self) -> Option<&mut Layer> {
+        let closes = self.options.contains(Options::CLOSE_ON_FREE);
+        self.layer_mut().filter(|_| closes)
+    }
+
     /// It has ended: so has what is below, unless that is to be handed back.
     pub(crate) fn end_below(&mut self) {
-        let closes = self.options.contains(Options::CLOSE_ON_FREE);
-        let Some(layer) = self.layer_mut() else { return };
-        if closes {
+        if let Some(layer) = self.closing_layer_mut() {
             layer.lower.abort();
         }
     }
@@ -177,6 +185,7 @@ impl Bufferevent {
         if let Some(layer) = self.layer_mut() {
             layer.incoming.begin_anew();
             layer.outgoing.begin_anew();
+            (layer.pauses, layer.untold) = (false, None);
             let (on_panic, mut begun) = (layer.on_panic, false);
             on_panic.guard(|| begun = layer.greet_anew());
             if !begun {

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     bufferevent::{Bufferevent, Closing, Owned},
+    event::Cause,
     handler::PanicPolicy,
     interest::Interest,
 };
@@ -33,6 +34,10 @@ pub(crate) struct Layer {
     pub(super) sunk: bool,
     /// Directions below that the end, an error or a timeout has switched off, and `enable` above switches on again.
     pub(super) stopped: Interest,
+    /// The end that the filter is to be told of is none for good: what comes behind it is read once it has been told.
+    pub(super) pauses: bool,
+    /// Why nothing more arrives, to be told once the filter was called for all that has.
+    pub(super) untold: Option<Cause>,
     /// How many there are below.
     pub(crate) depth: usize,
     /// Rate limits count what is below.
@@ -86,6 +91,8 @@ impl Layer {
             bounds: Closing::default(),
             sunk: false,
             stopped: Interest::NONE,
+            pauses: false,
+            untold: None,
             depth,
         }
     }

@@ -4,11 +4,12 @@
 //! * S2 After [`Side::end`] the filter is called with [`FlushMode::Finished`] once nothing is left to do otherwise, and
 //!   again only while it says that there is more: then the side is done, for good.
 //! * S3 It is asked to finish at most [`FINISH_CALLS`] times.
+//! * S4 After [`Side::hurry`] it gives at most [`FINISH_BYTES`] without taking any of what is there.
 
 use std::fmt;
 
 use super::{FilterStatus, FlushMode};
-use crate::defaults::FINISH_CALLS;
+use crate::defaults::{FINISH_BYTES, FINISH_CALLS};
 
 /// What there is to be taken.
 #[derive(Debug, Clone, Copy)]
@@ -40,6 +41,8 @@ pub(super) struct Side {
     end: End,
     /// Calls to finish so far.
     finishing: u32,
+    /// In a close: bytes that it has given since it last took any of what is there.
+    given: Option<usize>,
     /// The filter has answered an error.
     failed: bool,
 }
@@ -74,7 +77,7 @@ pub(super) struct Endless;
 
 impl fmt::Display for Endless {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the filter had more to give after {FINISH_CALLS} calls to finish")
+        write!(f, "the filter had more to give after {FINISH_CALLS} calls or {FINISH_BYTES} bytes")
     }
 }
 
@@ -147,6 +150,13 @@ impl Side {
         } else {
             Rest::Open
         };
+        if let Some(given) = &mut self.given {
+            *given = if consumed == 0 && lent > 0 { given.saturating_add(produced) } else { 0 };
+            if *given > FINISH_BYTES {
+                self.end = End::Done;
+                return Err(Endless);
+            }
+        }
         if mode != FlushMode::Finished || self.end != End::Due {
             return Ok(());
         }
@@ -166,6 +176,11 @@ impl Side {
         if self.end == End::Ahead {
             self.end = End::Due;
         }
+    }
+
+    /// What is there is all that is to be taken before the end.
+    pub(super) fn hurry(&mut self) {
+        self.given.get_or_insert(0);
     }
 
     pub(super) fn is_ending(&self) -> bool {
@@ -266,6 +281,20 @@ mod tests {
         assert!(side.is_done());
         side.end();
         assert_eq!(side.due(supply(5, 15), 100), None);
+    }
+
+    #[test]
+    fn who_takes_nothing_gives_no_more_than_so_much_in_a_close() {
+        let (give, mut side) = (FINISH_BYTES / 4, Side::default());
+        let given = |consumed| Outcome { limit: give, ..outcome(consumed, give, Fine) };
+        for _ in 0..10 {
+            side.called(Normal, given(0), supply(10, 10)).unwrap();
+        }
+        side.hurry();
+        for consumed in [0, 0, 0, 1, 0, 0, 0, 0] {
+            side.called(Normal, given(consumed), supply(9, 10)).unwrap();
+        }
+        assert!(side.called(Normal, given(0), supply(9, 10)).is_err() && side.is_done());
     }
 
     #[test]

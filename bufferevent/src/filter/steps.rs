@@ -7,7 +7,7 @@
 use bufferevent_runtime::{CallbackKind, Ready, Reasons, Scratch};
 
 use super::{
-    FilterError, FlushMode,
+    FilterError, FilterStatus, FlushMode,
     layer::{Bytes, Called, Calling, Layer, Panicked, to_send},
     side::Supply,
 };
@@ -128,6 +128,7 @@ impl Bufferevent {
                 !self.enabled.contains(Interest::READ)
                     || !self.has_room_to_read()
                     || self.is_throttled(Direction::Read)
+                    || self.layer().is_some_and(|layer| layer.pauses)
             }
             _ => self.is_closing() && !self.greets(),
         }
@@ -135,7 +136,7 @@ impl Bufferevent {
 
     /// Takes over what is due below. True: there is something to do here.
     pub(super) fn hear_from_below(&mut self) -> bool {
-        let mut heard = false;
+        let mut heard = self.tell_untold();
         while let Some(callback) = self.next_below() {
             heard = true;
             match callback {
@@ -151,12 +152,27 @@ impl Bufferevent {
         heard | self.follow() | self.look_below()
     }
 
-    /// Nothing more comes from below, unless that gets another connection.
+    /// Nothing more comes from below, for now or unless that gets another connection.
     fn end_of_arrivals(&mut self) {
-        if let Some(layer) = self.layer_mut() {
-            layer.incoming.end();
+        let Some(layer) = self.layer_mut() else { return };
+        let for_good = layer.lower.told.eof;
+        if for_good {
             layer.stopped = layer.stopped | Interest::READ;
+        } else if layer.greets() {
+            return;
         }
+        layer.pauses = !for_good;
+        layer.incoming.end();
+    }
+
+    /// All has been filtered up to an end: of what is below, or by what the filter said.
+    fn arrivals_ended(&mut self, said: FilterStatus) {
+        let Some(layer) = self.layer_mut() else { return };
+        if std::mem::take(&mut layer.pauses) && said != FilterStatus::End {
+            layer.incoming.begin_anew();
+            return self.tell_pause();
+        }
+        self.read_eof();
     }
 
     fn next_below(&mut self) -> Option<Callback> {
@@ -197,8 +213,33 @@ impl Bufferevent {
             }
             return;
         }
-        self.enabled = self.enabled.difference(stopped);
-        self.pending.event(event);
+        match event {
+            Event::Error { direction: Some(Direction::Read), cause } if self.owes_input_call() => {
+                if let Some(layer) = self.layer_mut() {
+                    layer.untold = Some(cause);
+                }
+            }
+            event => {
+                self.enabled = self.enabled.difference(stopped);
+                self.pending.event(event);
+            }
+        }
+    }
+
+    /// Whether the filter is to be called for what has arrived, once there is room.
+    fn owes_input_call(&self) -> bool {
+        let room = self.room_to_read().max(1);
+        self.layer().is_some_and(|layer| layer.incoming.due(layer.arrived(), room).is_some())
+    }
+
+    /// An error below is told when all that came before it has been filtered. True: now.
+    fn tell_untold(&mut self) -> bool {
+        if self.layer().is_none_or(|layer| layer.untold.is_none()) || self.owes_input_call() {
+            return false;
+        }
+        let untold = self.layer_mut().and_then(|layer| layer.untold.take());
+        untold.into_iter().for_each(|cause| self.fail(Direction::Read, cause));
+        true
     }
 
     /// Comes to where the connection below has come. True: that was another place.
@@ -283,7 +324,7 @@ impl Bufferevent {
         }
         match said {
             Err(error) => self.filter_failed(Direction::Read, error),
-            Ok(_) if done && ending && !self.told.eof => self.read_eof(),
+            Ok(status) if done && ending && !self.told.eof => self.arrivals_ended(status),
             Ok(_) => {}
         }
         Some(bytes)

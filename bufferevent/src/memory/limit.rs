@@ -32,7 +32,8 @@ use crate::defaults::{MEMORY_IDLE, MEMORY_LOOK, READS_PER_RUN};
 /// it was asked for, and [`MemoryLimit::ended`] counts it.
 ///
 /// Writes are never refused for it, so it may be passed: by what callbacks write, and by one run of each member (256 KiB)
-/// that was under way. Bytes of files that were not read yet, and what an application keeps elsewhere, are not counted. Members
+/// that was under way. Bytes of files that were not read yet, and what an application keeps elsewhere, are not counted; nor is the
+/// queue of a pair, which is neither half's: it holds [`PAIR_QUEUE`](crate::PAIR_QUEUE) each way, or what a flush has put. Members
 /// may live on any bases.
 ///
 /// ```

@@ -69,8 +69,12 @@ pub(crate) enum Then {
     More,
     /// Nothing, until it is called.
     Waits,
-    /// The other half has ended its side, perhaps for good, and all before that has been taken.
-    End { for_good: bool },
+    /// The other half has ended its side, and all before that has been taken.
+    End,
+    /// The same, and it may put more.
+    Pause,
+    /// All has been taken that the other half could send: it is gone, and had more.
+    CutShort,
     /// The other half is gone, or takes nothing any more; or this one has ended its side.
     Unlinked,
 }
@@ -104,8 +108,9 @@ impl PairEnd {
         let then = match taken.ended {
             Ended::No if empty => Then::Waits,
             Ended::No => Then::More,
-            Ended::Once => Then::End { for_good: false },
-            Ended::ForGood => Then::End { for_good: true },
+            Ended::Once => Then::Pause,
+            Ended::ForGood => Then::End,
+            Ended::CutShort => Then::CutShort,
         };
         Moved { bytes, then, call: taken.call }
     }
@@ -140,20 +145,30 @@ impl PairEnd {
 
     /// Ends a direction: what was put before is still taken, and what the other half puts is refused.
     pub(crate) fn shut_down(&self, direction: Direction) {
-        let (call, reasons) = match direction {
-            Direction::Read => (self.conduit.refuse(self.end), Reasons::WRITABLE),
-            Direction::Write => (self.conduit.end(self.end, true), Reasons::READABLE),
-        };
-        if let Some(line) = call {
-            line.call(reasons);
+        match direction {
+            Direction::Read => {
+                let putter = self.conduit.refuse(self.end);
+                putter.into_iter().for_each(|line| line.call(Reasons::WRITABLE));
+            }
+            Direction::Write => self.end(Ended::ForGood),
         }
+    }
+
+    /// Has the other half learn, behind what was put, that more was to come.
+    pub(crate) fn cut_short(&self) {
+        self.end(Ended::CutShort);
+    }
+
+    fn end(&self, how: Ended) {
+        let taker = self.conduit.end(self.end, how);
+        taker.into_iter().for_each(|line| line.call(Reasons::READABLE));
     }
 
     /// Has the other half take what was put, also past its high mark; and tells it an end, if there is to be one.
     pub(crate) fn push(&self, ends: bool) {
         if ends {
             // It is called in any case.
-            let _ = self.conduit.end(self.end, false);
+            let _ = self.conduit.end(self.end, Ended::Once);
         }
         if let Some(line) = self.conduit.mate(self.end) {
             line.call(Reasons::READABLE | PUSHED);

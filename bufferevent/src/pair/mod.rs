@@ -2,6 +2,8 @@
 
 mod end;
 
+use std::{fmt, io};
+
 use bufferevent_evbuffer::transport::Transport;
 use bufferevent_runtime::{Ready, Reasons};
 
@@ -16,6 +18,9 @@ use crate::{
 
 /// The other half has said that what was put is to be taken, whatever the high mark. Of a socket: the peer has ended its side.
 const PUSHED: Ready = Ready::HANGUP;
+
+/// As of a socket that was reset.
+const CUT_SHORT: io::ErrorKind = io::ErrorKind::ConnectionReset;
 
 impl Bufferevent {
     /// The other half of a pair, once that has come to its base and until it has ended; `None` of what is no pair. A filter over a
@@ -70,6 +75,28 @@ impl Bufferevent {
         self.bottom().pair_end().is_some_and(gone)
     }
 
+    /// Takes nothing any more from the other half of a pair, if it goes with this: of two that close each would wait for the other
+    /// to make room else.
+    pub(crate) fn refuse_mate(&mut self) {
+        if let Some(layer) = self.closing_layer_mut() {
+            layer.lower.refuse_mate();
+        } else if let Some(end) = self.pair_end().filter(|_| !self.shut.done.contains(Interest::READ)) {
+            end.shut_down(Direction::Read);
+            self.shut.asked = self.shut.asked | Interest::READ;
+            self.shut.done = self.shut.done | Interest::READ;
+            self.enabled = self.enabled.difference(Interest::READ);
+        }
+    }
+
+    /// Tells the other half of a pair, if it goes with this, that not all could be sent.
+    pub(crate) fn cut_mate_short(&mut self) {
+        if let Some(layer) = self.closing_layer_mut() {
+            layer.lower.cut_mate_short();
+        } else if let Some(end) = self.pair_end() {
+            end.cut_short();
+        }
+    }
+
     /// The read step of a half: takes at most `most` bytes, of which `granted` have been granted.
     #[inline(never)]
     pub(crate) fn take_from_pair(&mut self, granted: usize, most: usize) -> bool {
@@ -86,11 +113,12 @@ impl Bufferevent {
         match then {
             Then::More => {}
             Then::Waits | Then::Unlinked => self.ready = self.ready - (Ready::READABLE | PUSHED),
-            Then::End { for_good: true } => self.read_eof(),
-            Then::End { for_good: false } => {
+            Then::End => self.read_eof(),
+            Then::Pause => {
                 self.ready = self.ready - (Ready::READABLE | PUSHED);
-                self.told.owes_eof = true;
+                self.tell_pause();
             }
+            Then::CutShort => self.fail(Direction::Read, io::Error::new(CUT_SHORT, CutShort)),
         }
         true
     }
@@ -140,7 +168,9 @@ impl Bufferevent {
         self.charge(Direction::Write, granted, &Io::Done(bytes));
         self.call_mate(call, Reasons::READABLE);
         match then {
-            Then::More | Then::End { .. } => {}
+            // It may have waited, and is not called any more.
+            Then::More => self.ready |= Ready::WRITABLE,
+            Then::End | Then::Pause | Then::CutShort => {}
             Then::Waits => self.ready = self.ready - Ready::WRITABLE,
             Then::Unlinked => {
                 self.ready = self.ready - Ready::WRITABLE;
@@ -179,3 +209,15 @@ impl Bufferevent {
         }
     }
 }
+
+/// The other half was closed, and could not send all.
+#[derive(Debug)]
+struct CutShort;
+
+impl fmt::Display for CutShort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the other half of the pair was closed before it had sent all")
+    }
+}
+
+impl std::error::Error for CutShort {}

@@ -118,7 +118,7 @@ fn each_flow(len: usize, rate: u64, burst: u64, body: impl Fn(Flow)) {
 
 #[test]
 fn one_ticks_worth_moves_and_then_one_more_at_each_boundary() {
-    // D13: the peer need not do anything for it
+    // D13: on pairs and filters too; the peer need not do anything for it
     each_flow(1_000, 100, 400, |mut flow| {
         assert_eq!((flow.level(), flow.suspended()), (0, Suspend::BANDWIDTH));
         for _ in 0..4 {

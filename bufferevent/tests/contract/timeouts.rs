@@ -84,7 +84,7 @@ fn data_that_is_there_when_the_timeout_is_over_wins() {
 
 #[test]
 fn a_write_timeout_runs_only_while_there_is_output() {
-    // C-29, C-31, K-08, X-26, D6: an idle one has no write timeout
+    // C-29, C-31, K-08, P-06, X-26, D6: an idle one has no write timeout; of a pair too, what is sent puts off its own
     each_over_unix(|config| {
         let (mut world, hand, conn, mut peer) = timed(config);
         world.with(&conn, |b| b.disable(Interest::READ)).unwrap();
@@ -169,7 +169,7 @@ fn zero_and_endless_timeouts_are_what_they_say() {
 
 #[test]
 fn regress_bufferevent_timeout() {
-    // TB-22 to TB-25: sockets, pairs and filters over both, with a peer that does not read (the C test says that it should).
+    // TB-22, TB-23, TB-24, TB-25: sockets, pairs and filters over both, with a peer that does not read (the C test says that it should).
     // A write timeout runs where there is something to write, on filters too (C-31, D6).
     each_over_unix(|config| {
         let (mut world, hand) = config.with_manual_clock();

@@ -9,8 +9,8 @@ use std::{
 };
 
 use bufferevent::{
-    BaseExt, Bufferevent, Callbacks, Closed, Closing, Context, Direction, Event, Filter, FilterCall,
-    FilterError, FilterFn, FilterStatus, FlushMode, Interest, Pinned, Runtime,
+    BaseExt, Bufferevent, Callbacks, Cause, Closed, Closing, Context, Direction, Event, FINISH_BYTES, Filter,
+    FilterCall, FilterError, FilterFn, FilterStatus, FlushMode, Interest, OUTPUT_HIGH, Pinned, Runtime,
     testing::{Census, ManualBase, Wire},
 };
 use bufferevent_sync::{
@@ -303,5 +303,31 @@ fn an_end_is_told_after_the_filter_has_given_the_rest() {
         sim.settle();
         assert_eq!((seen.data(), seen.events()), (b"all of it!".to_vec(), vec!["Eof".to_owned()]));
         assert_eq!(sim.with(|top| top.enabled()).unwrap(), Interest::WRITE);
+    }
+}
+
+#[test]
+fn a_filter_that_takes_nothing_and_gives_for_ever_does_not_keep_a_close_open() {
+    // F-07, D15: the peer takes all that it gives
+    let _census = Census::begin();
+    for shared in [false, true] {
+        let gives = FilterFn::new().on_output(|call: &mut FilterCall<'_>| {
+            call.destination.add(&vec![0; call.limit()])?;
+            Ok(FilterStatus::Ok)
+        });
+        let (wire, seen) = (Wire::new(), Seen::default());
+        let mut sim = Sim::start(shared, Bufferevent::scripted(&wire).filter(gives).report_close(), &seen);
+        sim.with(|top| {
+            top.write(b"never").unwrap();
+            top.close();
+        })
+        .unwrap();
+        wire.end();
+        sim.settle();
+        assert!(sim.is_gone(), "no time has passed");
+        let closed = seen.closed();
+        assert_eq!((closed.clean, closed.unsent), (false, 5));
+        assert!(matches!(closed.cause, Some(Cause::Filter(_))), "{:?}", closed.cause);
+        assert!(wire.written().len() <= FINISH_BYTES + OUTPUT_HIGH);
     }
 }

@@ -261,3 +261,33 @@ fn bytes_that_a_filter_leaves_at_the_end_are_counted_and_the_close_is_not_clean(
         }
     }
 }
+
+#[test]
+fn an_error_below_is_told_after_all_that_came_before_it_was_filtered() {
+    // D4, D10: as an end is
+    let _census = Census::begin();
+    for shared in [false, true] {
+        for above in [0, 1] {
+            let sip = || {
+                FilterFn::new().on_input(|call: &mut FilterCall<'_>| -> Answer {
+                    assert_ne!(call.mode(), FlushMode::Finished, "what was cut short is no end");
+                    let n = call.source.len().min(1);
+                    call.source.move_to(call.destination, n)?;
+                    Ok(FilterStatus::Ok)
+                })
+            };
+            let (wire, seen) = (Wire::new(), Seen::default());
+            let mut builder = Bufferevent::scripted(&wire).filter(sip());
+            for _ in 0..above {
+                builder = builder.filter(sip());
+            }
+            let mut sim = Sim::start(shared, builder, &seen);
+            wire.deliver(&[b'x'; 1_000]);
+            wire.reset();
+            sim.settle();
+            assert_eq!((seen.data().len(), seen.events().len()), (1_000, 1));
+            assert!(seen.events()[0].starts_with("Error { direction: Some(Read)"), "{:?}", seen.events());
+            assert_eq!(sim.with(|top| top.enabled()).unwrap(), Interest::WRITE);
+        }
+    }
+}

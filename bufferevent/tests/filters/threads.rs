@@ -75,7 +75,7 @@ fn passing() -> impl Filter {
     FilterFn::new().on_input(|call| call.pass()).on_output(|call| call.pass())
 }
 
-/// F-19: each callback of one writes to the other, on two workers, through two filters each, while a third thread
+/// F-19 (no filter runs inside of a write, and no write waits for a loop): each callback of one writes to the other, on two workers, through two filters each, while a third thread
 /// locks both, and all bytes pass both ways.
 fn two_that_write_to_each_other(unlocked: bool) {
     let runtime = Runtime::builder().workers(2).bases(2).build().unwrap();

@@ -34,7 +34,7 @@ pub struct Conduit<Q, L> {
 
 /// * C1 Who waits was told that there is nothing, or no room, and has not been called since.
 /// * C2 Neither `put` nor `take` happens by an end that is gone.
-/// * C3 Nothing is put behind an end that is for good: the taker has seen it, or will.
+/// * C3 Nothing is put behind an end that is final: the taker has seen it, or will.
 #[derive(Debug)]
 struct Way<Q, L> {
     queue: Q,
@@ -52,6 +52,8 @@ pub enum Ended {
     Once,
     /// It is, and nothing is put after that.
     ForGood,
+    /// It is to learn that more was to come, and will not.
+    CutShort,
 }
 
 #[derive(Debug)]
@@ -91,6 +93,13 @@ impl End {
             Self::First => Self::Second,
             Self::Second => Self::First,
         }
+    }
+}
+
+impl Ended {
+    /// Whether nothing is put after it.
+    fn is_final(self) -> bool {
+        matches!(self, Self::ForGood | Self::CutShort)
     }
 }
 
@@ -144,7 +153,7 @@ impl<Q: Default, L: Clone> Conduit<Q, L> {
         let mut way = self.out(end).lock();
         debug_assert!(!way.putter.gone, "C2: nothing is put by who is gone");
         // C3: what was accepted before may come late.
-        if way.taker.gone || way.ended == Ended::ForGood {
+        if way.taker.gone || way.ended.is_final() {
             return Put::Refused;
         }
         let (answer, added, waits) = put(&mut way.queue);
@@ -173,13 +182,13 @@ impl<Q: Default, L: Clone> Conduit<Q, L> {
         Taken { taken: answer, ended, call }
     }
 
-    /// Ends the side of `end`, for good or as far as it has come: the other takes what was put, and then learns of it. Answers who
-    /// is to be called.
+    /// Ends the side of `end` in one way or another: the other takes what was put, and then learns of it. Of two ends that are
+    /// final the first counts. Answers who is to be called.
     #[must_use = "who waits must be called"]
-    pub fn end(&self, end: End, for_good: bool) -> Option<L> {
+    pub fn end(&self, end: End, how: Ended) -> Option<L> {
         let mut way = self.out(end).lock();
-        if way.ended != Ended::ForGood {
-            way.ended = if for_good { Ended::ForGood } else { Ended::Once };
+        if !way.ended.is_final() {
+            way.ended = how;
         }
         if mutant::is("conduit_ends_in_silence") { None } else { way.taker.call(L::clone) }
     }
@@ -283,17 +292,28 @@ mod tests {
     fn the_end_comes_after_what_was_put_before() {
         let pair = pair();
         let _ = put(&pair, 1);
-        assert_eq!(pair.end(End::First, true), None);
+        assert_eq!(pair.end(End::First, Ended::ForGood), None);
         assert_eq!(take(&pair), Taken { taken: Some(1), ended: Ended::ForGood, call: None });
         assert_eq!(take(&pair).ended, Ended::ForGood);
         assert_eq!(put(&pair, 2), Put::Refused);
     }
 
     #[test]
+    fn of_two_final_ends_the_first_counts() {
+        for (first, second) in [(Ended::CutShort, Ended::ForGood), (Ended::ForGood, Ended::CutShort)] {
+            let pair = pair();
+            let _ = (put(&pair, 1), pair.end(End::First, Ended::Once));
+            let _ = (pair.end(End::First, first), pair.end(End::First, second));
+            assert_eq!(take(&pair).ended, first);
+            assert_eq!((take(&pair).ended, put(&pair, 2)), (first, Put::Refused));
+        }
+    }
+
+    #[test]
     fn an_end_that_is_not_for_good_is_told_once() {
         let pair = pair();
         assert_eq!(take(&pair).ended, Ended::No);
-        assert_eq!(pair.end(End::First, false), Some("second"));
+        assert_eq!(pair.end(End::First, Ended::Once), Some("second"));
         assert_eq!(take(&pair).ended, Ended::Once);
         assert_eq!(put(&pair, 1), Put::Done((), Some("second")));
         assert_eq!(take(&pair), Taken { taken: Some(1), ended: Ended::No, call: None });

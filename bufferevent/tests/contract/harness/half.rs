@@ -4,7 +4,7 @@ use std::{io, sync::Arc, time::Duration};
 
 use bufferevent::{
     Base, BaseExt as _, Bufferevent, Builder, Context, Direction, Error, Event, Handler, Id, Interest,
-    Movable, Turned,
+    Movable, Stall, Turned,
     runtime::{Clock, SelectorKind},
 };
 use bufferevent_sync::atomic::{AtomicBool, Ordering};
@@ -81,7 +81,13 @@ impl Half {
     /// Whether the other side is gone.
     fn is_unlinked(&mut self) -> bool {
         let met = self.met;
-        self.with(|half| half.partner().is_none() && (met || matches!(half.write(b""), Err(Error::Unlinked))))
+        self.with(|half| {
+            // It is told only of a direction that is on.
+            half.enable(Interest::READ);
+            let left = half.explain().read.stall == Some(Stall::Unlinked);
+            half.disable(Interest::READ);
+            half.partner().is_none() && (met || left)
+        })
     }
 }
 
