@@ -4,13 +4,14 @@
 
 use std::{
     ffi::{c_int, c_long},
+    io::{Read, Write},
     ptr,
 };
 
-use foreign_types::ForeignTypeRef;
+use foreign_types::{ForeignType, ForeignTypeRef};
 use openssl::{
     error::ErrorStack,
-    ssl::{SslRef, SslSession, SslStream},
+    ssl::{Ssl, SslRef, SslSession, SslStream},
 };
 use openssl_sys::{self as sys, SSL, SSL_CTRL_MODE, SSL_CTRL_SET_READ_AHEAD, SSL_ctrl};
 
@@ -21,6 +22,8 @@ const SSL_KEY_UPDATE_REQUESTED: c_int = 1;
 
 unsafe extern "C" {
     fn SSL_key_update(ssl: *mut SSL, update: c_int) -> c_int;
+    fn SSL_renegotiate(ssl: *mut SSL) -> c_int;
+    fn SSL_up_ref(ssl: *mut SSL) -> c_int;
 }
 
 /// Sets what the engine relies on, also where the context is the user's own: a call returns after each record that
@@ -41,6 +44,30 @@ pub(crate) fn key_update<S>(stream: &mut SslStream<S>, ask: bool) -> Result<(), 
     } else {
         Err(ErrorStack::get())
     }
+}
+
+/// Has another handshake begun (TLS 1.2), with the next call.
+pub(crate) fn renegotiate<S>(stream: &mut SslStream<S>) -> Result<(), ErrorStack> {
+    // SAFETY: as in `key_update`.
+    if unsafe { SSL_renegotiate(stream.ssl().as_ptr()) } == 1 { Ok(()) } else { Err(ErrorStack::get()) }
+}
+
+/// Gives an established connection another transport, and the modes above, and drops the transport it has.
+pub(crate) fn replace_transport<S, T: Read + Write>(
+    old: SslStream<S>,
+    transport: T,
+) -> Result<SslStream<T>, ErrorStack> {
+    let pointer = old.ssl().as_ptr();
+    // SAFETY: the pointer is that of a live SSL, and the reference that is added is the one that the `Ssl` owns.
+    let mut ssl = unsafe {
+        SSL_up_ref(pointer);
+        Ssl::from_ptr(pointer)
+    };
+    set_modes(&mut ssl);
+    let new = SslStream::new(ssl, transport)?;
+    // Not before: the transport that was just freed needs what is freed with `old`. Nothing else was done with `old` meanwhile.
+    drop(old);
+    Ok(new)
 }
 
 /// A session, and the context it is of.
@@ -78,38 +105,4 @@ fn control(ssl: &mut SslRef, command: c_int, argument: c_long) -> c_long {
 }
 
 #[cfg(test)]
-mod tests {
-    use openssl::ssl::{Ssl, SslContext, SslMethod};
-
-    use super::*;
-
-    const SSL_CTRL_GET_READ_AHEAD: c_int = 40;
-
-    fn ssl() -> Ssl {
-        let mut builder = SslContext::builder(SslMethod::tls()).unwrap();
-        builder.set_mode(openssl::ssl::SslMode::AUTO_RETRY);
-        builder.set_read_ahead(true);
-        Ssl::new(&builder.build()).unwrap()
-    }
-
-    #[test]
-    fn the_modes_are_those_the_engine_relies_on() {
-        let mut ssl = ssl();
-        assert_ne!(control(&mut ssl, SSL_CTRL_MODE, 0) & sys::SSL_MODE_AUTO_RETRY, 0);
-        assert_eq!(control(&mut ssl, SSL_CTRL_GET_READ_AHEAD, 0), 1);
-        set_modes(&mut ssl);
-        let modes = control(&mut ssl, SSL_CTRL_MODE, 0);
-        assert_eq!(modes & sys::SSL_MODE_AUTO_RETRY, 0);
-        assert_ne!(modes & sys::SSL_MODE_ENABLE_PARTIAL_WRITE, 0);
-        assert_ne!(modes & sys::SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER, 0);
-        assert_eq!(control(&mut ssl, SSL_CTRL_GET_READ_AHEAD, 0), 0);
-    }
-
-    #[test]
-    fn a_key_update_is_refused_before_the_handshake_and_says_why() {
-        let mut stream = SslStream::new(ssl(), std::io::empty()).unwrap();
-        let error = key_update(&mut stream, true).unwrap_err();
-        assert!(!error.errors().is_empty());
-        assert!(ErrorStack::get().errors().is_empty());
-    }
-}
+mod tests;

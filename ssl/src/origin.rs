@@ -8,11 +8,15 @@ use crate::{Acceptor, connector::Peer};
 pub(crate) enum Origin {
     Server(Acceptor),
     Client(Box<Peer>),
+    /// The connection was established elsewhere: there is nothing to begin another by.
+    Given {
+        server: bool,
+    },
 }
 
 impl Origin {
     pub(crate) fn is_server(&self) -> bool {
-        matches!(self, Self::Server(_))
+        matches!(self, Self::Server(_) | Self::Given { server: true })
     }
 
     /// OpenSSL's object for one connection.
@@ -20,6 +24,7 @@ impl Origin {
         match self {
             Self::Server(acceptor) => acceptor.ssl(),
             Self::Client(peer) => peer.ssl(),
+            Self::Given { .. } => Err(ErrorStack::get()),
         }
     }
 }

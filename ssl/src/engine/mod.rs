@@ -14,7 +14,10 @@ mod send;
 use std::{fmt, mem};
 
 use bufferevent::Evbuffer;
-use openssl::ssl::{ShutdownState, SslRef, SslStream};
+use openssl::{
+    error::ErrorStack,
+    ssl::{ShutdownState, SslRef, SslStream},
+};
 
 pub use self::receive::Received;
 use crate::{
@@ -68,6 +71,8 @@ pub struct Engine {
     ended: bool,
     /// Bytes of ciphertext that OpenSSL may have of records whose data it has not given yet, at most.
     held: usize,
+    /// Whether OpenSSL may hold records that nobody has asked it for.
+    unproven: bool,
     /// Bytes to be sent that nobody but the peer asked for.
     replies: usize,
     flood: Flood,
@@ -111,12 +116,36 @@ impl Engine {
             state: State::Idle,
             ended: false,
             held: 0,
+            unproven: false,
             replies: 0,
             flood: Flood::default(),
             stale: 0,
             record: RECORD,
             handshake_bytes: HANDSHAKE_BYTES,
         }
+    }
+
+    /// Goes on with a connection that was established elsewhere. Its transport is dropped: whoever wants the socket clones its
+    /// descriptor before. Data that it holds is received as any other.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotOpen`] if its handshake is not over; it is dropped then.
+    /// # Libevent
+    /// `BUFFEREVENT_SSL_OPEN`.
+    #[doc(alias = "BUFFEREVENT_SSL_OPEN")]
+    pub fn open<S>(stream: SslStream<S>) -> Result<Self, Error> {
+        if !stream.ssl().is_init_finished() {
+            return Err(Error::new(ErrorKind::NotOpen));
+        }
+        let mut engine = Self::new(Origin::Given { server: stream.ssl().is_server() });
+        let wire = Wire::new(usize::MAX);
+        let stream = prepare(&mut engine.stale, || ffi::replace_transport(stream, wire))?;
+        engine.transport = Transport::Stream(stream);
+        engine.state = State::Open;
+        // It may have read ahead.
+        engine.held = RECORD;
+        engine.unproven = true;
+        Ok(engine)
     }
 
     /// Goes on with the handshake, with what has arrived; the first call of a client makes its hello. A server takes no memory
@@ -190,19 +219,23 @@ impl Engine {
     /// [`ErrorKind::NotOpen`], [`Closed`](ErrorKind::Closed) or [`Broken`](ErrorKind::Broken);
     /// [`ErrorKind::Library`] with TLS 1.2.
     pub fn update_key(&mut self, ask: bool) -> Result<(), Error> {
-        self.check_sendable()?;
-        match self.call(|stream| Ok(ffi::key_update(stream, ask)?)) {
-            Ok(_) => {}
-            Err(error) => {
-                self.state = State::Open;
-                return Err(error);
-            }
-        }
-        self.call(SslStream::do_handshake)?;
-        Ok(())
+        self.shake_again(|stream| ffi::key_update(stream, ask))
     }
 
-    /// Begins anew, over another connection to the same peer.
+    /// Begins another handshake on the same connection, which data goes on beside. TLS 1.2 alone has that, and only with a
+    /// context of the user's own without `NO_RENEGOTIATION`: it has cost many an application its safety.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotOpen`], [`Closed`](ErrorKind::Closed) or [`Broken`](ErrorKind::Broken);
+    /// [`ErrorKind::Library`] where there is none.
+    /// # Libevent
+    /// `bufferevent_ssl_renegotiate`. Differs: in TLS 1.3 it fails.
+    #[doc(alias = "bufferevent_ssl_renegotiate")]
+    pub fn renegotiate(&mut self) -> Result<(), Error> {
+        self.shake_again(ffi::renegotiate)
+    }
+
+    /// Begins anew, over another connection to the same peer. One that was [given](Self::open) cannot: its next handshake fails.
     pub fn restart(&mut self) {
         let (record, handshake_bytes) = (self.record, self.handshake_bytes);
         *self = Self::new(self.origin.clone());
@@ -225,7 +258,8 @@ impl Engine {
         self.record = bytes.clamp(512, RECORD);
     }
 
-    /// What has arrived from the peer and was not taken yet: to be appended to, or to be swapped with what was.
+    /// What has arrived from the peer and was not taken yet: to be appended to, or to be swapped with what was, for the call.
+    /// What was appended to keeps its last block when it is empty, until it is [shrunk](Evbuffer::shrink).
     pub fn arrived(&mut self) -> &mut Evbuffer {
         &mut self.wire().arrived
     }
@@ -283,6 +317,21 @@ impl Engine {
         let stream = prepare(&mut self.stale, || SslStream::new(ssl, wire))?;
         self.transport = Transport::Stream(stream);
         self.state = State::Handshaking;
+        Ok(())
+    }
+
+    /// Has a handshake of an open connection asked for, and what it begins with made.
+    fn shake_again(
+        &mut self,
+        ask: impl FnOnce(&mut SslStream<Wire>) -> Result<(), ErrorStack>,
+    ) -> Result<(), Error> {
+        self.check_sendable()?;
+        let Transport::Stream(stream) = &mut self.transport else {
+            return Err(Error::new(ErrorKind::NotOpen));
+        };
+        // To be refused breaks nothing.
+        prepare(&mut self.stale, || ask(stream))?;
+        self.call(SslStream::do_handshake)?;
         Ok(())
     }
 

@@ -59,12 +59,8 @@ impl Engine {
             }
         }
         received.ended = self.ended;
-        let arrived = self.arrived();
         if received.ended {
-            arrived.drain(arrived.len())?;
-        }
-        if arrived.is_empty() {
-            arrived.shrink();
+            self.arrived().drain(usize::MAX)?;
         }
         Ok(received)
     }
@@ -89,7 +85,7 @@ impl Engine {
                     self.held = 0;
                 }
             }
-            Reply::Starved => {}
+            Reply::Starved => self.unproven = false,
             Reply::NoData | Reply::Ended => self.held = 0,
         }
         Ok(reply)
@@ -97,7 +93,7 @@ impl Engine {
 
     /// Whether OpenSSL could give anything: it has data, or there is something for it to take.
     fn may_have_more(&mut self) -> bool {
-        self.pending() > 0 || !self.arrived().is_empty()
+        self.unproven || self.pending() > 0 || !self.arrived().is_empty()
     }
 
     /// Bytes of data of a record that was begun.

@@ -6,7 +6,7 @@ use bufferevent::{Evbuffer, evbuffer::End};
 use openssl::ssl::SslStream;
 
 use super::Engine;
-use crate::{Error, ErrorKind, RECORD, RECORD_MIN, call::Reply, wire::Wire};
+use crate::{Error, RECORD, RECORD_MIN, call::Reply, wire::Wire};
 
 /// Bytes that a record is longer than its data, at most: those of TLS 1.2.
 const OVERHEAD: usize = 29;
@@ -26,8 +26,8 @@ impl Engine {
     /// Files are read as far as they are taken.
     ///
     /// # Errors
-    /// [`ErrorKind::NotOpen`] before the handshake is over, [`Closed`](ErrorKind::Closed) after
-    /// [`notify`](Self::notify), [`Broken`](ErrorKind::Broken) after a failure, and [`Io`](ErrorKind::Io) if a file
+    /// [`ErrorKind::NotOpen`](crate::ErrorKind::NotOpen) before the handshake is over, [`Closed`](crate::ErrorKind::Closed) after
+    /// [`notify`](Self::notify), [`Broken`](crate::ErrorKind::Broken) after a failure, and [`Io`](crate::ErrorKind::Io) if a file
     /// cannot be read or `from` is frozen: then nothing of it was taken, what was taken before stands.
     pub fn send(&mut self, from: &mut Evbuffer, limit: usize) -> Result<usize, Error> {
         self.check_sendable()?;
@@ -39,10 +39,8 @@ impl Engine {
         while let Some(size) = record_size(limit, self.to_send().len() - before, from.len().min(self.record))
         {
             from.load(size)?;
-            let written = self.call(|stream| write(stream, from, size))?;
-            let Reply::Done(n) = written else {
-                return Err(self.broken(ErrorKind::Impossible));
-            };
+            // Where another handshake is under way, it goes on when more has arrived.
+            let Reply::Done(n) = self.call(|stream| write(stream, from, size))? else { break };
             from.drain(n)?;
             taken += n;
         }

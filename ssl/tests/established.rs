@@ -1,0 +1,158 @@
+//! Connections that were established elsewhere, and what may be begun again on one that stands.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod common;
+
+use std::{
+    io::{Read, Write},
+    os::unix::net::UnixStream,
+    thread,
+};
+
+use bufferevent_ssl::{
+    Acceptor, Connector, DangerousConnector, Engine, ErrorKind, Evbuffer, Identity,
+    openssl::ssl::{Ssl, SslAcceptor, SslConnector, SslContext, SslMethod, SslStream, SslVersion},
+};
+use common::{Census, NAME, Pair, VERSIONS, receive, send, settings};
+
+/// A context of the user's own, without the protections of ours.
+fn raw_server(version: SslVersion) -> SslContext {
+    let identity = Identity::self_signed(&[NAME]).unwrap();
+    let mut context = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server()).unwrap();
+    context.set_certificate(identity.certificate()).unwrap();
+    context.set_private_key(identity.key()).unwrap();
+    context.set_min_proto_version(Some(version)).unwrap();
+    context.set_max_proto_version(Some(version)).unwrap();
+    context.build().into_context()
+}
+
+fn raw_pair(version: SslVersion) -> Pair {
+    let client = SslConnector::builder(SslMethod::tls_client()).unwrap().build().into_context();
+    let client = DangerousConnector::new(Connector::from_context(client));
+    let server = Acceptor::from_context(raw_server(version));
+    let mut pair = Pair { client: client.engine(None).unwrap(), server: server.engine() };
+    pair.shake().unwrap();
+    pair
+}
+
+/// Two ends of a socket, shaken hands over by OpenSSL alone.
+fn over_a_socket(version: SslVersion) -> [SslStream<UnixStream>; 2] {
+    let (one, other) = UnixStream::pair().unwrap();
+    let server = raw_server(version);
+    let server = thread::spawn(move || Ssl::new(&server).unwrap().accept(one).unwrap());
+    let client = SslConnector::builder(SslMethod::tls_client()).unwrap().build();
+    let mut client = client.configure().unwrap().verify_hostname(false);
+    client.set_verify(bufferevent_ssl::openssl::ssl::SslVerifyMode::NONE);
+    let client = client.into_ssl(NAME).unwrap().connect(other).unwrap();
+    [client, server.join().unwrap()]
+}
+
+#[test]
+fn a_connection_that_was_established_elsewhere_goes_on() {
+    let _census = Census::begin();
+    // T-03, `Open`
+    for version in VERSIONS {
+        let [mut client, mut server] = over_a_socket(version);
+        client.write_all(b"from before").unwrap();
+        let mut into = [0; 5];
+        server.read_exact(&mut into).unwrap();
+        // The rest of that record is inside OpenSSL: no new byte will tell of it.
+        let socket = server.get_ref().try_clone().unwrap();
+        let mut engine = Engine::open(server).unwrap();
+        assert!(engine.is_server() && engine.is_open());
+        let mut rest = Evbuffer::new();
+        assert_eq!(receive(&mut engine, &mut rest).unwrap().bytes, 6);
+        assert_eq!((&into[..], &rest.to_vec()[..]), (&b"from "[..], &b"before"[..]));
+        send(&mut engine, b"an answer");
+        (&socket).write_all(&engine.to_send().to_vec()).unwrap();
+        let mut into = [0; 9];
+        client.read_exact(&mut into).unwrap();
+        assert_eq!(&into, b"an answer");
+    }
+}
+
+#[test]
+fn one_that_is_not_established_is_refused_and_one_that_was_begins_no_other() {
+    let _census = Census::begin();
+    let ssl = Ssl::new(&raw_server(SslVersion::TLS1_3)).unwrap();
+    let stream = SslStream::new(ssl, UnixStream::pair().unwrap().0).unwrap();
+    assert_eq!(Engine::open(stream).unwrap_err().kind(), ErrorKind::NotOpen);
+    let [_client, server] = over_a_socket(SslVersion::TLS1_3);
+    let mut engine = Engine::open(server).unwrap();
+    engine.restart();
+    engine.arrived().add(b"x").unwrap();
+    assert_eq!(engine.handshake().unwrap_err().kind(), ErrorKind::Library);
+}
+
+#[test]
+fn another_handshake_is_refused_by_default_and_breaks_nothing() {
+    let _census = Census::begin();
+    // 1.3, T-21
+    for version in VERSIONS {
+        let mut pair = Pair::open(version);
+        assert_eq!(pair.client.renegotiate().unwrap_err().kind(), ErrorKind::Library);
+        send(&mut pair.client, b"still here");
+        pair.reach_server();
+        assert_eq!(receive(&mut pair.server, &mut Evbuffer::new()).unwrap().bytes, 10);
+    }
+}
+
+#[test]
+fn a_peer_that_wants_another_handshake_is_told_no() {
+    let _census = Census::begin();
+    // F35: a server without our protection asks a client that has it.
+    let (_, client) = settings(SslVersion::TLS1_2);
+    let mut pair =
+        Pair::of(&Acceptor::from_context(raw_server(SslVersion::TLS1_2)), &client.build().unwrap());
+    pair.client = DangerousConnector::new(
+        Connector::builder().versions(SslVersion::TLS1_2, Some(SslVersion::TLS1_2)).build().unwrap(),
+    )
+    .engine(None)
+    .unwrap();
+    pair.shake().unwrap();
+    pair.server.renegotiate().unwrap();
+    pair.reach_client();
+    assert_eq!(receive(&mut pair.client, &mut Evbuffer::new()).unwrap().bytes, 0);
+    assert!(!pair.client.to_send().is_empty(), "a warning");
+    assert!(pair.client.is_open());
+}
+
+#[test]
+fn who_has_switched_the_protection_off_may_shake_hands_again_and_data_comes_whole() {
+    let _census = Census::begin();
+    // 1.3, T-21
+    let mut pair = raw_pair(SslVersion::TLS1_2);
+    send(&mut pair.client, b"before, ");
+    pair.server.renegotiate().unwrap();
+    let (mut say, mut heard) = (Evbuffer::from(b"during and after"), Evbuffer::new());
+    for _ in 0..5 {
+        pair.reach_client();
+        let _ = receive(&mut pair.client, &mut Evbuffer::new()).unwrap();
+        pair.client.send(&mut say, usize::MAX).unwrap();
+        pair.reach_server();
+        let _ = receive(&mut pair.server, &mut heard).unwrap();
+    }
+    assert_eq!(heard, b"before, during and after");
+    assert!(pair.client.ssl().unwrap().is_init_finished() && pair.server.ssl().unwrap().is_init_finished());
+}
+
+#[test]
+fn keys_are_changed_in_the_middle_of_data() {
+    let _census = Census::begin();
+    let mut pair = Pair::open(SslVersion::TLS1_3);
+    let mut heard = Evbuffer::new();
+    for _ in 0..3 {
+        pair.client.update_key(true).unwrap();
+        send(&mut pair.client, b"data ");
+        pair.reach_server();
+        let _ = receive(&mut pair.server, &mut heard).unwrap();
+        pair.reach_client();
+        let _ = receive(&mut pair.client, &mut Evbuffer::new()).unwrap();
+    }
+    assert_eq!(heard, b"data data data ");
+    assert_eq!(
+        Pair::open(SslVersion::TLS1_2).client.update_key(true).unwrap_err().kind(),
+        ErrorKind::Library
+    );
+}
