@@ -337,3 +337,18 @@ fn a_check_of_the_users_can_refuse_and_its_panic_ends_one_connection() {
     assert_eq!(panicked.kind(), ErrorKind::Panicked);
     assert!(panicked.to_string().contains("a fault in the check"));
 }
+
+#[test]
+fn a_record_over_the_legal_size_is_refused_by_its_head() {
+    let _census = Census::begin();
+    // F37: nothing of it is waited for.
+    for version in VERSIONS {
+        let mut pair = Pair::open(version);
+        pair.server.arrived().add(&[23, 3, 3, 0x48, 1]).unwrap();
+        let error = pair.server.receive(&mut Evbuffer::new(), 100, Time::ZERO).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Protocol);
+        pair.reach_client();
+        let told = receive(&mut pair.client, &mut Evbuffer::new()).unwrap_err();
+        assert_eq!(told.alert(), Some(SslAlert::RECORD_OVERFLOW));
+    }
+}
