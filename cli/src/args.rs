@@ -9,7 +9,12 @@ use clap::{
 };
 use clap_complete::Shell;
 
-use crate::{failure::Failure, proxy::Upstream, units};
+use crate::{
+    failure::Failure,
+    proxy::Upstream,
+    tls::{ServerTls, Trust},
+    units,
+};
 
 /// Buffered connections on N event bases and M threads: servers, a load generator and a demo.
 #[derive(Debug, Parser)]
@@ -28,7 +33,7 @@ pub(crate) enum Command {
     /// Serve: send a pattern without end, until the peer closes; `bev load --mode source` checks it
     Source(Serve),
     /// Serve: pass each connection on to another server, and back what that sends
-    Proxy(Proxy),
+    Proxy(Box<Proxy>),
     /// Put load on a server and measure it
     Load(Load),
     /// Show it all in one process on loopback: an echo server, 2,000 connections, every byte checked; then three tenants that
@@ -109,15 +114,23 @@ pub(crate) struct Serve {
     /// --group-limit [default: by the rate, from 64 to 4096]
     #[arg(long, value_name = "BYTES", requires = "group_limit", value_parser = units::parse_share)]
     pub(crate) min_share: Option<u64>,
+    #[command(flatten)]
+    pub(crate) tls: ServerTls,
 }
 
 /// The arguments of the proxy.
 #[derive(Debug, ClapArgs)]
+#[command(group(ArgGroup::new("secured")))]
 pub(crate) struct Proxy {
     /// Address to pass connections on to, such as 127.0.0.1:7000 or example.org:80; a name is looked up for each, and of its
     /// addresses the first that can be had is taken
     #[arg(long, value_name = "ADDR")]
     pub(crate) upstream: Upstream,
+    /// Speak TLS to the upstream
+    #[arg(long, group = "secured")]
+    pub(crate) upstream_tls: bool,
+    #[command(flatten)]
+    pub(crate) trust: Trust,
     #[command(flatten)]
     pub(crate) serve: Serve,
     /// Tell how it went, at the end, in one line of JSON
@@ -128,6 +141,7 @@ pub(crate) struct Proxy {
 /// The arguments of the load generator.
 #[derive(Debug, ClapArgs)]
 #[command(
+    group(ArgGroup::new("secured")),
     after_help = "Each connection has one request under way at a time. Those that have no answer when the measurement \
     ends are told as unanswered, with the age of the oldest. They do not count as requests, but in the latencies: with \
     what they took in the end, or, if there is no answer within the time that is left for it, with their age by then, which is a \
@@ -155,6 +169,11 @@ pub(crate) struct Load {
     /// Threads [default: as many as cores]
     #[arg(long, value_name = "N", value_parser = units::whole(1, 1_024))]
     pub(crate) workers: Option<u64>,
+    /// Speak TLS
+    #[arg(long, group = "secured")]
+    pub(crate) tls: bool,
+    #[command(flatten)]
+    pub(crate) trust: Trust,
     /// Print one line of JSON: rates per second, latencies in microseconds, null if no request was answered
     #[arg(long)]
     pub(crate) json: bool,

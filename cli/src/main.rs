@@ -13,6 +13,7 @@ mod proxy;
 mod running;
 mod server;
 mod signals;
+mod tls;
 mod units;
 mod warnings;
 

@@ -72,8 +72,13 @@ fn echo(seconds: u64, bases: usize, connections: usize) -> Result<bool, Failure>
     let mut screen = Screen::new();
     introduce(&mut screen, bases, connections)?;
 
-    let plan =
-        Plan { servers: vec![vec![server.address()]], mode: Mode::Echo, connections, sizes: SIZES.to_vec() };
+    let plan = Plan {
+        servers: vec![vec![server.address()]],
+        mode: Mode::Echo,
+        connections,
+        sizes: SIZES.to_vec(),
+        tls: None,
+    };
     let engine = Engine::start(Runtime::builder().build().map_err(Failure::runtime)?, plan)?;
     screen.line("")?;
     let connecting = Instant::now();

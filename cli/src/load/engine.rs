@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bufferevent::{BaseExt as _, BaseHandle, Bufferevent, Id, Movable, Place, Runtime, Trigger};
+use bufferevent::{BaseExt as _, BaseHandle, Bufferevent, Builder, Id, Movable, Place, Runtime, Trigger};
 use bufferevent_sync::{
     Mutex,
     atomic::{AtomicBool, Ordering},
@@ -17,7 +17,7 @@ use super::{
     client::{BEGIN, Client},
     tally::{Latencies, Progress, Tally, Totals},
 };
-use crate::{args::Mode, failure::Failure, pattern::Pattern, running::Running, signals, units};
+use crate::{args::Mode, failure::Failure, pattern::Pattern, running::Running, signals, tls::Secured, units};
 
 /// Connects under way at a time: fewer than a listener's queue holds, for one that overflows costs a second.
 const CONNECTING: usize = 512;
@@ -35,6 +35,8 @@ pub(crate) struct Plan {
     pub(crate) connections: usize,
     /// Bytes of a request; connections take them in turn.
     pub(crate) sizes: Vec<usize>,
+    /// By TLS.
+    pub(crate) tls: Option<Secured>,
 }
 
 impl Plan {
@@ -112,11 +114,16 @@ impl BaseLoad {
                 [only] => Bufferevent::connect(only),
                 ref all => Bufferevent::connect_any(all),
             };
-            let started = builder.handler(client).report_close().start(place);
-            match started {
+            let builder = match self.load.plan.tls.as_ref().map(Secured::connect).transpose() {
+                Ok(Some(tls)) => Ok(builder.filter(tls)),
+                Ok(None) => Ok(builder),
+                Err(why) => Err(why.to_string()),
+            };
+            let start = |builder: Builder| builder.handler(client).report_close().start(place);
+            match builder.and_then(|builder| start(builder).map_err(|why| why.to_string())) {
                 Ok(_) => return,
                 Err(error) => {
-                    self.load.board.failed(|| error.to_string());
+                    self.load.board.failed(|| error);
                     self.load.board.ended(false);
                 }
             }

@@ -46,6 +46,7 @@ pub(crate) fn run(load: &args::Load) -> Result<(), Failure> {
         mode: load.mode,
         connections: load.connections as usize,
         sizes: vec![load.size],
+        tls: load.tls.then(|| load.trust.secured(&load.connect)).transpose()?,
     };
     let engine = Engine::start(builder.build().map_err(Failure::runtime)?, plan)?;
     let line = progress(load);

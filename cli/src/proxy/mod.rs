@@ -13,19 +13,18 @@ use std::{
     sync::Arc,
 };
 
-use bufferevent::{
-    Accepted, Base, BaseExt as _, Bufferevent, Builder, Cause, Direction, Error, Handle, NoHandler, Pipe,
-    PipeEnd, Piped, Result,
-};
-use rustix::net::sockopt::set_tcp_nodelay;
-
 pub(crate) use self::upstream::Upstream;
 use self::{early::Early, tally::Tally};
 use crate::{
     args,
     failure::Failure,
     server::{How, Server, Terms},
+    tls::Secured,
     warnings::Warnings,
+};
+use bufferevent::{
+    Accepted, Base, BaseExt as _, Bufferevent, Builder, Cause, Direction, Error, Handle, NoHandler, Pipe,
+    PipeEnd, Piped, Result, runtime::BoxError,
 };
 
 /// Descriptors of a connection: its own, and that to the upstream.
@@ -37,12 +36,13 @@ pub(crate) fn run(proxy: &args::Proxy) -> std::result::Result<(), Failure> {
     let rates = server.terms.rates.clone();
     let line = Arc::new(Line {
         upstream: proxy.upstream.clone(),
+        secured: proxy.upstream_tls.then(|| proxy.trust.secured(&proxy.upstream.address)).transpose()?,
         terms: server.terms.clone(),
         tally: Tally::default(),
         warnings: Warnings::of("proxy"),
     });
     let passes = Arc::clone(&line);
-    let drained = server.run(move |connection, base| Ok(passes.accept(connection, base)?))?;
+    let drained = server.run(move |connection, base| passes.accept(connection, base))?;
     if let Some(drained) = drained {
         let address = &proxy.upstream.address;
         let told = match proxy.json {
@@ -62,6 +62,8 @@ pub(crate) fn run(proxy: &args::Proxy) -> std::result::Result<(), Failure> {
 #[derive(Debug)]
 struct Line {
     upstream: Upstream,
+    /// By TLS.
+    secured: Option<Secured>,
     terms: Terms,
     tally: Tally,
     warnings: Warnings,
@@ -69,17 +71,18 @@ struct Line {
 
 impl Line {
     /// Joins a connection to a new one to the upstream. The limits are the client's: all that passes goes through it.
-    fn accept(self: &Arc<Self>, connection: Accepted, base: &mut Base) -> Result<()> {
+    fn accept(self: &Arc<Self>, connection: Accepted, base: &mut Base) -> std::result::Result<(), BoxError> {
         self.tally.accepted();
-        // As what goes to the upstream; a socket without the option serves as well.
-        let _ = set_tcp_nodelay(&connection, true);
-        let Terms { how, limits, rates, memory } = &self.terms;
-        let mut front = Bufferevent::socket(connection).lifetime(limits.lifetime).configure(|front| {
+        let Terms { how, limits, rates, memory, .. } = &self.terms;
+        let mut front = self.terms.lowest(connection).lifetime(limits.lifetime).configure(|front| {
             if let Some(rates) = rates {
                 rates.admit(front);
             }
         });
         let mut back = Bufferevent::connect_target(self.upstream.target.clone());
+        if let Some(secured) = &self.secured {
+            back = back.filter(secured.connect()?);
+        }
         if let Some(memory) = memory {
             (front, back) = (front.memory(memory), back.memory(memory));
         }
@@ -91,7 +94,7 @@ impl Line {
         if let Some(idle) = limits.idle {
             pipe = pipe.idle_timeout(idle);
         }
-        match how {
+        let joined = match how {
             How::Confined { .. } => join_on(base, pipe, front, back),
             How::Threadsafe { .. } => {
                 let front = front.handler(Early::client()).threadsafe().start(base)?;
@@ -101,7 +104,8 @@ impl Line {
                 let front = front.threadsafe().unlocked(Early::client()).start(base)?;
                 join(pipe, &front, back.threadsafe().unlocked(Early::upstream(self)).start(base))
             }
-        }
+        };
+        Ok(joined?)
     }
 
     fn ended(&self, piped: &Piped) {

@@ -14,9 +14,10 @@ use std::{
 };
 
 use bufferevent::{
-    Accepted, Base, Bufferevent, ConnectionLimit, Drain, Drained, Draining, Listener, ListenerHandle,
-    MemoryLimit, MemoryStage, Movable, Place, Runtime, RuntimeExt as _, runtime::BoxError,
+    Accepted, Base, Bufferevent, Builder, ConnectionLimit, Drain, Drained, Draining, Listener,
+    ListenerHandle, MemoryLimit, MemoryStage, Movable, Place, Runtime, RuntimeExt as _, runtime::BoxError,
 };
+use bufferevent_ssl::Acceptor;
 use bufferevent_sync::Mutex;
 use rustix::net::sockopt::set_tcp_nodelay;
 
@@ -39,7 +40,7 @@ pub(crate) fn run<S: Service>(
     let (terms, rates) = (server.terms.clone(), server.terms.rates.clone());
     let drained = server.run(move |connection, base| {
         let service = Limited::new(make(), terms.limits, terms.rates.clone());
-        start(service, terms.how, terms.memory.as_ref(), connection, base)
+        start_over(terms.lowest(connection), service, terms.how, terms.memory.as_ref(), base)
     })?;
     if let Some(drained) = drained {
         // Who started it may be gone by now.
@@ -65,6 +66,24 @@ pub(crate) struct Terms {
     pub(crate) limits: TimeLimits,
     pub(crate) rates: Option<Rates>,
     pub(crate) memory: Option<MemoryLimit>,
+    pub(crate) tls: Option<Acceptor>,
+}
+
+impl Terms {
+    /// A connection that was accepted, over TLS if that is to be.
+    pub(crate) fn lowest(&self, connection: Accepted) -> Builder {
+        let builder = lowest(connection);
+        match &self.tls {
+            Some(acceptor) => builder.filter(acceptor.accept()),
+            None => builder,
+        }
+    }
+}
+
+fn lowest(connection: Accepted) -> Builder {
+    // Requests are answered as soon as they are there; a socket without the option serves as well.
+    let _ = set_tcp_nodelay(&connection, true);
+    Bufferevent::socket(connection)
 }
 
 impl<'a> Server<'a> {
@@ -79,6 +98,7 @@ impl<'a> Server<'a> {
             limits: TimeLimits { idle: serve.idle, lifetime: serve.lifetime },
             rates: Rates::of(serve)?,
             memory: memory(serve, &connections),
+            tls: serve.tls.acceptor()?,
         };
         Ok(Self { serve, runtime, connections, terms })
     }
@@ -193,15 +213,24 @@ impl From<&Serve> for How {
 
 /// Starts a connection that was accepted, homed on a base.
 pub(crate) fn start<S: Service>(
-    mut service: S,
+    service: S,
     how: How,
     memory: Option<&MemoryLimit>,
     connection: Accepted,
     place: &mut impl Place<Affinity = Movable>,
 ) -> Result<(), BoxError> {
-    // Requests are answered as soon as they are there; a socket without the option serves as well.
-    let _ = set_tcp_nodelay(&connection, true);
-    let mut builder = Bufferevent::socket(connection).configure(|bufferevent| service.begin(bufferevent));
+    start_over(lowest(connection), service, how, memory, place)
+}
+
+/// Starts what serves over `builder`.
+fn start_over<S: Service>(
+    builder: Builder,
+    mut service: S,
+    how: How,
+    memory: Option<&MemoryLimit>,
+    place: &mut impl Place<Affinity = Movable>,
+) -> Result<(), BoxError> {
+    let mut builder = builder.configure(|bufferevent| service.begin(bufferevent));
     if let Some(memory) = memory {
         builder = builder.memory(memory);
     }

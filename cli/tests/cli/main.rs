@@ -10,3 +10,4 @@ mod proxy;
 mod rates;
 mod servers;
 mod support;
+mod tls;

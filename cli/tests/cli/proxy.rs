@@ -20,7 +20,7 @@ use crate::{
     support::{Process, Server, bev, bounded, output, rest, run},
 };
 
-const LOCKINGS: [&[&str]; 5] = [
+pub(crate) const LOCKINGS: [&[&str]; 5] = [
     &[],
     &["--defer"],
     &["--threadsafe"],
@@ -337,7 +337,7 @@ fn a_limit_holds_what_clients_send_and_get() {
 }
 
 /// A web server that answers one request.
-fn answer_one(listener: &TcpListener, body: &[u8]) {
+pub(crate) fn answer_one(listener: &TcpListener, body: &[u8]) {
     let mut stream = bounded(listener.accept().unwrap().0);
     let request = BufReader::new(stream.try_clone().unwrap());
     let end = request.lines().map(Result::unwrap).find(String::is_empty);
@@ -347,7 +347,7 @@ fn answer_one(listener: &TcpListener, body: &[u8]) {
 }
 
 /// Whether a tool is there; says so if not.
-fn is_there(tool: &str) -> bool {
+pub(crate) fn is_there(tool: &str) -> bool {
     let found =
         Command::new(tool).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
     if !found {

@@ -62,6 +62,7 @@ fn run_with(promises: [Promise; 4], seconds: u64, bases: usize, connections: usi
         mode: Mode::Source,
         connections: each * tenants,
         sizes: vec![REQUEST],
+        tls: None,
     };
     let engine = Engine::start(Runtime::builder().build().map_err(Failure::runtime)?, plan)?;
     engine.connect(CONNECT)?;

@@ -80,8 +80,15 @@ impl Rates {
             each: each.map(|config| Meter::new(config, Instant::now())),
         });
         // Of the input, what is taken out is the service's doing; of the output, what is put in.
-        connection.input().observe(move |_, change| came.count(change.added));
-        connection.output().observe(move |_, change| went.count(change.removed));
+        let observe = |wire: &mut Bufferevent| {
+            wire.input().observe(move |_, change| came.count(change.added));
+            wire.output().observe(move |_, change| went.count(change.removed));
+        };
+        // Under TLS the limits are of what goes over the wire.
+        match connection.underlying_mut() {
+            Some(below) => observe(below),
+            None => observe(connection),
+        }
     }
 
     /// What moved so far, and what was promised.
