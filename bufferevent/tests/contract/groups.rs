@@ -8,7 +8,7 @@ use bufferevent::{
 };
 
 use crate::{
-    harness::{Call, Config, Conn, Peer, World, each, each_over_unix, pass, pattern},
+    harness::{Call, Config, Conn, Peer, World, each, each_counted, pass, pattern},
     limits::{DIRECTIONS, TICK, limit},
 };
 
@@ -72,6 +72,7 @@ impl Crowd {
     }
 
     /// A member has so much more to move.
+    #[allow(dead_code, reason = "for the suite of leases")]
     pub(crate) fn more(&mut self, member: usize, len: usize) {
         let data = pattern(len);
         match self.direction {
@@ -125,7 +126,7 @@ impl Crowd {
 }
 
 pub(crate) fn each_crowd(body: impl Fn(Crowd)) {
-    each_over_unix(|config| {
+    each_counted(|config| {
         for direction in DIRECTIONS {
             body(Crowd::new(config, direction));
         }
@@ -572,7 +573,7 @@ fn while_nobody_waits_nothing_runs() {
 #[test]
 fn a_group_that_goes_by_another_clock_is_refused_and_nothing_changes() {
     // D16
-    each_over_unix(|config| {
+    each_counted(|config| {
         let mut crowd = Crowd::new(config, Direction::Write);
         let (good, bad) = (crowd.group(100, 100), RateLimitGroup::new(&limit(100, 100)));
         let one = crowd.join(300, &good);
@@ -637,9 +638,13 @@ fn every_kind_is_limited_by_a_group_of_the_systems_clock() {
             sent == 4 * RATE && read == 4 * RATE
         });
         // What has arrived at a peer is counted once the call that sent it has returned.
-        let all = [4 * RATE as u64, 2 * RATE as u64];
+        let exact = !config.kind.is_tls();
+        let counted = |total: u64, data| if exact { total == data } else { total > data };
         world.until("all to be counted", || {
-            DIRECTIONS.iter().all(|direction| [site.total(*direction), nested.total(*direction)] == all)
+            DIRECTIONS.iter().all(|direction| {
+                let [all, half] = [&site, &nested].map(|group| group.total(*direction));
+                counted(all, 4 * RATE as u64) && counted(half, 2 * RATE as u64)
+            })
         });
         assert!(crowd.iter().all(|(conn, _, got)| *got == data && conn.log.data() == data));
     });

@@ -12,7 +12,7 @@ use bufferevent_sync::Mutex;
 
 use crate::{
     files::file_of,
-    harness::{Call, Config, Conn, Peer, World, each, each_by_hand, each_over_unix, pass, pattern},
+    harness::{Call, Config, Conn, Peer, World, each, each_by_hand, each_counted, pass, pattern},
 };
 
 pub(crate) const TICK: Duration = Duration::from_millis(100);
@@ -109,7 +109,7 @@ impl Flow {
 }
 
 fn each_flow(len: usize, rate: u64, burst: u64, body: impl Fn(Flow)) {
-    each_over_unix(|config| {
+    each_counted(|config| {
         for direction in DIRECTIONS {
             body(Flow::new(config, direction, len, |b| b.rate_limit(&limit(rate, burst))));
         }
@@ -156,7 +156,7 @@ fn what_is_saved_up_is_the_burst_and_no_more() {
 #[test]
 fn each_direction_has_a_limit_of_its_own() {
     //
-    each_over_unix(|config| {
+    each_counted(|config| {
         let halves = TokenBucketConfig::new(100, 100, 300, 300, Some(TICK)).unwrap();
         let mut flow = Flow::new(config, Direction::Write, 2_000, |b| b.rate_limit(&halves));
         flow.world.send(&mut flow.peer, &pattern(2_000));
@@ -210,7 +210,7 @@ fn a_new_limit_clips_the_level_to_its_burst() {
 #[test]
 fn one_that_is_suspended_goes_by_its_new_limit_at_once() {
     // F49, F53: from a tick of an hour to one of 100 ms, and of a debt of a day to one of a tick
-    each_over_unix(|config| {
+    each_counted(|config| {
         for direction in DIRECTIONS {
             let hour = Duration::from_secs(3_600);
             let slow = TokenBucketConfig::new(100, 100, 100, 100, Some(hour)).unwrap();
@@ -264,7 +264,7 @@ fn credit_lets_it_go_on_at_once_up_to_the_burst() {
 #[test]
 fn a_decrement_in_a_callback_holds_up_what_comes_next_and_no_longer() {
     // between two writes of one run, as a user does who counts what a packet costs beside its bytes
-    each_over_unix(|config| {
+    each_counted(|config| {
         let (mut world, hand) = config.with_manual_clock();
         let set_up = |b: Builder| b.rate_limit(&limit(100, 100));
         let (conn, mut peer) = config.start_with(&mut world, set_up, |cx, call| {
@@ -351,7 +351,7 @@ fn an_idle_one_has_no_timer_and_a_silent_one_is_not_suspended() {
 #[test]
 fn the_timeout_of_a_suspended_direction_stands_still() {
     // R-15, D6: the debt takes ten times as long as the timeout
-    each_over_unix(|config| {
+    each_counted(|config| {
         for direction in DIRECTIONS {
             let limited = |b: Builder| b.rate_limit(&limit(100, 100)).timeouts(Some(TICK), Some(TICK));
             let mut flow = Flow::new(config, direction, 150, limited);
@@ -398,7 +398,7 @@ fn a_direction_that_is_switched_while_suspended_is_as_the_switch_says() {
 #[test]
 fn a_file_goes_out_within_the_limit() {
     // K-09, R-18, X-37, D11: libevent sends the whole
-    each_over_unix(|config| {
+    each_counted(|config| {
         let segment = FileSegment::new(file_of(&pattern(1_000)), ..).unwrap();
         let mut flow = Flow::new(config, Direction::Write, 0, |b| b.rate_limit(&limit(100, 100)));
         flow.with(move |b| b.output().add_file_segment(segment).unwrap());
@@ -413,7 +413,7 @@ fn a_file_goes_out_within_the_limit() {
 #[test]
 fn a_limit_that_was_set_before_the_start_begins_with_it() {
     // also on a base whose clock is another than the system's, and with a debt
-    each_over_unix(|config| {
+    each_counted(|config| {
         let set_up = |b: Builder| {
             b.rate_limit(&limit(100, 100))
                 .configure(|b| b.decrement_rate_limit(Direction::Write, 150).unwrap())

@@ -84,6 +84,10 @@ fn limits_of_a_busy_bufferevent_are_set_in_order() {
     each_busy(
         |_| true,
         |config| {
+            if config.kind.is_tls() {
+                // Of a record, which limits count, no part is read.
+                return;
+            }
             let hour = Some(Duration::from_secs(3_600));
             let limit = |rate| TokenBucketConfig::new(rate, rate, rate, rate, hour).unwrap();
             let groups = [200, 300].map(|rate| RateLimitGroup::new(&limit(rate)));

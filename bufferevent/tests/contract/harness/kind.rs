@@ -37,6 +37,9 @@ pub(crate) enum Top {
     Nothing,
     /// A filter that changes bytes, and makes as many of them.
     Filter,
+    /// TLS: it makes records, and limits count those.
+    #[allow(dead_code, reason = "for the suite over TLS")]
+    Tls,
 }
 
 impl Kind {
@@ -49,6 +52,12 @@ impl Kind {
     /// goes on in the middle of what the filter does to the bytes.
     pub(crate) fn is_socket(&self) -> bool {
         self.is_over_socket() && !self.is_filter()
+    }
+
+    /// Whether it is TLS: what is written goes in records, which limits count, and so does the end. So the peer can tell an end
+    /// from a cut, and nothing can be told to one that is gone.
+    pub(crate) fn is_tls(&self) -> bool {
+        self.top == Top::Tls
     }
 
     /// Whether it is a filter over another.

@@ -24,8 +24,8 @@ use std::time::Duration;
 pub(crate) use self::{
     actor::Actor,
     config::{
-        Config, SETS, Set, Shape, each, each_by_hand, each_by_hand_once, each_driven, each_of, each_once,
-        each_over_socket, each_over_unix, each_socket, pass,
+        Config, SETS, Set, Shape, each, each_by_hand, each_by_hand_once, each_counted, each_driven, each_of,
+        each_once, each_over_socket, each_over_unix, each_socket, pass,
     },
     conn::{Conn, Who, launch},
     cx::Cx,

@@ -292,6 +292,17 @@ impl World {
         got
     }
 
+    /// Receives at the peer what there is before the end of the stream, or before it was cut: and whether the peer could tell.
+    pub(crate) fn receive_last(&mut self, peer: &mut Peer) -> (Vec<u8>, bool) {
+        let (mut got, mut is_cut) = (Vec::new(), false);
+        self.until("the end at the peer", || {
+            let ended = peer.read_some(usize::MAX, &mut got);
+            is_cut = matches!(&ended, Err(error) if error.kind() == io::ErrorKind::UnexpectedEof);
+            is_cut || ended.unwrap()
+        });
+        (got, is_cut)
+    }
+
     /// Lets the base of the bufferevent go on after a break; one that is turned by hand does so by itself.
     pub(crate) fn resume(&self, conn: &Conn) {
         if let Some(home) = &conn.home {
