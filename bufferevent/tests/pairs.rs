@@ -291,6 +291,25 @@ fn a_flush_that_reads_takes_what_was_put_and_no_callback_runs_inside() {
 }
 
 #[test]
+fn one_that_has_flushed_past_a_full_queue_is_called_when_there_is_room() {
+    // P-09: what is written next goes by itself
+    let _census = Census::begin();
+    let (mut base, log) = (ManualBase::new().unwrap(), Log::default());
+    let (one, other) = start(&mut base, &log);
+    base.bufferevent(other).unwrap().disable(Interest::READ);
+    base.bufferevent(one).unwrap().write(&vec![b'x'; PAIR_QUEUE + 1]).unwrap();
+    base.settle().unwrap();
+    let half = base.bufferevent(one).unwrap();
+    assert_eq!(half.flush(Interest::WRITE, FlushMode::Normal).unwrap(), Flushed::Produced);
+    base.bufferevent(other).unwrap().enable(Interest::READ);
+    base.settle().unwrap();
+    assert_eq!(told(&log).concat().len(), PAIR_QUEUE + 1);
+    base.bufferevent(one).unwrap().write(b"next").unwrap();
+    base.settle().unwrap();
+    assert_eq!(told(&log), ["next"]);
+}
+
+#[test]
 fn regress_bufferevent_pair_flush() {
     // TB-29: `bufferevent_pair_flush`
     let _census = Census::begin();
