@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bufferevent::{
-    Evbuffer, Filter, FilterCall, FilterError, FilterStatus, FlushMode, HANDSHAKE_TIMEOUT, Handshake,
+    Evbuffer, Filter, FilterCall, FilterError, FilterStatus, HANDSHAKE_TIMEOUT, Handshake, Interest,
 };
 use openssl::ssl::SslRef;
 
@@ -178,11 +178,15 @@ impl Filter for Tls {
         }
     }
 
+    fn holds(&self) -> Interest {
+        self.engine.as_ref().map_or(Interest::NONE, Engine::holds)
+    }
+
     fn handshake(&mut self, call: &mut FilterCall<'_>) -> Result<Handshake, FilterError> {
         let engine = self.parts()?;
         let shaken = with_arrived(engine, call.source, Engine::handshake);
         hand_on(engine, call.reply())?;
-        if call.mode() == FlushMode::Finished && matches!(shaken, Ok(Progress::Pending)) {
+        if call.is_last() && matches!(shaken, Ok(Progress::Pending)) {
             engine.end_of_arrivals()?;
         }
         Ok(match shaken? {
@@ -206,7 +210,7 @@ impl Filter for Tls {
         if received.ended {
             return Ok(FilterStatus::End);
         }
-        if call.mode() == FlushMode::Finished && !received.leftover && !dirty {
+        if call.is_last() && !received.leftover && !dirty {
             engine.end_of_arrivals()?;
         }
         Ok(FilterStatus::Ok)
@@ -217,10 +221,14 @@ impl Filter for Tls {
         let engine = self.parts()?;
         hand_on(engine, call.destination)?;
         while !call.source.is_empty() && call.destination.len() < limit && engine.to_send().is_empty() {
-            engine.send(call.source, limit - call.destination.len())?;
+            let sent = engine.send(call.source, limit - call.destination.len())?;
             hand_on(engine, call.destination)?;
+            if sent == 0 {
+                // Another handshake is under way.
+                break;
+            }
         }
-        if call.mode() == FlushMode::Finished && call.source.is_empty() && close == CloseMode::Notify {
+        if call.is_last() && call.source.is_empty() && close == CloseMode::Notify {
             engine.notify()?;
             hand_on(engine, call.destination)?;
         }

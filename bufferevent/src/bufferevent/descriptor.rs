@@ -52,7 +52,8 @@ impl Bufferevent {
         self.fd().map(|fd| fd.as_raw_fd())
     }
 
-    /// Gives the bufferevent a connected stream socket, in place of the one it has, which comes back. Buffers stay.
+    /// Gives the bufferevent a connected stream socket, in place of the one it has, which comes back. Buffers stay, but what
+    /// waits below a filter with a handshake: that is of the old connection.
     ///
     /// # Errors
     /// [`Error::Closed`] after `close`; [`Error::NotSocket`] of half of a pair; [`Error::NotStream`] if it is no stream socket; [`Error::Io`] if the selector does

@@ -1,7 +1,7 @@
 //! Closes and ends through a stack: what is above goes out first, then the filter is told that nothing follows, then what is
 //! below closes.
 
-use bufferevent_evbuffer::End;
+use bufferevent_evbuffer::{End, transport::Transport};
 use bufferevent_runtime::Scratch;
 
 use super::{FlushMode, layer::Layer};
@@ -193,11 +193,25 @@ impl Bufferevent {
                 return;
             }
             self.expect_handshake();
+            let goes_on = !self.is_closing();
+            if let Some(layer) = self.layer_mut().filter(|layer| goes_on && layer.greets()) {
+                layer.lower.drop_data();
+            }
             (self.told.eof, self.told.owes_eof) = (false, false);
             if std::mem::take(&mut self.shut).asked.contains(Interest::WRITE) {
                 self.output.unfreeze(End::Back);
             }
             self.follow();
+        }
+    }
+
+    /// What waits to be taken or sent, here and below, is of another connection.
+    fn drop_data(&mut self) {
+        for buffer in [&mut self.input, &mut self.output] {
+            buffer.consume(buffer.len());
+        }
+        if let Some(layer) = self.layer_mut() {
+            layer.lower.drop_data();
         }
     }
 

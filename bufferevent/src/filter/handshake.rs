@@ -21,8 +21,8 @@ use crate::{
 pub(super) enum Greeting {
     /// It begins once what is below is connected.
     Ahead,
-    /// So many bytes had arrived when the filter was called last, and the end if so.
-    UnderWay { offered: u64, ended: bool },
+    /// So many bytes had arrived when the filter was called last, and the end if so; whether it filled the room there was.
+    UnderWay { offered: u64, ended: bool, full: bool },
     /// It was completed, has failed, or there is none.
     Over,
 }
@@ -53,8 +53,15 @@ impl Layer {
     }
 
     fn owes_handshake(&self) -> bool {
-        let (offered, ended) = (self.arrived().offered, self.incoming.is_ending());
-        self.is_greeting() && self.greeting != (Greeting::UnderWay { offered, ended })
+        let now = (self.arrived().offered, self.incoming.is_ending());
+        let owes = match self.greeting {
+            Greeting::Ahead => true,
+            Greeting::UnderWay { offered, ended, full } => {
+                now != (offered, ended) || full && self.lower.output.room() > 0
+            }
+            Greeting::Over => false,
+        };
+        owes && self.is_greeting()
     }
 
     /// There is another connection, which the filter begins with. True: it did not panic.
@@ -91,16 +98,19 @@ impl Bufferevent {
         let (offered, ended) = (layer.arrived().offered, layer.incoming.is_ending());
         let (mode, room) =
             (if ended { FlushMode::Finished } else { FlushMode::Normal }, layer.lower.output.room());
-        layer.greeting = Greeting::UnderWay { offered, ended };
         let inside = self.callback_begins(CallbackKind::Filter);
         let how = Calling { mode, lend: usize::MAX, limit: room, usual: room, room, now };
         let called = self.layer_mut().and_then(|layer| layer.call_handshake(&how));
         drop(inside);
+        let full = called.as_ref().is_some_and(|called| called.bytes.produced >= room);
+        if let Some(layer) = self.layer_mut() {
+            layer.greeting = Greeting::UnderWay { offered, ended, full };
+        }
         match called.map(|Called { said, .. }| said) {
             None => self.filter_panicked(),
             Some(Err(error)) => self.handshake_failed(Cause::Filter(error)),
             Some(Ok(Handshake::Done)) => self.handshake_done(),
-            Some(Ok(Handshake::Pending)) if ended => {
+            Some(Ok(Handshake::Pending)) if ended && !full => {
                 self.handshake_failed(Cause::Io(io::ErrorKind::UnexpectedEof.into()));
             }
             Some(Ok(Handshake::Pending)) => {}

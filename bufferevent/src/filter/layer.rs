@@ -60,6 +60,8 @@ pub(super) struct Bytes {
 pub(super) struct Called<T = FilterStatus> {
     lent: usize,
     pub(super) bytes: Bytes,
+    /// There was no room for more of a reply.
+    choked: bool,
     pub(super) said: Result<T, FilterError>,
 }
 
@@ -79,7 +81,8 @@ pub(super) struct Calling {
 
 impl Layer {
     pub(crate) fn new(lower: Owned, filter: impl Filter, depth: usize) -> Self {
-        Self {
+        let holds = filter.holds();
+        let mut layer = Self {
             lower,
             counts_below: filter.counts_below(),
             greeting: Greeting::of(&filter),
@@ -94,7 +97,9 @@ impl Layer {
             pauses: false,
             untold: None,
             depth,
-        }
+        };
+        layer.hold(holds);
+        layer
     }
 
     /// What has arrived below.
@@ -141,11 +146,17 @@ impl Layer {
 
     /// Calls the filter for what arrives, into `input`. `None`: it panicked.
     pub(super) fn call_input(&mut self, how: &Calling, input: &mut Evbuffer) -> Option<Called> {
-        let filter = self.filter.0.get_mut();
+        let (filter, last) = (self.filter.0.get_mut(), self.incoming.is_ending() && !self.pauses);
         let Bufferevent { input: source, output: reply, .. } = &mut *self.lower;
         self.broken = true;
-        let called = call(self.on_panic, how, source, input, Some(reply), |call| filter.input(call))?;
+        let called = call(self.on_panic, how, last, source, input, Some(reply), |call| filter.input(call))?;
         self.broken = false;
+        if called.choked {
+            self.outgoing.hold();
+        }
+        if called.bytes.consumed > 0 {
+            self.outgoing.look_again();
+        }
         let arrived = self.arrived();
         Some(self.incoming.note(how, called, arrived))
     }
@@ -154,11 +165,15 @@ impl Layer {
     /// panicked.
     pub(super) fn call_output(&mut self, how: &Calling, output: &mut Evbuffer, taken: u64) -> Option<Called> {
         let (filter, target) = (self.filter.0.get_mut(), &mut self.lower.output);
+        let last = self.outgoing.is_ending();
         self.broken = true;
-        let mut called = call(self.on_panic, how, output, target, None, |call| filter.output(call))?;
+        let mut called = call(self.on_panic, how, last, output, target, None, |call| filter.output(call))?;
         self.broken = false;
         if let Ok(FilterStatus::End) = called.said {
             called.said = Ok(FilterStatus::NeedMore);
+        }
+        if called.bytes.produced > 0 {
+            self.incoming.look_again();
         }
         let left = to_send(output, taken + called.bytes.consumed as u64);
         Some(self.outgoing.note(how, called, left))
@@ -166,12 +181,30 @@ impl Layer {
 
     /// Calls the filter for its handshake. `None`: it panicked.
     pub(super) fn call_handshake(&mut self, how: &Calling) -> Option<Called<Handshake>> {
-        let filter = self.filter.0.get_mut();
+        let (filter, last) = (self.filter.0.get_mut(), self.incoming.is_ending());
         let Bufferevent { input: source, output: target, .. } = &mut *self.lower;
+        let mut holds = Interest::NONE;
         self.broken = true;
-        let called = call(self.on_panic, how, source, target, None, |call| filter.handshake(call))?;
+        let called = call(self.on_panic, how, last, source, target, None, |call| {
+            let said = filter.handshake(call)?;
+            if said == Handshake::Done {
+                holds = filter.holds();
+            }
+            Ok(said)
+        })?;
         self.broken = false;
+        self.hold(holds);
         Some(called)
+    }
+
+    /// The filter has something to give in these directions, of which no byte tells.
+    fn hold(&mut self, directions: Interest) {
+        if directions.contains(Interest::READ) {
+            self.incoming.hold();
+        }
+        if directions.contains(Interest::WRITE) {
+            self.outgoing.hold();
+        }
     }
 
     /// The filter itself.
@@ -185,6 +218,7 @@ impl Layer {
 fn call<T>(
     on_panic: PanicPolicy,
     how: &Calling,
+    last: bool,
     source: &mut Evbuffer,
     destination: &mut Evbuffer,
     reply: Option<&mut Evbuffer>,
@@ -201,7 +235,7 @@ fn call<T>(
     on_panic.guard(|| {
         let own = reply.is_some().then_some(&mut replied);
         let (source, destination) = (&mut lent, &mut made);
-        said = Some(filter(&mut FilterCall { source, destination, reply: own, limit, mode, now }));
+        said = Some(filter(&mut FilterCall { source, destination, reply: own, limit, mode, last, now }));
     });
     let overflows = |made: &Evbuffer, room| made.len() - made.unloaded() > room;
     if lent.len() > lend || overflows(&made, room) || overflows(&replied, replies) {
@@ -218,11 +252,12 @@ fn call<T>(
             0
         })
     };
+    let choked = reply.is_some() && replied.len() >= replies;
     if let Some(reply) = reply {
         pass_on(&mut replied, reply);
     }
     let produced = if produced > 0 { pass_on(&mut made, destination) } else { 0 };
-    Some(Called { lent: lend, bytes: Bytes { consumed: lend - left, produced }, said })
+    Some(Called { lent: lend, bytes: Bytes { consumed: lend - left, produced }, choked, said })
 }
 
 /// What there is in an output, of which `taken` bytes have gone: no more than can be lent at once.

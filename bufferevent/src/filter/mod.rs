@@ -18,7 +18,7 @@ use bufferevent_evbuffer::Evbuffer;
 use bufferevent_runtime::Time;
 
 pub(crate) use self::layer::Layer;
-use crate::defaults::HANDSHAKE_TIMEOUT;
+use crate::{defaults::HANDSHAKE_TIMEOUT, interest::Interest};
 
 /// Changes what passes through a bufferevent that is made by [`Builder::filter`](crate::Builder::filter).
 ///
@@ -110,8 +110,15 @@ pub trait Filter: Any + Send {
         Some(HANDSHAKE_TIMEOUT)
     }
 
-    /// There is another connection below, or none: what it knows of the one before is to be forgotten.
+    /// There is another connection below, or none: what it knows of the one before is to be forgotten. What waited there to be
+    /// sent or taken is dropped if it [has a handshake](Filter::has_handshake) then, which could not begin behind that.
     fn restart(&mut self) {}
+
+    /// Directions in which it has something to give from before it was put here, or from its handshake: it is called for them
+    /// though there is nothing in the source. Asked when it is put here, and when its handshake is done.
+    fn holds(&self) -> Interest {
+        Interest::NONE
+    }
 
     /// Whether rate limits of the bufferevent count what is below the filter, not what is above: then they are set there. By
     /// default they count above.
@@ -151,6 +158,7 @@ pub struct FilterCall<'a> {
     reply: Option<&'a mut Evbuffer>,
     limit: usize,
     mode: FlushMode,
+    last: bool,
     now: Time,
 }
 
@@ -172,6 +180,12 @@ impl FilterCall<'_> {
     #[must_use]
     pub fn mode(&self) -> FlushMode {
         self.mode
+    }
+
+    /// Whether nothing follows, ever: after a flush that says [`FlushMode::Finished`] more may.
+    #[must_use]
+    pub fn is_last(&self) -> bool {
+        self.last && self.mode == FlushMode::Finished
     }
 
     /// Where what goes to the peer is appended, behind all that was sent before: in [`Filter::input`] an answer of the filter's
@@ -206,7 +220,7 @@ impl FilterCall<'_> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FilterStatus {
     /// It may be called again: at once if it has left something in its source, or has filled the limit. If it has neither taken nor
-    /// given anything, it is called again when there is more in the source or more room.
+    /// given anything, it is called again when there is more in the source or more room, or when the other direction has got on.
     #[doc(alias = "BEV_OK")]
     Ok,
     /// It can do nothing until there is more in its source, or it is called in another mode.

@@ -1,6 +1,7 @@
 //! One direction of a filter: whether calling it would bring anything, and in which mode. Pure.
 //!
-//! * S1 A call that brought nothing is not made again until the source, the room or the mode is another: nothing spins.
+//! * S1 A call that brought nothing is not made again until the source, the room or the mode is another, or the other
+//!   direction has got on: nothing spins.
 //! * S2 After [`Side::end`] the filter is called with [`FlushMode::Finished`] once nothing is left to do otherwise, and
 //!   again only while it says that there is more: then the side is done, for good.
 //! * S3 It is asked to finish at most [`FINISH_CALLS`] times.
@@ -53,7 +54,7 @@ enum Rest {
     /// Nothing is known to stand against another call, if there is something to take.
     #[default]
     Open,
-    /// It has filled its limit: it may have more to give, also of what it has taken.
+    /// It has filled its limit, or says so: it may have more to give, also of what it has taken.
     Full,
     /// It needs more than these bytes, of which it was lent so many.
     NeedsMore { offered: u64, lent: usize },
@@ -84,6 +85,18 @@ impl fmt::Display for Endless {
 impl std::error::Error for Endless {}
 
 impl Side {
+    /// The filter has something to give though there may be nothing to take.
+    pub(super) fn hold(&mut self) {
+        self.rest = Rest::Full;
+    }
+
+    /// What it could not do before it may be able to now: the other direction has got on.
+    pub(super) fn look_again(&mut self) {
+        if let Rest::Stuck { .. } = self.rest {
+            self.rest = Rest::Open;
+        }
+    }
+
     /// In which mode a call is due, if there is room for `room` bytes.
     pub(super) fn due(&self, supply: Supply, room: usize) -> Option<FlushMode> {
         if room == 0 || self.end == End::Done {

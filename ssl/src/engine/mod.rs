@@ -13,7 +13,7 @@ mod send;
 
 use std::{fmt, mem};
 
-use bufferevent::Evbuffer;
+use bufferevent::{Evbuffer, Interest};
 use openssl::{
     error::ErrorStack,
     ssl::{ShutdownState, SslRef, SslStream},
@@ -348,6 +348,17 @@ impl Engine {
     fn broken(&mut self, kind: ErrorKind) -> Error {
         self.state = State::Broken;
         Error::new(kind)
+    }
+
+    /// What it can do without another byte: receive, or have something sent.
+    pub(crate) fn holds(&self) -> Interest {
+        let (wire, pending) = match &self.transport {
+            Transport::Resting(wire) => (&**wire, 0),
+            Transport::Stream(stream) => (stream.get_ref(), stream.ssl().pending()),
+        };
+        let receives = self.unproven || self.ended || pending > 0 || !wire.arrived.is_empty();
+        let when = |holds, interest| if holds { interest } else { Interest::NONE };
+        when(receives, Interest::READ) | when(!wire.to_send.is_empty(), Interest::WRITE)
     }
 
     fn wire(&mut self) -> &mut Wire {

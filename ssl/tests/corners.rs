@@ -1,0 +1,231 @@
+//! TLS bufferevents where two things meet: a flush and a session, another connection and what waits for the one before, an engine
+//! from elsewhere and what it holds, bounds smaller than a record.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::{io::Write as _, os::unix::net::UnixStream, sync::Arc};
+
+use bufferevent::{
+    BaseExt as _, Bufferevent, Builder, Callbacks, Context, Evbuffer, FlushMode, Id, Interest, Pinned,
+    runtime::Time,
+    testing::{Census, ManualBase},
+};
+use bufferevent_ssl::{
+    Acceptor, Connector, DangerousConnector, Engine, Identity, Progress, Tls,
+    openssl::ssl::{SslAcceptor, SslConnector, SslMethod, SslVersion},
+};
+use bufferevent_sync::Mutex;
+
+const NAME: &str = "example.org";
+
+struct World {
+    acceptor: Acceptor,
+    connector: Connector,
+    base: ManualBase,
+    told: Arc<Mutex<Vec<String>>>,
+}
+
+impl World {
+    fn new() -> Self {
+        let identity = Identity::self_signed(&[NAME]).unwrap();
+        let roots = identity.certificate_pem().unwrap();
+        let connector = Connector::builder().roots_pem(&roots).unwrap().build().unwrap();
+        let acceptor = Acceptor::builder().identity(identity).build().unwrap();
+        Self { acceptor, connector, base: ManualBase::new().unwrap(), told: Arc::default() }
+    }
+
+    /// Starts one whose input is read by the test.
+    fn start(&mut self, builder: Builder) -> Id {
+        let told = Arc::clone(&self.told);
+        let handler = Callbacks::<Pinned>::new().on_event(move |_: &mut Context<'_, Pinned>, event| {
+            told.lock().push(format!("{event:?}"));
+        });
+        let builder = builder.handler(handler).configure(|one| one.enable(Interest::BOTH));
+        builder.start(&mut self.base).unwrap()
+    }
+
+    fn server(&mut self, socket: UnixStream) -> Id {
+        let tls = self.acceptor.accept();
+        self.start(Bufferevent::socket(socket).filter(tls))
+    }
+
+    fn client(&mut self, socket: UnixStream) -> Id {
+        let tls = self.connector.connect(NAME).unwrap();
+        self.start(Bufferevent::socket(socket).filter(tls))
+    }
+
+    fn at(&mut self, id: Id) -> &mut Bufferevent {
+        self.base.bufferevent(id).unwrap()
+    }
+
+    fn write(&mut self, id: Id, data: &[u8]) {
+        self.at(id).write(data).unwrap();
+        self.settle();
+    }
+
+    fn settle(&mut self) {
+        self.base.settle().unwrap();
+    }
+
+    fn heard(&mut self, id: Id) -> Vec<u8> {
+        let input = self.at(id).input();
+        let len = input.len();
+        input.take_bytes(len).unwrap().to_vec()
+    }
+
+    fn told(&self) -> Vec<String> {
+        self.told.lock().drain(..).collect()
+    }
+}
+
+#[test]
+fn a_flush_ends_no_session() {
+    // T-25, C-32, X-57: also one that says that nothing follows
+    let _census = Census::begin();
+    let mut world = World::new();
+    let (one, other) = UnixStream::pair().unwrap();
+    let (server, client) = (world.server(one), world.client(other));
+    world.settle();
+    for id in [server, client] {
+        for mode in [FlushMode::Normal, FlushMode::Flush, FlushMode::Finished] {
+            world.at(id).write(b"a").unwrap();
+            world.at(id).flush(Interest::BOTH, mode).unwrap();
+            world.settle();
+        }
+    }
+    world.write(server, b"b");
+    world.write(client, b"b");
+    assert_eq!((world.heard(server), world.heard(client)), (b"aaab".to_vec(), b"aaab".to_vec()));
+    assert_eq!(world.told(), ["Connected", "Connected"]);
+}
+
+#[test]
+fn another_connection_begins_without_what_waited_for_the_one_before() {
+    // T-24
+    let _census = Census::begin();
+    let mut world = World::new();
+    let (silent, first) = UnixStream::pair().unwrap();
+    let (one, second) = UnixStream::pair().unwrap();
+    let silent = world.server(silent);
+    let client = world.client(first);
+    world.settle();
+    world.at(silent).disable(Interest::READ);
+    world.write(client, &[7; 2_000_000]);
+    assert!(!world.at(client).underlying_mut().unwrap().output().is_empty(), "records wait");
+    let server = world.server(one);
+    drop(world.at(client).set_fd(second).unwrap());
+    world.settle();
+    assert_eq!(world.told(), ["Connected", "Connected", "Connected", "Connected", "Drained"]);
+    world.write(client, b"again");
+    assert!(world.heard(server).ends_with(b"again"));
+}
+
+#[test]
+fn another_connection_begins_without_what_a_peer_sent_that_speaks_no_tls() {
+    // T-24, T-08
+    let _census = Census::begin();
+    let mut world = World::new();
+    let (mut talker, first) = UnixStream::pair().unwrap();
+    let client = world.client(first);
+    talker.write_all(&[b'x'; 1_000]).unwrap();
+    world.settle();
+    assert!(world.told()[0].starts_with("Error"));
+    let (one, second) = UnixStream::pair().unwrap();
+    let server = world.server(one);
+    drop(world.at(client).set_fd(second).unwrap());
+    world.at(client).enable(Interest::BOTH);
+    world.write(client, b"again");
+    assert_eq!(world.told(), ["Connected", "Connected"]);
+    assert_eq!(world.heard(server), b"again");
+}
+
+fn carry(from: &mut Engine, to: &mut Engine) {
+    to.arrived().append(from.to_send()).unwrap();
+}
+
+#[test]
+fn an_engine_from_elsewhere_gives_what_it_holds() {
+    // T-03, D19: data that has arrived, data inside OpenSSL, and what is to be sent
+    let _census = Census::begin();
+    let mut world = World::new();
+    let (mut server, mut client) = (world.acceptor.engine(), world.connector.engine(NAME).unwrap());
+    let _ = client.handshake().unwrap();
+    carry(&mut client, &mut server);
+    let _ = server.handshake().unwrap();
+    carry(&mut server, &mut client);
+    assert_eq!(client.handshake().unwrap(), Progress::Done);
+    carry(&mut client, &mut server);
+    assert_eq!(server.handshake().unwrap(), Progress::Done);
+    client.send(&mut Evbuffer::from(b"one, two"), usize::MAX).unwrap();
+    client.send(&mut Evbuffer::from(b" and three"), usize::MAX).unwrap();
+    carry(&mut client, &mut server);
+    let mut begun = Evbuffer::new();
+    let _ = server.receive(&mut begun, 3, Time::ZERO).unwrap();
+    assert_eq!(begun, b"one");
+    server.send(&mut Evbuffer::from(b"hello"), usize::MAX).unwrap();
+
+    let (one, other) = UnixStream::pair().unwrap();
+    let server = world.start(Bufferevent::socket(one).filter(Tls::new(server)));
+    let client = world.start(Bufferevent::socket(other).filter(Tls::new(client)));
+    world.settle();
+    assert_eq!(world.heard(server), b", two and three");
+    assert_eq!(world.heard(client), b"hello");
+    assert_eq!(world.told(), [""; 0]);
+}
+
+#[test]
+fn a_handshake_is_made_through_a_buffer_smaller_than_its_messages() {
+    // F-11, T-07
+    let _census = Census::begin();
+    let mut world = World::new();
+    let (one, other) = UnixStream::pair().unwrap();
+    let (server, client) = (world.server(one), world.client(other));
+    for id in [server, client] {
+        world.at(id).underlying_mut().unwrap().set_output_cap(Some(100));
+    }
+    world.settle();
+    assert_eq!(world.told(), ["Connected", "Connected"]);
+    world.write(client, &[1; 5_000]);
+    assert_eq!(world.heard(server).len(), 5_000);
+}
+
+/// A server and a client, each on a base of its own, with contexts that let them shake hands again.
+fn who_may_shake_hands_again() -> [(World, Id); 2] {
+    let identity = Identity::self_signed(&[NAME]).unwrap();
+    let version = Some(SslVersion::TLS1_2);
+    let mut server = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server()).unwrap();
+    server.set_certificate(identity.certificate()).unwrap();
+    server.set_private_key(identity.key()).unwrap();
+    server.set_max_proto_version(version).unwrap();
+    let server = Acceptor::from_context(server.build().into_context()).accept();
+    let client = SslConnector::builder(SslMethod::tls_client()).unwrap().build().into_context();
+    let client = DangerousConnector::new(Connector::from_context(client)).connect(None).unwrap();
+    let (one, other) = UnixStream::pair().unwrap();
+    [(one, server), (other, client)].map(|(socket, tls)| {
+        let mut world = World::new();
+        let id = world.start(Bufferevent::socket(socket).filter(tls));
+        (world, id)
+    })
+}
+
+#[test]
+fn who_writes_during_another_handshake_waits_for_it() {
+    // T-12, T-13, T-21
+    let _census = Census::begin();
+    let mut both = who_may_shake_hands_again();
+    let settle = |both: &mut [(World, Id); 2]| {
+        for _ in 0..5 {
+            both.iter_mut().for_each(|(world, _)| world.settle());
+        }
+    };
+    settle(&mut both);
+    let [(server, server_id), (client, client_id)] = &mut both;
+    server.at(*server_id).filter_mut::<Tls>().unwrap().engine().unwrap().renegotiate().unwrap();
+    server.write(*server_id, b"from before");
+    client.settle();
+    client.write(*client_id, b"and during");
+    settle(&mut both);
+    let [(server, server_id), (client, client_id)] = &mut both;
+    assert_eq!(server.heard(*server_id), b"and during");
+    assert_eq!(client.heard(*client_id), b"from before");
+}
