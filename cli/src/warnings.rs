@@ -70,6 +70,7 @@ mod tests {
 
     #[test]
     fn one_line_a_second_and_the_others_are_counted() {
+        // F45: what a peer does is told no more often
         let mut throttle = Throttle::default();
         let begin = Instant::now();
         let at = |millis| begin + Duration::from_millis(millis);

@@ -305,7 +305,7 @@ fn regress_ssl_bufferevent_startopen() {
     });
 }
 
-// TS-10 to TS-15
+// TS-10, TS-11, TS-12, TS-13, TS-14, TS-15
 #[test]
 fn regress_ssl_bufferevent_dirty_shutdown() {
     each(|game| {
@@ -367,7 +367,7 @@ impl<A: HandlerAffinity> Handler<A> for Listens {
     }
 }
 
-// TS-16 to TS-19
+// TS-16, TS-17, TS-18, TS-19
 #[test]
 fn regress_ssl_bufferevent_fd() {
     // T-24: the descriptor is that of the socket, and is gone when it was taken
@@ -426,7 +426,7 @@ impl<A: HandlerAffinity> Handler<A> for Eater {
     }
 }
 
-// TS-24 to TS-27
+// TS-24, TS-25, TS-26, TS-27
 #[test]
 fn regress_ssl_bufferevent_wm() {
     // T-10, X-51: what waits inside OpenSSL comes though no byte arrives any more, and never past the mark

@@ -41,7 +41,7 @@ fn until(what: &str, condition: impl Fn() -> bool) {
 
 #[test]
 fn senders_that_close_at_once_lose_no_byte() {
-    // T5, F7, 1.6: over TCP, where unread tickets of the server turn a plain close into a reset
+    // T5, F7, F43, F44: over TCP, where unread tickets of the server turn a plain close into a reset
     const SENDERS: usize = 100;
     const BYTES: usize = 100_000;
     let _census = Census::begin();

@@ -1,5 +1,5 @@
-//! The contract of every bufferevent, over TLS: the bodies are bufferevent's own, with kinds of this program. Those that make
-//! their own connections are not repeated.
+//! The contract of every bufferevent, over TLS: the bodies are bufferevent's own, with kinds of this program, so what is told is
+//! the same as over plain bytes (T11). Those that make their own connections are not repeated.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
