@@ -101,18 +101,16 @@ impl PairEnd {
         let name = |line: &Line| line.as_mate(here);
         let taken = self.conduit.take(self.end, name, |queue| {
             let bytes = pass(queue, input, most);
-            let empty = queue.is_empty();
-            ((bytes, empty), bytes > 0, empty)
+            (bytes, bytes > 0, queue.is_empty())
         });
-        let (bytes, empty) = taken.taken;
         let then = match taken.ended {
-            Ended::No if empty => Then::Waits,
-            Ended::No => Then::More,
+            Ended::No if taken.taken == most => Then::More,
+            Ended::No => Then::Waits,
             Ended::Once => Then::Pause,
             Ended::ForGood => Then::End,
             Ended::CutShort => Then::CutShort,
         };
-        Moved { bytes, then, call: taken.call }
+        Moved { bytes: taken.taken, then, call: taken.call }
     }
 
     /// Puts up to `most` bytes of the output, all of it in memory, where the other half takes them, as long as no more than
