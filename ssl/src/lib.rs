@@ -3,13 +3,19 @@
 //! A [`Tls`] is a filter between a bufferevent and what is below it: a socket, a pair, a filter, or TLS again.
 //!
 //! ```no_run
-//! use bufferevent::{Bufferevent, Callbacks, Runtime};
+//! use bufferevent::{Bufferevent, Callbacks, Event, Runtime};
 //! use bufferevent_ssl::{Acceptor, Identity};
 //!
 //! let acceptor = Acceptor::builder().identity(Identity::from_pem_files("cert.pem", "key.pem")?).build()?;
 //! let runtime = Runtime::builder().build()?;
 //! runtime.listen("127.0.0.1:7443", move |connection, base| {
-//!     let hello = Callbacks::new().on_event(|cx, event| drop((cx.write(b"hello"), event)));
+//!     let hello = Callbacks::new().on_event(|cx, event| {
+//!         if matches!(event, Event::Connected) {
+//!             drop(cx.write(b"hello"));
+//!         }
+//!         // What is written is sent first, then the notice that it is the end.
+//!         cx.close();
+//!     });
 //!     Bufferevent::socket(connection).filter(acceptor.accept()).handler(hello).start(base)?;
 //!     Ok(())
 //! })?;

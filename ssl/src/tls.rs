@@ -57,7 +57,8 @@ pub struct Tls {
 /// What a close, or a shutdown of what is sent, tells the peer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum CloseMode {
-    /// That nothing follows: TLS's own notice. The peer's is not waited for.
+    /// That nothing follows: TLS's own notice. What is waited for after it is the end of the connection, within the bounds of a
+    /// close, not the peer's notice.
     #[default]
     Notify,
     /// Nothing: it sees the end of the connection alone, and must take it for a truncation. Sessions stay good.
