@@ -220,7 +220,7 @@ fn who_waits_falls_to_the_parent() {
         ending.join().expect("no panic");
         assert_served(grant, &here, &mut member, 10);
         assert_eq!((root.level(WRITE, START), root.snapshot(WRITE, START).members), (80, 2));
-        [&mut member, &mut glutton].map(|member| member.release(START));
+        [&mut member, &mut glutton].into_iter().for_each(|member| member.release(START));
         assert_eq!(root.level(WRITE, START), 100, "what was not used is back");
     });
 }
