@@ -36,8 +36,8 @@ pub(crate) enum Command {
     Proxy(Box<Proxy>),
     /// Put load on a server and measure it
     Load(Load),
-    /// Show it all in one process on loopback: an echo server, 2,000 connections, every byte checked; then three tenants that
-    /// get what they were promised
+    /// Show it all in one process on loopback: a TLS echo server, 2,000 connections, every byte checked; then three tenants
+    /// that get what they were promised
     Demo(Demo),
     /// Print a script that completes the arguments in a shell
     Completions(Completions),

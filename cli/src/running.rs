@@ -77,12 +77,12 @@ impl Running {
 
     /// Shuts the runtime down and waits until it has ended.
     ///
-    /// An error if it has not after `grace` and a second more, which bounds what a callback that runs may take.
+    /// An error if it has not after `grace` and [`ENDING`] more, which bounds what a callback that runs may take, and the rest.
     pub(crate) fn finish(self, grace: Duration) -> Result<(), Failure> {
         if self.runtime.shutdown(grace).is_err() {
             self.runtime.stop();
         }
-        let deadline = Instant::now() + grace + Duration::from_secs(1);
+        let deadline = Instant::now() + grace + ENDING;
         let mut left = self.ended.left.lock();
         while left.workers > 0 {
             if self.ended.none.wait_until(&mut left, deadline).timed_out() {
@@ -117,6 +117,9 @@ impl Drop for Running {
         self.runtime.stop();
     }
 }
+
+/// How long a runtime may take to end after its grace: thousands of connections are freed then, on a machine that may be busy.
+const ENDING: Duration = Duration::from_secs(5);
 
 /// Tells the end of one worker, however its thread ends.
 #[derive(Debug)]

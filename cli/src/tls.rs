@@ -13,6 +13,18 @@ use crate::failure::Failure;
 /// The names of a certificate that is made for the occasion.
 const OURSELVES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
+/// Both sides of servers that only this process talks to: a certificate that is made now, and a client that trusts it and no
+/// other.
+pub(crate) fn among_ourselves() -> Result<(Acceptor, Secured), Failure> {
+    let sides = || {
+        let identity = Identity::self_signed(&OURSELVES)?;
+        let connector = Connector::builder().roots_pem(&identity.certificate_pem()?)?.build()?;
+        let acceptor = Acceptor::builder().identity(identity).build()?;
+        Ok((acceptor, Secured::Verified(connector, OURSELVES[0].to_owned())))
+    };
+    sides().map_err(|why: Error| Failure::of("cannot set up TLS", why))
+}
+
 /// Whether a server speaks TLS, and as whom.
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("identity")))]

@@ -1,4 +1,5 @@
-//! The demo: a server and its load in one process, with a view on what the bases do; then tenants under rate limits.
+//! The demo: a server and its load in one process, with a view on what the bases do; then tenants under rate limits. All of it
+//! over TLS.
 //!
 //! The first server is skewed on purpose: half of the connections are THREADSAFE and homed on base 0, the others are confined
 //! and spread over the bases. So the workers of the other bases run out of work of their own, and steal.
@@ -17,6 +18,7 @@ use std::{
 };
 
 use bufferevent::Runtime;
+use bufferevent_ssl::Acceptor;
 
 use self::{
     screen::Screen,
@@ -30,6 +32,7 @@ use crate::{
     failure::Failure,
     limits,
     load::{Engine, Plan},
+    tls::{self, Secured},
     units,
 };
 
@@ -49,9 +52,10 @@ const BASES: usize = 4;
 /// Bytes of a request; connections take them in turn.
 const SIZES: [usize; 5] = [64, 256, 1_024, 4_096, 16_384];
 
-/// What each part may take at most; with 5 seconds of traffic twice all of them are below 15.
-const CONNECT: Duration = Duration::from_secs(2);
-const LAST_ANSWERS: Duration = Duration::from_millis(1_500);
+/// What each may take at most. A machine that is not busy needs a small part of it: with 5 seconds of traffic twice it is all over
+/// in less than 15.
+const CONNECT: Duration = Duration::from_secs(10);
+const LAST_ANSWERS: Duration = Duration::from_secs(10);
 const GRACE: Duration = Duration::from_millis(300);
 
 /// Runs the demo.
@@ -59,16 +63,22 @@ pub(crate) fn run(demo: &args::Demo) -> Result<(), Failure> {
     let cores = available_parallelism().map_or(1, usize::from);
     let bases = cores.max(BASES);
     let connections = affordable(cores + bases);
-    if echo(demo.seconds, bases, connections)? {
+    let tls = tls::among_ourselves()?;
+    if echo(demo.seconds, bases, connections, &tls)? {
         Ok(())
     } else {
-        tenants::run(demo.seconds, bases, connections)
+        tenants::run(demo.seconds, bases, connections, &tls)
     }
 }
 
 /// Shows the echo server; answers whether a signal ended it.
-fn echo(seconds: u64, bases: usize, connections: usize) -> Result<bool, Failure> {
-    let server = Server::start(bases)?;
+fn echo(
+    seconds: u64,
+    bases: usize,
+    connections: usize,
+    (acceptor, secured): &(Acceptor, Secured),
+) -> Result<bool, Failure> {
+    let server = Server::start(bases, acceptor)?;
     let mut screen = Screen::new();
     introduce(&mut screen, bases, connections)?;
 
@@ -77,7 +87,7 @@ fn echo(seconds: u64, bases: usize, connections: usize) -> Result<bool, Failure>
         mode: Mode::Echo,
         connections,
         sizes: SIZES.to_vec(),
-        tls: None,
+        tls: Some(secured.clone()),
     };
     let engine = Engine::start(Runtime::builder().build().map_err(Failure::runtime)?, plan)?;
     screen.line("")?;
@@ -137,7 +147,7 @@ fn watch(
 
 fn introduce(screen: &mut Screen, bases: usize, connections: usize) -> Result<(), Failure> {
     let all = units::counted(connections as u64, "connection");
-    screen.line(format_args!("bev demo: an echo server on {bases} bases, {all}, every byte checked"))?;
+    screen.line(format_args!("bev demo: a TLS echo server on {bases} bases, {all}, every byte checked"))?;
     screen.line("")?;
     if (connections as u64) < CONNECTIONS {
         let wanted = units::count(CONNECTIONS);

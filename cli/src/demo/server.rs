@@ -3,16 +3,17 @@
 use std::{net::SocketAddr, time::Duration};
 
 use bufferevent::Runtime;
+use bufferevent_ssl::Acceptor;
 use bufferevent_sync::atomic::{AtomicUsize, Ordering};
 
 use super::sample::Sample;
 use crate::{
     failure::Failure,
     running::Running,
-    server::{Echo, How, start},
+    server::{Echo, How, Terms},
 };
 
-/// An echo server on a free port of the loopback interface.
+/// An echo server on a free port of the loopback interface, which speaks TLS.
 #[derive(Debug)]
 pub(super) struct Server {
     running: Running,
@@ -22,22 +23,18 @@ pub(super) struct Server {
 impl Server {
     /// Serves on `bases` bases, each with a worker of its own: every second connection is THREADSAFE and homed on base
     /// 0, the others are confined to the bases they are accepted for.
-    pub(super) fn start(bases: usize) -> Result<Self, Failure> {
+    pub(super) fn start(bases: usize, tls: &Acceptor) -> Result<Self, Failure> {
         let runtime = Runtime::builder().workers(bases).bases(bases).build().map_err(Failure::runtime)?;
         let crowded = runtime.bases()[0].clone();
         let accepted = AtomicUsize::new(0);
+        let confined = Terms::unlimited(How::Confined { defer: false }, tls.clone());
+        let threadsafe = Terms::unlimited(How::Threadsafe { defer: false }, tls.clone());
         let listening = runtime.listen("127.0.0.1:0", move |connection, base| {
             // ORDER: Relaxed; only tells odd from even.
             if accepted.fetch_add(1, Ordering::Relaxed) % 2 == 0 {
-                start(Echo::default(), How::Confined { defer: false }, None, connection, base)
+                confined.start(Echo::default(), connection, base)
             } else {
-                start(
-                    Echo::default(),
-                    How::Threadsafe { defer: false },
-                    None,
-                    connection,
-                    &mut crowded.clone(),
-                )
+                threadsafe.start(Echo::default(), connection, &mut crowded.clone())
             }
         });
         let listener = listening.map_err(|why| Failure::of("cannot listen on 127.0.0.1:0", why))?;

@@ -3,7 +3,7 @@
 use std::{fmt, time::Duration};
 
 use crate::{
-    load::{Finished, Totals},
+    load::{Finished, Handshakes, Totals},
     units,
 };
 
@@ -38,6 +38,9 @@ impl fmt::Display for Summary<'_> {
             units::time(latencies.percentile(99.9)),
             units::counted(ended.connected as u64, "request")
         )?;
+        let Handshakes { all, resumed } = ended.handshakes;
+        let all = units::counted(all as u64, "TLS handshake");
+        writeln!(f, "  secured    {all}, {} of them resumed", units::count(resumed as u64))?;
         writeln!(f, "  checked    {}", units::bytes(ended.totals.received))?;
         write!(f, "  {}", self.verdict())
     }

@@ -15,6 +15,8 @@ pub(super) struct Board {
 pub(super) struct Counts {
     /// Connections that stood.
     pub(super) connected: usize,
+    /// Those of them that stood by TLS.
+    pub(super) handshakes: Handshakes,
     /// Connections that stand.
     pub(super) standing: usize,
     /// Connections that are over, those that failed to connect too.
@@ -29,11 +31,22 @@ pub(super) struct Counts {
     pub(super) first_error: Option<String>,
 }
 
+/// Handshakes of TLS.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Handshakes {
+    pub(crate) all: usize,
+    /// Those that went on with a session from before, which is half the work.
+    pub(crate) resumed: usize,
+}
+
 impl Board {
-    pub(super) fn connected(&self) {
+    /// A connection stands; by TLS, whether its session was resumed.
+    pub(super) fn connected(&self, resumed: Option<bool>) {
         self.change(|counts| {
             counts.connected += 1;
             counts.standing += 1;
+            counts.handshakes.all += usize::from(resumed.is_some());
+            counts.handshakes.resumed += usize::from(resumed == Some(true));
         });
     }
 

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use bufferevent::{Bufferevent, Context, Event, Handler};
+use bufferevent_ssl::Tls;
 use rustix::net::sockopt::set_tcp_nodelay;
 
 use super::engine::BaseLoad;
@@ -168,7 +169,8 @@ impl Client {
             let _ = set_tcp_nodelay(socket, true);
         }
         self.has_stood = true;
-        self.base.load().board.connected();
+        let resumed = cx.filter_mut::<Tls>().and_then(|tls| Some(tls.ssl()?.session_reused()));
+        self.base.load().board.connected(resumed);
         self.base.start_next(cx);
         if !cx.id().is_some_and(|id| self.base.keep(id)) {
             self.begin(cx, Instant::now());

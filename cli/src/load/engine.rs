@@ -13,7 +13,7 @@ use bufferevent_sync::{
 };
 
 use super::{
-    board::{Board, Counts},
+    board::{Board, Counts, Handshakes},
     client::{BEGIN, Client},
     tally::{Latencies, Progress, Tally, Totals},
 };
@@ -156,6 +156,7 @@ pub(crate) struct Finished {
     pub(crate) interrupted: bool,
     /// Connections that stood.
     pub(crate) connected: usize,
+    pub(crate) handshakes: Handshakes,
     /// Connections that failed: to connect, in the middle, by a wrong byte, or without an answer at the end.
     pub(crate) errors: u64,
     pub(crate) wrong_bytes: u64,
@@ -318,6 +319,7 @@ impl Engine {
             cut_off,
             interrupted,
             connected: counts.connected,
+            handshakes: counts.handshakes,
             errors: counts.failed + silent + connecting,
             wrong_bytes: counts.wrong_bytes,
             first_error: counts.first_error.or_else(no_answer).or_else(late),

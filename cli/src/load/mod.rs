@@ -20,6 +20,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use self::report::Report;
 pub(crate) use self::{
+    board::Handshakes,
     engine::{Engine, Finished, Plan},
     tally::{Latencies, Totals},
 };

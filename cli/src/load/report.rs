@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use super::{Totals, engine::Finished};
+use super::{Handshakes, Totals, engine::Finished};
 use crate::{
     args::{Load, Mode},
     units,
@@ -35,6 +35,8 @@ impl Report<'_> {
             ("mode", format!("\"{}\"", self.load.mode.name())),
             ("connections", self.load.connections.to_string()),
             ("connected", self.ended.connected.to_string()),
+            ("tls_handshakes", self.ended.handshakes.all.to_string()),
+            ("tls_resumed", self.ended.handshakes.resumed.to_string()),
             ("size", self.load.size.to_string()),
             ("seconds", format!("{:.3}", self.elapsed.as_secs_f64())),
             ("requests", self.measured.requests.to_string()),
@@ -70,6 +72,11 @@ impl fmt::Display for Report<'_> {
             units::time(self.elapsed),
             if ended.interrupted { ", interrupted" } else { "" }
         )?;
+        if load.tls {
+            let Handshakes { all, resumed } = ended.handshakes;
+            let (all, resumed) = (units::count(all as u64), units::count(resumed as u64));
+            writeln!(f, "  handshakes  {all}, {resumed} of them resumed")?;
+        }
         writeln!(
             f,
             "  requests    {}  ({}/s)",

@@ -39,8 +39,7 @@ pub(crate) fn run<S: Service>(
     let server = Server::new(serve, NonZeroUsize::MIN)?;
     let (terms, rates) = (server.terms.clone(), server.terms.rates.clone());
     let drained = server.run(move |connection, base| {
-        let service = Limited::new(make(), terms.limits, terms.rates.clone());
-        start_over(terms.lowest(connection), service, terms.how, terms.memory.as_ref(), base)
+        terms.start(Limited::new(make(), terms.limits, terms.rates.clone()), connection, base)
     })?;
     if let Some(drained) = drained {
         // Who started it may be gone by now.
@@ -70,20 +69,45 @@ pub(crate) struct Terms {
 }
 
 impl Terms {
+    /// Those of a server without limits.
+    pub(crate) fn unlimited(how: How, tls: Acceptor) -> Self {
+        Self { how, limits: TimeLimits::default(), rates: None, memory: None, tls: Some(tls) }
+    }
+
     /// A connection that was accepted, over TLS if that is to be.
     pub(crate) fn lowest(&self, connection: Accepted) -> Builder {
-        let builder = lowest(connection);
+        // Requests are answered as soon as they are there; a socket without the option serves as well.
+        let _ = set_tcp_nodelay(&connection, true);
+        let builder = Bufferevent::socket(connection);
         match &self.tls {
             Some(acceptor) => builder.filter(acceptor.accept()),
             None => builder,
         }
     }
-}
 
-fn lowest(connection: Accepted) -> Builder {
-    // Requests are answered as soon as they are there; a socket without the option serves as well.
-    let _ = set_tcp_nodelay(&connection, true);
-    Bufferevent::socket(connection)
+    /// Starts a connection that was accepted, homed on a base.
+    pub(crate) fn start<S: Service>(
+        &self,
+        mut service: S,
+        connection: Accepted,
+        place: &mut impl Place<Affinity = Movable>,
+    ) -> Result<(), BoxError> {
+        let mut builder = self.lowest(connection).configure(|bufferevent| service.begin(bufferevent));
+        if let Some(memory) = &self.memory {
+            builder = builder.memory(memory);
+        }
+        let served = Served(service);
+        match self.how {
+            How::Confined { defer: false } => drop(builder.handler(served).start(place)?),
+            How::Confined { defer: true } => drop(builder.handler(served).deferred().start(place)?),
+            How::Threadsafe { defer: false } => drop(builder.handler(served).threadsafe().start(place)?),
+            How::Threadsafe { defer: true } => {
+                drop(builder.handler(served).threadsafe().deferred().start(place)?)
+            }
+            How::Unlocked => drop(builder.threadsafe().unlocked(served).start(place)?),
+        }
+        Ok(())
+    }
 }
 
 impl<'a> Server<'a> {
@@ -209,40 +233,4 @@ impl From<&Serve> for How {
             (true, true) => Self::Unlocked,
         }
     }
-}
-
-/// Starts a connection that was accepted, homed on a base.
-pub(crate) fn start<S: Service>(
-    service: S,
-    how: How,
-    memory: Option<&MemoryLimit>,
-    connection: Accepted,
-    place: &mut impl Place<Affinity = Movable>,
-) -> Result<(), BoxError> {
-    start_over(lowest(connection), service, how, memory, place)
-}
-
-/// Starts what serves over `builder`.
-fn start_over<S: Service>(
-    builder: Builder,
-    mut service: S,
-    how: How,
-    memory: Option<&MemoryLimit>,
-    place: &mut impl Place<Affinity = Movable>,
-) -> Result<(), BoxError> {
-    let mut builder = builder.configure(|bufferevent| service.begin(bufferevent));
-    if let Some(memory) = memory {
-        builder = builder.memory(memory);
-    }
-    let served = Served(service);
-    match how {
-        How::Confined { defer: false } => drop(builder.handler(served).start(place)?),
-        How::Confined { defer: true } => drop(builder.handler(served).deferred().start(place)?),
-        How::Threadsafe { defer: false } => drop(builder.handler(served).threadsafe().start(place)?),
-        How::Threadsafe { defer: true } => {
-            drop(builder.handler(served).threadsafe().deferred().start(place)?)
-        }
-        How::Unlocked => drop(builder.threadsafe().unlocked(served).start(place)?),
-    }
-    Ok(())
 }

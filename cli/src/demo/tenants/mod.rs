@@ -11,6 +11,7 @@ mod table;
 use std::time::Duration;
 
 use bufferevent::Runtime;
+use bufferevent_ssl::Acceptor;
 
 use self::{
     promise::{Promise, Reached},
@@ -22,6 +23,7 @@ use crate::{
     args::Mode,
     failure::Failure,
     load::{Engine, Plan},
+    tls::Secured,
     units,
 };
 
@@ -35,18 +37,29 @@ const MB: u64 = 1_000_000;
 
 /// The tenants, and the site last.
 const PROMISES: [Promise; 4] = [
-    Promise { to: "gold", least: 12 * MB, most: 16 * MB },
-    Promise { to: "silver", least: 6 * MB, most: 6 * MB },
-    Promise { to: "bronze", least: 2 * MB, most: 2 * MB },
-    Promise { to: "site", least: 20 * MB, most: 20 * MB },
+    Promise { to: "gold", least: 6 * MB, most: 8 * MB },
+    Promise { to: "silver", least: 3 * MB, most: 3 * MB },
+    Promise { to: "bronze", least: MB, most: MB },
+    Promise { to: "site", least: 10 * MB, most: 10 * MB },
 ];
 
 /// Runs the part, with at most `connections` on `bases`; an error if a promise was not kept.
-pub(super) fn run(seconds: u64, bases: usize, connections: usize) -> Result<(), Failure> {
-    run_with(PROMISES, seconds, bases, connections)
+pub(super) fn run(
+    seconds: u64,
+    bases: usize,
+    connections: usize,
+    tls: &(Acceptor, Secured),
+) -> Result<(), Failure> {
+    run_with(PROMISES, seconds, bases, connections, tls)
 }
 
-fn run_with(promises: [Promise; 4], seconds: u64, bases: usize, connections: usize) -> Result<(), Failure> {
+fn run_with(
+    promises: [Promise; 4],
+    seconds: u64,
+    bases: usize,
+    connections: usize,
+    (acceptor, secured): &(Acceptor, Secured),
+) -> Result<(), Failure> {
     let mut screen = Screen::new();
     let tenants = promises.len() - 1;
     let each = (connections / tenants).clamp(1, CONNECTIONS);
@@ -54,18 +67,20 @@ fn run_with(promises: [Promise; 4], seconds: u64, bases: usize, connections: usi
     let connections = units::counted(each as u64, "connection");
     screen
         .line(format_args!("rate limits: three tenants of a site, {connections} each, on {bases} bases"))?;
+    screen.line("what counts are the bytes on the wire, those of TLS itself included")?;
     screen.line("")?;
 
-    let site = Site::start(promises, bases)?;
+    let mut site = Site::start(promises, bases, acceptor)?;
     let plan = Plan {
         servers: site.addresses().map(|address| vec![address]).collect(),
         mode: Mode::Source,
         connections: each * tenants,
         sizes: vec![REQUEST],
-        tls: None,
+        tls: Some(secured.clone()),
     };
     let engine = Engine::start(Runtime::builder().build().map_err(Failure::runtime)?, plan)?;
     engine.connect(CONNECT)?;
+    site.all_stand(engine.received_each());
     engine.begin()?;
     let reached = watch(&mut screen, &site, &engine, Duration::from_secs(seconds))?;
     screen.settle()?;
@@ -114,6 +129,8 @@ fn watch(
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
     use super::*;
 
     #[test]
@@ -129,7 +146,8 @@ mod tests {
     fn a_promise_that_no_limit_lets_anybody_keep_is_told_as_broken() {
         let [gold, mut silver, bronze, site] = PROMISES;
         silver.least = 2 * silver.most;
-        let result = run_with([gold, silver, bronze, site], 1, 2, 6);
+        let tls = crate::tls::among_ourselves().unwrap();
+        let result = run_with([gold, silver, bronze, site], 1, 2, 6, &tls);
         let told = match result {
             Err(Failure::Failed(told)) => told,
             other => panic!("{other:?}"),

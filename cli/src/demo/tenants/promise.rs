@@ -20,9 +20,11 @@ pub(super) struct Promise {
 pub(super) struct Reached {
     pub(super) promise: Promise,
     pub(super) elapsed: Duration,
+    /// For how long all its connections have stood, and wanted all they could get.
+    pub(super) wanted: Duration,
     /// All of it.
     pub(super) bytes: u64,
-    /// Of each of its connections; none of those are the site's own.
+    /// What each of its connections got in that time; none of those are the site's own.
     pub(super) shares: Vec<u64>,
 }
 
@@ -30,15 +32,15 @@ impl Reached {
     /// What was not kept.
     ///
     /// No more than the limit is exact: a group holds one tick's worth when it is made, and what is added is counted in
-    /// ticks. No less is not, for this process has to run to move anything: a tenth is allowed for, and a quarter of a second
-    /// for the beginning and the end. What a busy machine delays by less than the burst is not lost, but comes later.
+    /// ticks. No less is not, for this process has to run to move anything: from when all connections stand, a tenth is allowed for,
+    /// and a quarter of a second for the beginning and the end. What a busy machine delays by less than the burst is not lost, but comes later.
     pub(super) fn broken(&self) -> Option<String> {
-        let Self { promise: Promise { to, least, most }, elapsed, bytes, .. } = self;
+        let Self { promise: Promise { to, least, most }, elapsed, wanted, bytes, .. } = self;
         let got = format!("{to} got {} in {}", units::bytes(*bytes), units::time(*elapsed));
         if *bytes as f64 > *most as f64 * (*elapsed + TICK).as_secs_f64() {
             return Some(format!("{got}, and may have {}/s", units::bytes(*most)));
         }
-        if (*bytes as f64) < 0.9 * *least as f64 * elapsed.saturating_sub(ALLOWANCE).as_secs_f64() {
+        if (*bytes as f64) < 0.9 * *least as f64 * wanted.saturating_sub(ALLOWANCE).as_secs_f64() {
             return Some(format!("{got}, and should have {}/s", units::bytes(*least)));
         }
         let fairness = self.fairness().filter(|&fairness| fairness < FAIR)?;
@@ -58,7 +60,7 @@ impl Reached {
     }
 }
 
-/// For the beginning, when connections are made, and for the end, which may find the machine busy.
+/// For the beginning, and for the end, which may find the machine busy.
 const ALLOWANCE: Duration = Duration::from_millis(250);
 
 /// Below this index sharing is unfair: as if less than half of the connections shared it all. It is usually 0.99 and more; but
@@ -71,7 +73,8 @@ mod tests {
 
     fn reached(bytes: u64, shares: &[u64]) -> Reached {
         let promise = Promise { to: "gold", least: 1_000_000, most: 2_000_000 };
-        Reached { promise, elapsed: Duration::from_secs(5), bytes, shares: shares.to_vec() }
+        let elapsed = Duration::from_secs(5);
+        Reached { promise, elapsed, wanted: elapsed, bytes, shares: shares.to_vec() }
     }
 
     fn broken(bytes: u64, shares: &[u64]) -> String {
@@ -90,6 +93,14 @@ mod tests {
         assert_eq!(broken(4_275_000, &[]), "");
         assert_eq!(broken(4_274_999, &[]), "gold got 4.27 MB in 5.00 s, and should have 1.00 MB/s");
         assert_eq!(broken(0, &[0, 0]), "gold got 0 B in 5.00 s, and should have 1.00 MB/s");
+    }
+
+    #[test]
+    fn what_connections_take_to_stand_does_not_count_for_the_least_but_for_the_most() {
+        let late = |bytes| Reached { wanted: Duration::from_secs(3), ..reached(bytes, &[]) };
+        assert_eq!(late(2_475_000).broken(), None);
+        assert!(late(2_474_999).broken().is_some() && late(10_040_001).broken().is_some());
+        assert_eq!(late(10_040_000).broken(), None);
     }
 
     #[test]

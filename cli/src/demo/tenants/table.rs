@@ -89,6 +89,7 @@ mod tests {
         let reached = |to, most: u64, shares| Reached {
             promise: Promise { to, least: most, most },
             elapsed,
+            wanted: elapsed,
             // With the first tick, all that there may be.
             bytes: most,
             shares,
