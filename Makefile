@@ -4,12 +4,14 @@ CARGO ?= cargo
 SETUP := tools/setup.sh
 # rustup puts cargo here; a shell opened before it was installed does not know.
 export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
+# Tests that are skipped say so in this file.
+export SKIPPED_TESTS := $(abspath $(or $(CARGO_TARGET_DIR),target))/skipped-tests
 
 LINT := lint-format lint-layout lint-clippy lint-loom lint-docs
 TEST := test-workspace loom-quick
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint steps $(LINT) test-workspace loom loom-quick tsan asan stress bench bench-limits bench-smoke doc fmt deny clean
+.PHONY: help demo test lint steps $(LINT) test-workspace skipped loom loom-quick tsan asan stress bench bench-limits bench-smoke doc fmt deny clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,9 +21,10 @@ demo: ## Set up, then show real traffic
 	$(CARGO) build --release --package bev
 	@$(CARGO) run --release --quiet --package bev -- demo
 
-test: ## Set up, then every test, with the quick loom models
-	@$(SETUP)
+test: ## Set up, then every test, with the quick loom models; tells at the end which were skipped
+	@$(SETUP) --test
 	@$(MAKE) --no-print-directory $(TEST)
+	@$(MAKE) --no-print-directory skipped
 
 lint: ## Format, crate graph, orderings, clippy and rustdoc, all without a warning
 	@$(SETUP) --lint
@@ -49,7 +52,11 @@ lint-docs:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --all-features --no-deps --document-private-items --keep-going
 
 test-workspace:
+	@$(RM) $(SKIPPED_TESTS)
 	$(CARGO) test --workspace --no-fail-fast
+
+skipped:
+	@tools/skipped.sh
 
 loom-quick: ## The loom models and their mutants, within quick bounds
 	tools/loom.sh quick

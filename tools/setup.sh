@@ -4,6 +4,7 @@
 #
 #   tools/setup.sh          what `make demo` and `make test` need
 #   tools/setup.sh --lint   clippy and rustfmt as well
+#   tools/setup.sh --test   the programs of others that tests talk to as well, if that is allowed; without them it goes on
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -107,10 +108,27 @@ need_component() {
     cargo "$1" --version >/dev/null 2>&1 || fail "cargo $1 still does not run"
 }
 
+# A test whose program is missing is skipped, and `make test` tells of it at its end. None of the packages starts a service.
+want_programs() {
+    missing=
+    for pair in openssl:openssl curl:curl gnutls-cli:gnutls-bin redis-benchmark:redis-tools; do
+        have "${pair%:*}" || missing="$missing ${pair#*:}"
+    done
+    [ -n "$missing" ] || return 0
+    # shellcheck disable=SC2086 # one word a package
+    (install $missing) || say "going on without them: tests that need them are skipped"
+}
+
 need_compiler
 need_openssl
 need_rust
-if [ "${1:-}" = --lint ]; then
-    need_component fmt rustfmt rustfmt
-    need_component clippy clippy rust-clippy
-fi
+for also in "$@"; do
+    case "$also" in
+        --lint)
+            need_component fmt rustfmt rustfmt
+            need_component clippy clippy rust-clippy
+            ;;
+        --test) want_programs ;;
+        *) fail "no such option: $also" ;;
+    esac
+done

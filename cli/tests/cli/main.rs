@@ -4,6 +4,7 @@
 
 mod arguments;
 mod demo;
+mod interop;
 mod load;
 mod manual;
 mod proxy;

@@ -4,7 +4,7 @@ use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     os::fd::OwnedFd,
-    process::{ChildStderr, Command, Stdio},
+    process::ChildStderr,
     thread,
     time::{Duration, Instant},
 };
@@ -17,7 +17,7 @@ use rustix::{
 use crate::{
     load::number,
     servers::{pattern, talk_to_echo, talk_to_source, write_until_stuck},
-    support::{Process, Server, bev, bounded, output, rest, run},
+    support::{Server, bev, bounded, rest, run},
 };
 
 pub(crate) const LOCKINGS: [&[&str]; 5] = [
@@ -334,68 +334,6 @@ fn a_limit_holds_what_clients_send_and_get() {
         assert_eq!(told.matches(" of 1 MB/s (8 Mbit/s)").count(), 2, "{told}");
         echo.end();
     }
-}
-
-/// A web server that answers one request.
-pub(crate) fn answer_one(listener: &TcpListener, body: &[u8]) {
-    let mut stream = bounded(listener.accept().unwrap().0);
-    let request = BufReader::new(stream.try_clone().unwrap());
-    let end = request.lines().map(Result::unwrap).find(String::is_empty);
-    assert!(end.is_some(), "a request ends with an empty line");
-    write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len()).unwrap();
-    stream.write_all(body).unwrap();
-}
-
-/// Whether a tool is there; says so if not.
-pub(crate) fn is_there(tool: &str) -> bool {
-    let found =
-        Command::new(tool).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
-    if !found {
-        eprintln!("SKIP: no {tool}");
-    }
-    found
-}
-
-#[test]
-fn curl_gets_a_page_through_the_proxy() {
-    if !is_there("curl") {
-        return;
-    }
-    let (proxy, listener) = before_us(&[]);
-    let body = pattern(5_000_000);
-    thread::scope(|scope| {
-        scope.spawn(|| answer_one(&listener, &body));
-        let url = format!("http://{}/page", proxy.address);
-        let got =
-            output(Command::new("curl").args(["--silent", "--show-error", "--fail", "--noproxy", "*", &url]));
-        assert!(got.status.success(), "{}", String::from_utf8_lossy(&got.stderr));
-        assert!(got.stdout == body, "{} bytes came", got.stdout.len());
-    });
-    proxy.end();
-}
-
-#[test]
-fn redis_benchmark_runs_through_the_proxy() {
-    if !is_there("redis-server") || !is_there("redis-benchmark") {
-        return;
-    }
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
-    let mut redis = Command::new("redis-server");
-    redis.args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
-    let mut redis = Process::start(redis.stdout(Stdio::null()));
-    let proxy = Server::proxy(format_args!("127.0.0.1:{port}"), &[]);
-    // Until it is there, connections through the proxy are closed.
-    while TcpStream::connect(format!("127.0.0.1:{port}")).is_err() {
-        thread::yield_now();
-    }
-    let at = proxy.address.port().to_string();
-    let mut benchmark = Command::new("redis-benchmark");
-    benchmark.args(["-h", "127.0.0.1", "-p", &at, "-n", "2000", "-P", "8", "-t", "set,get", "--csv"]);
-    let got = output(&mut benchmark);
-    assert!(got.status.success(), "{}", String::from_utf8_lossy(&got.stderr));
-    proxy.end();
-    redis.signal(Signal::TERM);
-    redis.wait();
 }
 
 #[test]

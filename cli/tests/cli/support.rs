@@ -5,7 +5,7 @@ use std::{
     io::{BufRead as _, BufReader, Read},
     net::{SocketAddr, TcpStream},
     os::{fd::OwnedFd, unix::net::UnixStream},
-    process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Output, Stdio},
+    process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Output, Stdio},
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -32,7 +32,17 @@ struct Over {
 
 impl Process {
     pub(crate) fn start(command: &mut Command) -> Self {
-        let child = command.stdin(Stdio::null()).spawn().unwrap();
+        Self::spawn(command.stdin(Stdio::null()))
+    }
+
+    pub(crate) fn start_with_input(command: &mut Command) -> (Self, ChildStdin) {
+        let mut process = Self::spawn(command.stdin(Stdio::piped()));
+        let input = process.child.stdin.take().unwrap();
+        (process, input)
+    }
+
+    fn spawn(command: &mut Command) -> Self {
+        let child = command.spawn().unwrap();
         let pid = Pid::from_child(&child);
         let over = Arc::new(Over::default());
         let watched = Arc::clone(&over);
@@ -98,7 +108,13 @@ pub(crate) fn bev(args: &[&str]) -> Command {
 
 /// Runs a command to its end.
 pub(crate) fn output(command: &mut Command) -> Output {
-    let mut process = Process::start(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
+    output_of(command, Stdio::null())
+}
+
+/// The same of one that reads `input`.
+pub(crate) fn output_of(command: &mut Command, input: Stdio) -> Output {
+    let command = command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut process = Process::spawn(command);
     let mut out = process.child.stdout.take().unwrap();
     let mut err = process.child.stderr.take().unwrap();
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());

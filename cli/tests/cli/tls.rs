@@ -2,11 +2,8 @@
 
 use std::{
     fs,
-    io::{BufRead as _, Read as _, Write as _},
-    net::TcpListener,
+    io::{BufRead as _, Write as _},
     path::PathBuf,
-    process::{Command, Stdio},
-    thread,
 };
 
 use bufferevent_ssl::Identity;
@@ -14,19 +11,19 @@ use rustix::process::Signal;
 
 use crate::{
     load::number,
-    proxy::{LOCKINGS, answer_one, is_there},
-    servers::{pattern, talk_to_echo},
-    support::{Server, output, rest, run},
+    proxy::LOCKINGS,
+    servers::talk_to_echo,
+    support::{Server, rest, run},
 };
 
 /// A certificate and its key in files, which go when this does.
-struct Files {
-    certificate: String,
-    key: String,
+pub(crate) struct Files {
+    pub(crate) certificate: String,
+    pub(crate) key: String,
 }
 
 impl Files {
-    fn of(test: &str) -> Self {
+    pub(crate) fn of(test: &str) -> Self {
         let identity = Identity::self_signed(&["localhost", "127.0.0.1"]).unwrap();
         let path = |end: &str| {
             let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
@@ -38,7 +35,7 @@ impl Files {
         files
     }
 
-    fn as_server(&self) -> [&str; 4] {
+    pub(crate) fn as_server(&self) -> [&str; 4] {
         ["--tls-cert", &self.certificate, "--tls-key", &self.key]
     }
 }
@@ -173,59 +170,4 @@ fn a_file_that_is_no_good_is_told_with_its_name_and_why() {
         assert!(told.2.contains(file), "{args:?}: {told:?}");
         assert_refused(told, why);
     }
-}
-
-#[test]
-fn openssl_talks_to_the_echo() {
-    if !is_there("openssl") {
-        return;
-    }
-    let files = Files::of("openssl");
-    let server = Server::start("echo", &files.as_server());
-    let address = server.address.to_string();
-    for version in ["-tls1_2", "-tls1_3"] {
-        let mut client = Command::new("timeout");
-        client.args(["30", "openssl", "s_client", "-quiet", "-verify_return_error", version]);
-        client.args(["-CAfile", &files.certificate, "-verify_ip", "127.0.0.1", "-connect", &address]);
-        client.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut client = client.spawn().unwrap();
-        let mut input = client.stdin.take().unwrap();
-        input.write_all(b"hello\n").unwrap();
-        let mut back = [0; 6];
-        client.stdout.take().unwrap().read_exact(&mut back).unwrap();
-        assert_eq!(back, *b"hello\n", "{version}");
-        let _ = client.kill();
-        client.wait().unwrap();
-    }
-    server.end();
-}
-
-#[test]
-fn curl_gets_a_page_through_a_proxy_that_speaks_tls() {
-    if !is_there("curl") {
-        return;
-    }
-    let files = Files::of("curl");
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let proxy = Server::proxy(listener.local_addr().unwrap(), &files.as_server());
-    let body = pattern(5_000_000);
-    thread::scope(|scope| {
-        scope.spawn(|| answer_one(&listener, &body));
-        let url = format!("https://localhost:{}/page", proxy.address.port());
-        let mut curl = Command::new("curl");
-        curl.args([
-            "--silent",
-            "--show-error",
-            "--fail",
-            "--noproxy",
-            "*",
-            "--cacert",
-            &files.certificate,
-            &url,
-        ]);
-        let got = output(&mut curl);
-        assert!(got.status.success(), "{}", String::from_utf8_lossy(&got.stderr));
-        assert!(got.stdout == body, "{} bytes came", got.stdout.len());
-    });
-    proxy.end();
 }
