@@ -201,6 +201,9 @@ impl Bufferevent {
         if let Some(home) = &mut self.home {
             (home.base, home.key) = (base.clone(), key);
         }
+        if let Some(layer) = self.layer() {
+            layer.hang_bell();
+        }
         self.attach_confined();
         #[cfg(feature = "test-util")]
         if let Socket::Scripted(plug) = &self.socket {

@@ -9,7 +9,7 @@ use openssl::{
 };
 
 use crate::{
-    ClientCertificates, Engine, Error, Identity, TICKETS, Tls, alpn::Protocols, caught::catch,
+    Answer, ClientCertificates, Engine, Error, Identity, TICKETS, Tls, alpn::Protocols, caught::catch,
     origin::Origin, sni::Identities,
 };
 
@@ -116,19 +116,22 @@ pub struct AcceptorBuilder {
 }
 
 impl AcceptorBuilder {
-    /// Sets who the server is, to clients that ask for no name or for one that is not known. There must be one.
+    /// Sets who the server is, to clients that ask for no name or for one that is not known. There must be one, unless there is a
+    /// [`lookup`](Self::lookup).
     pub fn identity(mut self, identity: Identity) -> Self {
         self.identity = Some(identity);
         self
     }
 
-    /// Sets who the server is to clients that ask for `name` (SNI), the first part of which may be `*`.
+    /// Sets who the server is to clients that ask for `name` (SNI), the first part of which may be `*`. A dot at its end is none
+    /// of the name.
     pub fn identity_for(mut self, name: &str, identity: Identity) -> Self {
         self.identities.insert(name, identity);
         self
     }
 
-    /// Asks `choose` who the server is, with the name in lower case, where no [`identity_for`](Self::identity_for) is set.
+    /// Asks `choose` who the server is, with the name in lower case, where no [`identity_for`](Self::identity_for) is set. In place
+    /// of a [`lookup`](Self::lookup).
     ///
     /// It runs inside [`Engine::handshake`], and must not wait. A panic in it fails that connection, and no other.
     pub fn choose_identity(
@@ -136,6 +139,19 @@ impl AcceptorBuilder {
         choose: impl Fn(&str) -> Option<Identity> + Send + Sync + 'static,
     ) -> Self {
         self.identities.or_else(choose);
+        self
+    }
+
+    /// Asks `lookup` who the server is, with the name that the client asks for, in lower case, or `None` if it asks for none,
+    /// where no [`identity_for`](Self::identity_for) is set. In place of [`choose_identity`](Self::choose_identity).
+    ///
+    /// The [`Answer`] may be given at any time and from any thread. Up to then the handshake waits, within its deadline; nothing
+    /// else does. Who gives up waiting, or is closed, has the answer dropped when it comes. A session that is resumed needs no
+    /// certificate, and nobody is asked.
+    ///
+    /// It runs inside [`Engine::handshake`], and must not wait. A panic in it fails that connection, and no other.
+    pub fn lookup(mut self, lookup: impl Fn(Option<&str>, Answer) + Send + Sync + 'static) -> Self {
+        self.identities.or_ask(lookup);
         self
     }
 
@@ -187,9 +203,12 @@ impl AcceptorBuilder {
         if self.tickets == 0 {
             context.set_options(SslOptions::NO_TICKET);
         }
-        let identity = self.identity.ok_or_else(|| Error::configuration("a server needs an identity"))?;
-        identity.install(&mut context)?;
-        self.identities.install(&mut context);
+        match &self.identity {
+            Some(identity) => identity.install(&mut context)?,
+            None if self.identities.asks() => {}
+            None => return Err(Error::configuration("a server needs an identity")),
+        }
+        self.identities.install(&mut context, self.identity.is_some())?;
         if let Some(clients) = self.clients {
             clients.install(&mut context)?;
         }

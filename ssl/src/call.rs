@@ -9,8 +9,9 @@ use openssl::{
     ssl::{self, ErrorCode, SslRef, SslStream},
     x509::X509VerifyResult,
 };
+use openssl_sys::SSL_ERROR_WANT_X509_LOOKUP;
 
-use crate::{Error, ErrorKind, caught, wire::Wire};
+use crate::{Error, ErrorKind, caught, lookup, wire::Wire};
 
 /// What has become of a call that did not fail.
 #[derive(Debug, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub(crate) enum Reply<T> {
     Starved,
     /// It took a record that carries no data, or all that it was allowed to.
     NoData,
+    /// The application must answer first.
+    Waits,
     /// The peer has said that it sends no more.
     Ended,
 }
@@ -49,6 +52,7 @@ pub(crate) fn call<T>(
         Some(ErrorCode::WANT_READ) if stream.get_ref().starved => Ok(Reply::Starved),
         Some(ErrorCode::WANT_READ) => Ok(Reply::NoData),
         Some(ErrorCode::ZERO_RETURN) => Ok(Reply::Ended),
+        Some(code) if code.as_raw() == SSL_ERROR_WANT_X509_LOOKUP => Ok(Reply::Waits),
         _ => Err(failure(stream.ssl(), shaking, error, rest)),
     }
 }
@@ -71,6 +75,9 @@ fn drain(stale: &mut u32) {
 /// What a failed call is to the user. The stack is OpenSSL's whole queue (T-20).
 fn failure(ssl: &SslRef, shaking: bool, error: Option<ssl::Error>, rest: ErrorStack) -> Error {
     let Some(error) = error else { return Error::new(ErrorKind::Library) };
+    if let Some(why) = lookup::refusal(ssl).filter(|_| shaking) {
+        return Error::new(ErrorKind::NoIdentity).detailed(why);
+    }
     let code = error.code();
     let error = match error.into_io_error() {
         Ok(refused) => return Error::io(refused),

@@ -45,6 +45,9 @@ pub enum ErrorKind {
     Flood,
 
     // the caller
+    /// The application, which was [asked](crate::AcceptorBuilder::lookup) for the certificate of the server, gave none: why is in
+    /// the `Display`.
+    NoIdentity,
     /// The certificate, the key or a setting is no good.
     Configuration,
     /// The name of the server is none that a certificate can be checked against.
@@ -155,6 +158,7 @@ impl ErrorKind {
             Self::Protocol => "the peer broke the protocol",
             Self::Truncated => "the connection ended without the peer's notice: something may be missing",
             Self::Flood => "the peer sends more without data than it may",
+            Self::NoIdentity => "there is no certificate for what the client asks for",
             Self::Configuration => "the configuration is no good",
             Self::Name => "the name of the server is no good",
             Self::Panicked => "a callback panicked",

@@ -3,7 +3,7 @@
 #![allow(unsafe_code, reason = "calls into OpenSSL; each says why it is sound")]
 
 use std::{
-    ffi::{c_int, c_long},
+    ffi::{c_int, c_long, c_void},
     io::{Read, Write},
     ptr,
 };
@@ -11,9 +11,11 @@ use std::{
 use foreign_types::{ForeignType, ForeignTypeRef};
 use openssl::{
     error::ErrorStack,
-    ssl::{Ssl, SslRef, SslSession, SslStream},
+    ssl::{Ssl, SslContextBuilder, SslRef, SslSession, SslStream},
 };
-use openssl_sys::{self as sys, SSL, SSL_CTRL_MODE, SSL_CTRL_SET_READ_AHEAD, SSL_ctrl};
+use openssl_sys::{self as sys, SSL, SSL_CTRL_MODE, SSL_CTRL_SET_READ_AHEAD, SSL_CTX, SSL_ctrl};
+
+use crate::lookup::{self, Verdict};
 
 // Of openssl/ssl.h; the sys crate has neither. The tests below show that they do what they are for.
 const SSL_CTRL_CLEAR_MODE: c_int = 78;
@@ -24,6 +26,7 @@ unsafe extern "C" {
     fn SSL_key_update(ssl: *mut SSL, update: c_int) -> c_int;
     fn SSL_renegotiate(ssl: *mut SSL) -> c_int;
     fn SSL_up_ref(ssl: *mut SSL) -> c_int;
+    fn SSL_CTX_set_cert_cb(context: *mut SSL_CTX, callback: Option<CertificateCallback>, data: *mut c_void);
 }
 
 /// Sets what the engine relies on, also where the context is the user's own: a call returns after each record that
@@ -68,6 +71,23 @@ pub(crate) fn replace_transport<S, T: Read + Write>(
     // Not before: the transport that was just freed needs what is freed with `old`. Nothing else was done with `old` meanwhile.
     drop(old);
     Ok(new)
+}
+
+type CertificateCallback = extern "C" fn(*mut SSL, *mut c_void) -> c_int;
+
+/// Has [`lookup::verdict`] asked before a connection of `context` needs its certificate.
+pub(crate) fn set_certificate_callback(context: &mut SslContextBuilder) {
+    // SAFETY: a live context that nobody else uses yet; the callback is a function, and reads no data.
+    unsafe { SSL_CTX_set_cert_cb(context.as_ptr(), Some(certificate_callback), ptr::null_mut()) }
+}
+
+extern "C" fn certificate_callback(ssl: *mut SSL, _: *mut c_void) -> c_int {
+    // SAFETY: OpenSSL calls it, with the live SSL whose handshake it makes, and does nothing else with that meanwhile.
+    match lookup::verdict(unsafe { SslRef::from_ptr_mut(ssl) }) {
+        Verdict::GoesOn => 1,
+        Verdict::Fails => 0,
+        Verdict::Waits => -1,
+    }
 }
 
 /// A session, and the context it is of.

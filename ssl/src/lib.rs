@@ -75,6 +75,7 @@ mod error;
 mod ffi;
 mod flood;
 mod identity;
+mod lookup;
 mod name;
 mod origin;
 mod sessions;
@@ -93,6 +94,7 @@ pub use self::{
     engine::{Engine, Progress, Received},
     error::{Error, ErrorKind},
     identity::Identity,
+    lookup::Answer,
     tls::{CloseMode, Tls},
     verify::ClientCertificates,
 };

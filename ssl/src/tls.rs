@@ -187,12 +187,16 @@ impl Filter for Tls {
         let engine = self.parts()?;
         let shaken = with_arrived(engine, call.source, Engine::handshake);
         hand_on(engine, call.reply())?;
-        if call.is_last() && matches!(shaken, Ok(Progress::Pending)) {
+        if call.is_last() && matches!(shaken, Ok(Progress::Pending | Progress::Waiting)) {
             engine.end_of_arrivals()?;
         }
         Ok(match shaken? {
             Progress::Done => Handshake::Done,
             Progress::Pending => Handshake::Pending,
+            Progress::Waiting => {
+                engine.wake_when_answered(&call.waker());
+                Handshake::Pending
+            }
         })
     }
 

@@ -25,6 +25,11 @@ impl Wire {
     pub(crate) fn new(allowance: usize) -> Self {
         Self { arrived: Evbuffer::new(), to_send: Evbuffer::new(), allowance, consumed: 0, starved: false }
     }
+
+    /// Whether no more has arrived than may be read.
+    pub(crate) fn is_within_allowance(&self) -> bool {
+        self.arrived.len() <= self.allowance
+    }
 }
 
 impl io::Read for Wire {

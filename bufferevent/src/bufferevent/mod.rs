@@ -102,7 +102,7 @@ pub(crate) struct Half {
 }
 
 /// Where the bufferevent lives, once it is started.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(crate) struct Home {
     pub(crate) base: BaseHandle,
     pub(crate) key: Key,
@@ -264,6 +264,9 @@ impl Bufferevent {
             }
         }
         self.home = Some(home);
+        if let Some(layer) = self.layer() {
+            layer.hang_bell();
+        }
     }
 }
 

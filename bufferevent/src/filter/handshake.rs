@@ -19,7 +19,7 @@ use crate::{
 /// How far the handshake of a filter is. Each change is of a call, or of another connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Greeting {
-    /// It begins once what is below is connected.
+    /// The filter is called once what is below is connected, whatever has arrived.
     Ahead,
     /// So many bytes had arrived when the filter was called last, and the end if so; whether it filled the room there was.
     UnderWay { offered: u64, ended: bool, full: bool },
@@ -62,6 +62,15 @@ impl Layer {
             Greeting::Over => false,
         };
         owes && self.is_greeting()
+    }
+
+    /// It goes on without another byte, if it is under way. False: it is not.
+    pub(super) fn begin_greeting_again(&mut self) -> bool {
+        let goes_on = self.greets();
+        if goes_on {
+            self.greeting = Greeting::Ahead;
+        }
+        goes_on
     }
 
     /// There is another connection, which the filter begins with. True: it did not panic.

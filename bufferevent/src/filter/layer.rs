@@ -7,12 +7,12 @@ use bufferevent_runtime::Time;
 use bufferevent_sync::Mutex;
 
 use super::{
-    Filter, FilterCall, FilterError, FilterStatus, FlushMode, Handshake,
+    Belfry, Filter, FilterCall, FilterError, FilterStatus, FlushMode, Handshake,
     handshake::Greeting,
     side::{Outcome, Side, Supply},
 };
 use crate::{
-    bufferevent::{Bufferevent, Closing, Owned},
+    bufferevent::{Bufferevent, Closing, Home, Owned},
     event::Cause,
     handler::PanicPolicy,
     interest::Interest,
@@ -26,6 +26,8 @@ pub(crate) struct Layer {
     pub(super) incoming: Side,
     pub(super) outgoing: Side,
     pub(super) on_panic: PanicPolicy,
+    /// Has the filter called again.
+    bell: Belfry,
     /// The filter was called and did not return: it is not called again.
     broken: bool,
     /// How the lower one is to be closed when the time has come.
@@ -79,6 +81,15 @@ pub(super) struct Calling {
     pub(super) now: Time,
 }
 
+/// What a call is about, besides buffers.
+struct About<'a> {
+    on_panic: PanicPolicy,
+    /// Nothing follows, ever.
+    last: bool,
+    bell: &'a mut Belfry,
+    home: Option<&'a Home>,
+}
+
 impl Layer {
     pub(crate) fn new(lower: Owned, filter: impl Filter, depth: usize) -> Self {
         let holds = filter.holds();
@@ -90,6 +101,7 @@ impl Layer {
             incoming: Side::default(),
             outgoing: Side::default(),
             on_panic: PanicPolicy::Isolate,
+            bell: Belfry::default(),
             broken: false,
             bounds: Closing::default(),
             sunk: false,
@@ -147,9 +159,10 @@ impl Layer {
     /// Calls the filter for what arrives, into `input`. `None`: it panicked.
     pub(super) fn call_input(&mut self, how: &Calling, input: &mut Evbuffer) -> Option<Called> {
         let (filter, last) = (self.filter.0.get_mut(), self.incoming.is_ending() && !self.pauses);
-        let Bufferevent { input: source, output: reply, .. } = &mut *self.lower;
+        let Bufferevent { input: source, output: reply, home, .. } = &mut *self.lower;
+        let about = About { on_panic: self.on_panic, last, bell: &mut self.bell, home: home.as_ref() };
         self.broken = true;
-        let called = call(self.on_panic, how, last, source, input, Some(reply), |call| filter.input(call))?;
+        let called = call(about, how, source, input, Some(reply), |call| filter.input(call))?;
         self.broken = false;
         if called.choked {
             self.outgoing.hold();
@@ -164,10 +177,11 @@ impl Layer {
     /// Calls the filter for what is to be sent, out of `output`, of which it has taken `taken` bytes before. `None`: it
     /// panicked.
     pub(super) fn call_output(&mut self, how: &Calling, output: &mut Evbuffer, taken: u64) -> Option<Called> {
-        let (filter, target) = (self.filter.0.get_mut(), &mut self.lower.output);
-        let last = self.outgoing.is_ending();
+        let (filter, last) = (self.filter.0.get_mut(), self.outgoing.is_ending());
+        let Bufferevent { output: target, home, .. } = &mut *self.lower;
+        let about = About { on_panic: self.on_panic, last, bell: &mut self.bell, home: home.as_ref() };
         self.broken = true;
-        let mut called = call(self.on_panic, how, last, output, target, None, |call| filter.output(call))?;
+        let mut called = call(about, how, output, target, None, |call| filter.output(call))?;
         self.broken = false;
         if let Ok(FilterStatus::End) = called.said {
             called.said = Ok(FilterStatus::NeedMore);
@@ -182,10 +196,11 @@ impl Layer {
     /// Calls the filter for its handshake. `None`: it panicked.
     pub(super) fn call_handshake(&mut self, how: &Calling) -> Option<Called<Handshake>> {
         let (filter, last) = (self.filter.0.get_mut(), self.incoming.is_ending());
-        let Bufferevent { input: source, output: target, .. } = &mut *self.lower;
+        let Bufferevent { input: source, output: target, home, .. } = &mut *self.lower;
+        let about = About { on_panic: self.on_panic, last, bell: &mut self.bell, home: home.as_ref() };
         let mut holds = Interest::NONE;
         self.broken = true;
-        let called = call(self.on_panic, how, last, source, target, None, |call| {
+        let called = call(about, how, source, target, None, |call| {
             let said = filter.handshake(call)?;
             if said == Handshake::Done {
                 holds = filter.holds();
@@ -195,6 +210,19 @@ impl Layer {
         self.broken = false;
         self.hold(holds);
         Some(called)
+    }
+
+    /// The bell hangs where the bufferevent lives.
+    pub(crate) fn hang_bell(&self) {
+        self.bell.hang_at(self.lower.home.as_ref());
+    }
+
+    /// Has the filter called again if somebody has rung for it.
+    pub(super) fn answer_bell(&mut self) {
+        if self.bell.was_rung() && !self.begin_greeting_again() {
+            let sides = [&mut self.incoming, &mut self.outgoing];
+            sides.into_iter().filter(|side| !side.has_failed()).for_each(Side::hold);
+        }
     }
 
     /// The filter has something to give in these directions, of which no byte tells.
@@ -216,15 +244,15 @@ impl Layer {
 /// Calls a filter on buffers of the call's own: what is frozen, capped or observed is none of its business, and what it does
 /// to them is checked after.
 fn call<T>(
-    on_panic: PanicPolicy,
+    about: About<'_>,
     how: &Calling,
-    last: bool,
     source: &mut Evbuffer,
     destination: &mut Evbuffer,
     reply: Option<&mut Evbuffer>,
     filter: impl FnOnce(&mut FilterCall<'_>) -> Result<T, FilterError>,
 ) -> Option<Called<T>> {
     let Calling { mode, lend, limit, room, now, .. } = *how;
+    let About { on_panic, last, bell, home } = about;
     let [mut lent, mut made, mut replied] = [(); 3].map(|()| scratch());
     source.lend(&mut lent, lend);
     made.set_limit(Some(room));
@@ -235,7 +263,17 @@ fn call<T>(
     on_panic.guard(|| {
         let own = reply.is_some().then_some(&mut replied);
         let (source, destination) = (&mut lent, &mut made);
-        said = Some(filter(&mut FilterCall { source, destination, reply: own, limit, mode, last, now }));
+        said = Some(filter(&mut FilterCall {
+            source,
+            destination,
+            reply: own,
+            limit,
+            mode,
+            last,
+            now,
+            bell,
+            home,
+        }));
     });
     let overflows = |made: &Evbuffer, room| made.len() - made.unloaded() > room;
     if lent.len() > lend || overflows(&made, room) || overflows(&replied, replies) {

@@ -5,6 +5,7 @@
 //! calling the filter would bring anything; [`layer`] calls it, on buffers lent for the call; `steps` nests the runs,
 //! `ending` the closes.
 
+mod bell;
 mod ending;
 mod flushing;
 mod handshake;
@@ -12,13 +13,14 @@ mod layer;
 mod side;
 mod steps;
 
-use std::{any::Any, fmt, time::Duration};
+use std::{any::Any, fmt, task::Waker, time::Duration};
 
 use bufferevent_evbuffer::Evbuffer;
 use bufferevent_runtime::Time;
 
+use self::bell::Belfry;
 pub(crate) use self::layer::Layer;
-use crate::{defaults::HANDSHAKE_TIMEOUT, interest::Interest};
+use crate::{bufferevent::Home, defaults::HANDSHAKE_TIMEOUT, interest::Interest};
 
 /// Changes what passes through a bufferevent that is made by [`Builder::filter`](crate::Builder::filter).
 ///
@@ -92,8 +94,8 @@ pub trait Filter: Any + Send {
     /// What is exchanged before the connection stands for who is above, of a filter that [has](Filter::has_handshake) it: takes
     /// what arrived from the source, appends what is sent back to the destination.
     ///
-    /// Called once what is below is connected, and again whenever something has arrived, until it is [`Handshake::Done`]:
-    /// that is when [`Event::Connected`](crate::Event::Connected) is told. Up to then it connects: nothing is read or written
+    /// Called once what is below is connected, and again whenever something has arrived or its [waker](FilterCall::waker) was
+    /// woken, until it is [`Handshake::Done`]: that is when [`Event::Connected`](crate::Event::Connected) is told. Up to then it connects: nothing is read or written
     /// above, and `enable` and `disable` only set flags. In mode [`FlushMode::Finished`] nothing more will arrive.
     ///
     /// # Errors
@@ -130,7 +132,7 @@ pub trait Filter: Any + Send {
 /// How far a [handshake](Filter::handshake) has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Handshake {
-    /// It goes on when something arrives.
+    /// It goes on when something arrives, or when its [waker](FilterCall::waker) is woken.
     Pending,
     /// The connection stands. What is left in the source is the first of what [`Filter::input`] takes.
     Done,
@@ -160,6 +162,8 @@ pub struct FilterCall<'a> {
     mode: FlushMode,
     last: bool,
     now: Time,
+    bell: &'a mut Belfry,
+    home: Option<&'a Home>,
 }
 
 impl FilterCall<'_> {
@@ -199,6 +203,17 @@ impl FilterCall<'_> {
     #[must_use]
     pub fn now(&self) -> Time {
         self.now
+    }
+
+    /// What has the filter called again although no byte has come: in its handshake as long as that is not over, else for what
+    /// it may give in either direction. So it can wait for something else than the peer, or poll a future.
+    ///
+    /// It may be cloned, kept, and woken from any thread and any callback, which never waits. Woken often before the call, it
+    /// brings one call; it finds a bufferevent that has [moved](crate::Context::set_base), and does nothing once that is gone. It
+    /// is good for as long as the bufferevent, and every one of a filter is the same. A call may come without it too.
+    #[must_use]
+    pub fn waker(&mut self) -> Waker {
+        self.bell.waker(self.home)
     }
 
     /// Moves bytes as they are, copying none, as far as the limit lets. What a direction without a filter does.

@@ -53,8 +53,14 @@ impl Bufferevent {
     pub(crate) fn begin_layer(&mut self, reasons: Reasons) {
         let now = self.run.now;
         self.run.writes = READS_PER_RUN;
+        // A ring, or the first look at another place.
+        let woken = reasons.intersects(Reasons::USER | Reasons::START | Reasons::MOVED);
         if let Some(layer) = self.layer_mut() {
-            layer.lower.begin_run(Reasons::of_readiness(reasons.readiness()), now);
+            let below = if woken { Reasons::USER } else { Reasons::EMPTY };
+            layer.lower.begin_run(Reasons::of_readiness(reasons.readiness()) | below, now);
+            if woken {
+                layer.answer_bell();
+            }
         }
         self.ready = Ready::NONE;
         self.follow();

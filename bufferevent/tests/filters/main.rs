@@ -12,3 +12,4 @@ mod model;
 mod passing;
 mod seen;
 mod threads;
+mod waking;

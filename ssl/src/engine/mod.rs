@@ -11,7 +11,7 @@
 mod receive;
 mod send;
 
-use std::{fmt, mem};
+use std::{fmt, mem, task::Waker};
 
 use bufferevent::{Evbuffer, Interest};
 use openssl::{
@@ -25,6 +25,7 @@ use crate::{
     call::{Reply, call, prepare},
     ffi,
     flood::Flood,
+    lookup,
     origin::Origin,
     wire::Wire,
 };
@@ -103,6 +104,9 @@ enum State {
 pub enum Progress {
     /// More must arrive first.
     Pending,
+    /// The application must say first who the server is, as it was [asked](crate::AcceptorBuilder::lookup):
+    /// [`Engine::wake_when_answered`]. What arrives meanwhile waits.
+    Waiting,
     /// It is over: data may be sent and received. With TLS 1.3 a server may still refuse the certificate of a client: that is
     /// told when something is received.
     Done,
@@ -153,7 +157,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`ErrorKind::Handshake`], [`Certificate`](ErrorKind::Certificate), [`Alert`](ErrorKind::Alert),
-    /// [`Protocol`](ErrorKind::Protocol) or [`Panicked`](ErrorKind::Panicked) if it fails, [`Flood`](ErrorKind::Flood) if the
+    /// [`Protocol`](ErrorKind::Protocol), [`NoIdentity`](ErrorKind::NoIdentity) or [`Panicked`](ErrorKind::Panicked) if it fails, [`Flood`](ErrorKind::Flood) if the
     /// peer sends more for it than it may, and [`Broken`](ErrorKind::Broken) if it had failed before.
     pub fn handshake(&mut self) -> Result<Progress, Error> {
         match self.state {
@@ -172,6 +176,8 @@ impl Engine {
             match self.call(SslStream::do_handshake)? {
                 Reply::Done(()) => break,
                 Reply::Starved => return Ok(Progress::Pending),
+                Reply::Waits if self.wire().is_within_allowance() => return Ok(Progress::Waiting),
+                Reply::Waits => return Err(self.broken(ErrorKind::Flood)),
                 Reply::NoData if self.wire().allowance > 0 => {}
                 Reply::NoData => return Err(self.broken(ErrorKind::Flood)),
                 Reply::Ended => return Err(self.broken(ErrorKind::Handshake)),
@@ -180,6 +186,15 @@ impl Engine {
         self.wire().allowance = usize::MAX;
         self.state = State::Open;
         Ok(Progress::Done)
+    }
+
+    /// Has `waker` woken when the handshake can go on that is [waiting](Progress::Waiting) for an answer: at once, if it can or if
+    /// it waits for none. One at a time: the last one counts.
+    pub fn wake_when_answered(&self, waker: &Waker) {
+        match self.ssl() {
+            Some(ssl) => lookup::wake(ssl, waker),
+            None => waker.wake_by_ref(),
+        }
     }
 
     /// Tells the peer that nothing more is sent, after all that was; it may still send. Does nothing if that was told before, if

@@ -52,7 +52,7 @@ impl Engine {
                     received.bytes += n;
                     self.flood.data();
                 }
-                Reply::Starved => break,
+                Reply::Starved | Reply::Waits => break,
                 Reply::NoData if self.flood.allows(now) => {}
                 Reply::NoData => return Err(self.broken(ErrorKind::Flood)),
                 Reply::Ended => self.ended = true,
@@ -86,6 +86,8 @@ impl Engine {
                 }
             }
             Reply::Starved => self.unproven = false,
+            // Only a handshake does.
+            Reply::Waits => {}
             Reply::NoData | Reply::Ended => self.held = 0,
         }
         Ok(reply)

@@ -58,6 +58,23 @@ fn a_session_of_another_context_is_not_resumed() {
     assert!(one.session().is_some());
 }
 
+#[test]
+fn a_context_with_the_callback_asks_in_the_middle_of_a_handshake() {
+    use crate::{Acceptor, Connector, Progress};
+    let asked = std::sync::Arc::new(bufferevent_sync::Leaf::new(None));
+    let keep = asked.clone();
+    let acceptor = Acceptor::builder().lookup(move |_, answer| *keep.lock() = Some(answer)).build().unwrap();
+    let (mut server, mut client) =
+        (acceptor.engine(), Connector::builder().build().unwrap().engine("example.org").unwrap());
+    assert_eq!(client.handshake().unwrap(), Progress::Pending);
+    server.arrived().append(client.to_send()).unwrap();
+    assert_eq!(server.handshake().unwrap(), Progress::Waiting);
+    // Without anybody to ask it goes on with what the context has.
+    let mut context = SslContext::builder(SslMethod::tls_server()).unwrap();
+    set_certificate_callback(&mut context);
+    assert_eq!(lookup::verdict(&mut Ssl::new(&context.build()).unwrap()), Verdict::GoesOn);
+}
+
 struct Duplex(std::io::PipeReader);
 
 impl Read for Duplex {

@@ -1,0 +1,284 @@
+//! A server that asks elsewhere who it is: the handshake waits for the answer.
+//!
+//! OpenSSL asks for the certificate by a callback, in the middle of a handshake. The first time that asks the user, with an
+//! [`Answer`] that goes where it may; as long as there is none the handshake is left where it is, and OpenSSL asks again when it
+//! goes on.
+
+use std::{fmt, mem, sync::OnceLock, task::Waker};
+
+use bufferevent_sync::{Arc, Leaf};
+use openssl::{
+    error::ErrorStack,
+    ex_data::Index,
+    ssl::{NameType, Ssl, SslContext, SslContextBuilder, SslRef},
+};
+
+use crate::{Identity, caught::catch, ffi, sni::plain};
+
+/// Where the answer goes that one handshake waits for. From any thread; dropped without one, it refuses.
+///
+/// ```
+/// use std::{collections::HashMap, thread};
+/// use bufferevent_ssl::{Acceptor, Identity};
+///
+/// # let identities = HashMap::from([("example.org".to_owned(), Identity::self_signed(&["example.org"])?)]);
+/// let acceptor = Acceptor::builder().lookup(move |name, answer| {
+///     let found = name.and_then(|name| identities.get(name)).cloned();
+///     // As if it took a while.
+///     thread::spawn(move || match found {
+///         Some(identity) => answer.give(identity),
+///         None => answer.refuse("there is no such server"),
+///     });
+/// });
+/// let acceptor = acceptor.build()?;
+/// # Ok::<(), bufferevent_ssl::Error>(())
+/// ```
+/// # Locks
+/// None is held while the connection is woken. Its methods never wait.
+pub struct Answer {
+    /// `None` once it was given.
+    question: Option<Arc<Question>>,
+}
+
+impl Answer {
+    /// Has the handshake go on with this certificate. Nothing if nobody waits for it any more.
+    pub fn give(mut self, identity: Identity) {
+        self.say(Said::Identity(identity));
+    }
+
+    /// Has the handshake go on with the [certificate for all](crate::AcceptorBuilder::identity) of the acceptor; if it has none,
+    /// refuses.
+    pub fn give_default(mut self) {
+        self.say(Said::Default);
+    }
+
+    /// Refuses: the handshake fails with [`ErrorKind::NoIdentity`](crate::ErrorKind::NoIdentity), of which `why` is a part. The
+    /// peer is told by an alert, and not why.
+    pub fn refuse(mut self, why: impl Into<String>) {
+        self.say(Said::Refused(why.into()));
+    }
+
+    /// Whether the handshake still waits for it: if not, there is no need to look any further.
+    #[must_use]
+    pub fn is_wanted(&self) -> bool {
+        self.question.as_ref().is_some_and(|question| matches!(*question.state.lock(), State::Open(_)))
+    }
+
+    fn say(&mut self, said: Said) {
+        if let Some(question) = self.question.take() {
+            question.answer(said);
+        }
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        self.say(Said::Refused("the application gave no answer".to_owned()));
+    }
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answer").field("wanted", &self.is_wanted()).finish()
+    }
+}
+
+enum Said {
+    Identity(Identity),
+    Default,
+    Refused(String),
+}
+
+/// What both ends share. Leaf lock: who is woken and what is dropped are so after it.
+struct Question {
+    state: Leaf<State>,
+}
+
+enum State {
+    /// There is no answer yet; who is to be woken by it.
+    Open(Option<Waker>),
+    Answered(Said),
+    /// The answer was taken, or nobody wants it any more.
+    Over,
+}
+
+impl Question {
+    fn answer(&self, said: Said) {
+        let mut state = self.state.lock();
+        let before = match &*state {
+            State::Open(_) => mem::replace(&mut *state, State::Answered(said)),
+            State::Answered(_) | State::Over => State::Answered(said),
+        };
+        drop(state);
+        if let State::Open(Some(waker)) = before {
+            waker.wake();
+        }
+    }
+}
+
+/// The end that asks. Dropped, it wants the answer no more.
+struct Asked(Arc<Question>);
+
+impl Asked {
+    fn new() -> (Self, Answer) {
+        let question = Arc::new(Question { state: Leaf::new(State::Open(None)) });
+        (Self(question.clone()), Answer { question: Some(question) })
+    }
+
+    fn take(&self) -> Option<Said> {
+        let mut state = self.0.state.lock();
+        match mem::replace(&mut *state, State::Over) {
+            State::Answered(said) => Some(said),
+            open => {
+                *state = open;
+                None
+            }
+        }
+    }
+
+    /// Wakes `waker` when the answer is there: at once, if it is.
+    fn wake(&self, waker: &Waker) {
+        let mut state = self.0.state.lock();
+        let before = match &mut *state {
+            State::Open(wakes) => wakes.replace(waker.clone()),
+            State::Answered(_) | State::Over => Some(waker.clone()),
+        };
+        let answered = !matches!(*state, State::Open(_));
+        drop(state);
+        if let Some(waker) = before.filter(|_| answered) {
+            waker.wake();
+        }
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        let unwanted = mem::replace(&mut *self.0.state.lock(), State::Over);
+        drop(unwanted);
+    }
+}
+
+/// What one connection has asked.
+enum Lookup {
+    Asked(Asked),
+    Answered,
+    Refused(String),
+}
+
+/// Asks the user who the server is; the argument is the name that the client asks for.
+pub(crate) type Ask = Arc<dyn Fn(Option<&str>, Answer) + Send + Sync>;
+
+/// What the connections of a context ask.
+struct Source {
+    ask: Ask,
+    /// Whether a name needs no answer.
+    knows: Box<dyn Fn(&str) -> bool + Send + Sync>,
+    has_default: bool,
+}
+
+/// Has the connections of a context ask, but for names that it `knows`.
+pub(crate) fn install(
+    context: &mut SslContextBuilder,
+    ask: Ask,
+    knows: impl Fn(&str) -> bool + Send + Sync + 'static,
+    has_default: bool,
+) -> Result<(), ErrorStack> {
+    of_connection()?;
+    context.set_ex_data(of_context()?, Source { ask, knows: Box::new(knows), has_default });
+    ffi::set_certificate_callback(context);
+    Ok(())
+}
+
+/// What becomes of a handshake that needs its certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    GoesOn,
+    Waits,
+    Fails,
+}
+
+/// What OpenSSL's callback for the certificate asks. Does not unwind.
+pub(crate) fn verdict(ssl: &mut SslRef) -> Verdict {
+    catch(Verdict::Fails, || {
+        step(ssl).unwrap_or_else(|stack| {
+            // Where the failure of the handshake is told, it is told too.
+            stack.errors().iter().for_each(openssl::error::Error::put);
+            Verdict::Fails
+        })
+    })
+}
+
+fn step(ssl: &mut SslRef) -> Result<Verdict, ErrorStack> {
+    let (of_connection, of_context) = (of_connection()?, of_context()?);
+    let Some(Source { ask, knows, has_default }) = ssl.ssl_context().ex_data(of_context) else {
+        return Ok(Verdict::GoesOn);
+    };
+    let has_default = *has_default;
+    if ssl.ex_data(of_connection).is_none() {
+        let name = ssl.servername(NameType::HOST_NAME).map(plain);
+        if name.as_deref().is_some_and(knows) {
+            return Ok(Verdict::GoesOn);
+        }
+        let (asked, answer) = Asked::new();
+        ask(name.as_deref(), answer);
+        ssl.set_ex_data(of_connection, Lookup::Asked(asked));
+    }
+    let said = match ssl.ex_data(of_connection) {
+        Some(Lookup::Asked(asked)) => asked.take(),
+        Some(Lookup::Refused(_)) => return Ok(Verdict::Fails),
+        _ => return Ok(Verdict::GoesOn),
+    };
+    let becomes = match said {
+        None => return Ok(Verdict::Waits),
+        Some(Said::Identity(identity)) => {
+            identity.install_on(ssl)?;
+            Lookup::Answered
+        }
+        Some(Said::Default) if has_default => Lookup::Answered,
+        Some(Said::Default) => Lookup::Refused("there is no certificate for all".to_owned()),
+        Some(Said::Refused(why)) => Lookup::Refused(why),
+    };
+    let verdict = if matches!(becomes, Lookup::Answered) { Verdict::GoesOn } else { Verdict::Fails };
+    ssl.set_ex_data(of_connection, becomes);
+    Ok(verdict)
+}
+
+/// Wakes `waker` when the answer is there that a connection waits for; at once if it is, or if it waits for none.
+pub(crate) fn wake(ssl: &SslRef, waker: &Waker) {
+    match of_connection().ok().and_then(|index| ssl.ex_data(index)) {
+        Some(Lookup::Asked(asked)) => asked.wake(waker),
+        _ => waker.wake_by_ref(),
+    }
+}
+
+/// Why a connection was refused its certificate, if it was.
+pub(crate) fn refusal(ssl: &SslRef) -> Option<&str> {
+    match ssl.ex_data(of_connection().ok()?) {
+        Some(Lookup::Refused(why)) => Some(why),
+        _ => None,
+    }
+}
+
+/// Where a connection has what it asked.
+fn of_connection() -> Result<Index<Ssl, Lookup>, ErrorStack> {
+    static INDEX: OnceLock<Index<Ssl, Lookup>> = OnceLock::new();
+    match INDEX.get() {
+        Some(index) => Ok(*index),
+        None => {
+            let index = Ssl::new_ex_index()?;
+            Ok(*INDEX.get_or_init(|| index))
+        }
+    }
+}
+
+/// Where a context has whom to ask.
+fn of_context() -> Result<Index<SslContext, Source>, ErrorStack> {
+    static INDEX: OnceLock<Index<SslContext, Source>> = OnceLock::new();
+    match INDEX.get() {
+        Some(index) => Ok(*index),
+        None => {
+            let index = SslContext::new_ex_index()?;
+            Ok(*INDEX.get_or_init(|| index))
+        }
+    }
+}
