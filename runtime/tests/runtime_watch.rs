@@ -195,3 +195,25 @@ fn a_watcher_heeds_the_exit_of_a_base() {
         done.wait();
     }
 }
+
+/// Those that keep watch wake at the same moments: none of them is anything to keep watch for.
+#[test]
+fn watchers_do_not_keep_each_other_awake() {
+    let _census = Census::begin();
+    for (workers, bases) in [(2, 2), (4, 4), (3, 1), (2, 3)] {
+        let running = running(workers, bases);
+        let parks = || running.runtime.worker_counters().map(|worker| worker.parks.get()).sum::<u64>();
+        let told = Signal::new();
+        let raises = Arc::clone(&told);
+        let strand = on_post(&running.base(0), move || raises.raise());
+        for round in 1..=50 {
+            strand.post(Reasons::USER);
+            told.wait_for(round);
+        }
+        eventually("all sleep", || {
+            let before = parks();
+            thread::sleep(ALL_SLEEP);
+            parks() == before
+        });
+    }
+}

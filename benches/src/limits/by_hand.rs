@@ -21,7 +21,7 @@ use crate::cpu_time::cpu_time;
 /// The system has no sockets or threads to give, or a send fails.
 pub fn by_hand(case: &Case) -> io::Result<f64> {
     raise_open_files();
-    let (ours, theirs) = pairs(case.members)?.into_iter().unzip();
+    let (ours, theirs) = pairs(case)?.into_iter().unzip();
     let mut peers = Peers::new(theirs, Way::Write)?;
     let (case, clock) = (*case, Clock::monotonic());
     let sender = thread::spawn(move || send(ours, &case));

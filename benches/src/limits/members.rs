@@ -33,7 +33,7 @@ impl Members {
         let runtime = built.map_err(io::Error::other)?;
         let runs = runtime.clone();
         let running = thread::Builder::new().spawn(move || runs.run())?;
-        let pairs = pairs(case.members)?;
+        let pairs = pairs(case)?;
 
         let clock = Clock::monotonic();
         let group = (case.rate > 0).then(|| config(case)).transpose()?;
@@ -60,7 +60,8 @@ impl Members {
         thread::sleep(case.tick_length().mul_f64(case.phase));
         let (mut read, mut peers, mut bases) = (Vec::new(), Vec::new(), runtime.bases());
         for (number, (ours, theirs)) in pairs.into_iter().enumerate() {
-            let mover = Mover { block: Bytes::from_static(&BLOCK), read: Arc::default() };
+            let mover =
+                Mover { block: Bytes::from_static(&BLOCK), filled: filled(case), read: Arc::default() };
             read.push(Arc::clone(&mover.read));
             peers.push(theirs);
             let begin = |bufferevent: &mut Bufferevent| {
@@ -68,6 +69,8 @@ impl Members {
                     bufferevent.join_rate_limit_group(group).expect("both go by the system's clock");
                 }
                 if case.way == Way::Write {
+                    let refill_at = mover.filled / 2;
+                    bufferevent.set_write_watermark(refill_at, None).expect("there is no high mark");
                     mover.fill(bufferevent.output());
                 }
             };
@@ -115,12 +118,14 @@ impl Drop for Members {
 #[derive(Clone)]
 struct Mover {
     block: Bytes,
+    /// Bytes of output that are kept ready; at half of it there is more.
+    filled: usize,
     read: Arc<SharedCounter>,
 }
 
 impl Mover {
     fn fill(&self, output: &mut Evbuffer) {
-        while output.len() < FILLED {
+        while output.len() < self.filled {
             output.add_bytes(self.block.clone()).expect("far from the cap");
         }
     }
@@ -145,28 +150,34 @@ fn config(case: &Case) -> io::Result<TokenBucketConfig> {
     config.map_err(io::Error::other)
 }
 
-/// Both ends of so many connections; ours are the first.
-pub(super) fn pairs(count: usize) -> io::Result<Vec<(TcpStream, TcpStream)>> {
+/// Both ends of the connections of a case; ours are the first.
+pub(super) fn pairs(case: &Case) -> io::Result<Vec<(TcpStream, TcpStream)>> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    (0..count).map(|_| pair(&listener)).collect()
+    // Little is under way, so that the peers come round to all of them often: else who is not reached has nothing to read, and
+    // what went before the first look is counted after it. But no less than what a tick brings at once.
+    let under_way = (2 * case.share()).clamp(UNDER_WAY, UNDER_WAY_MAX);
+    (0..case.members).map(|_| pair(&listener, under_way)).collect()
 }
 
-fn pair(listener: &TcpListener) -> io::Result<(TcpStream, TcpStream)> {
+fn pair(listener: &TcpListener, under_way: usize) -> io::Result<(TcpStream, TcpStream)> {
     let ours = TcpStream::connect(listener.local_addr()?)?;
     let (theirs, _) = listener.accept()?;
     ours.set_nodelay(true)?;
-    // Little is under way, so that the peers come round to all of them often: else who is not reached has nothing to read, and
-    // what went before the first look is counted after it.
     for end in [&ours, &theirs] {
-        sockopt::set_socket_recv_buffer_size(end, UNDER_WAY)?;
-        sockopt::set_socket_send_buffer_size(end, UNDER_WAY)?;
+        sockopt::set_socket_recv_buffer_size(end, under_way)?;
+        sockopt::set_socket_send_buffer_size(end, under_way)?;
     }
     theirs.set_nonblocking(true)?;
     Ok((ours, theirs))
 }
 
 static BLOCK: [u8; 64 * 1024] = [7; 64 * 1024];
-/// Bytes that the kernel keeps at each end of a connection, each way.
+/// Bytes that the kernel keeps at each end of a connection, each way, at least.
 const UNDER_WAY: usize = 64 * 1024;
-/// Bytes of output that are kept ready.
-const FILLED: usize = 4 * BLOCK.len();
+/// Usual systems let nobody have more.
+const UNDER_WAY_MAX: usize = 208 * 1024;
+
+/// So much that a member always wants more than its share of a tick: else what it does not want goes to others.
+fn filled(case: &Case) -> usize {
+    (4 * case.share()).clamp(4 * BLOCK.len(), 2 << 20)
+}

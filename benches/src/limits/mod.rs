@@ -87,6 +87,11 @@ impl Case {
         self.rate * self.tick / 1_000
     }
 
+    /// What a member gets in a tick, bytes.
+    fn share(&self) -> usize {
+        self.per_tick() as usize / self.members
+    }
+
     fn tick_length(&self) -> Duration {
         Duration::from_millis(self.tick)
     }

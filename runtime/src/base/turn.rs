@@ -128,7 +128,7 @@ impl<A: Affinity> Base<A> {
         let wait = if hurry { Some(Duration::ZERO) } else { self.wait_time(timeout) };
         let shared = Arc::clone(&self.shared);
         self.park(wait, || shared.gate.is_exiting() || shared.gate.is_broken())?;
-        let mut ran = self.begin_turn() > 0;
+        let mut ran = self.begin_turn(self.mail()) > 0;
         let mut runs = 0;
         while !self.is_interrupted() && self.run_one(lane) {
             ran = true;
@@ -280,11 +280,17 @@ impl<A: Affinity> Base<A> {
         }
     }
 
-    /// The first half of a turn, after the selector: inbox and timers. Answers how many messages there were.
-    pub(crate) fn begin_turn(&mut self) -> usize {
+    /// Messages that wait in the inbox.
+    pub(crate) fn mail(&self) -> usize {
+        self.shared.inbox.len()
+    }
+
+    /// The first half of a turn, after the selector: the first `mail` messages of the inbox, and timers. Answers how many
+    /// messages were taken.
+    pub(crate) fn begin_turn(&mut self, mail: usize) -> usize {
         self.shared.counters.turns.add(1);
         self.shared.counters.deferred.set(self.queues.deferred() as u64);
-        let messages = self.drain_inbox();
+        let messages = self.drain_inbox(mail);
         self.fire_timers();
         self.queues.begin_pass();
         self.look_again();
@@ -336,9 +342,8 @@ impl<A: Affinity> Base<A> {
         }
     }
 
-    /// Takes the messages that were there when it began; later ones wait for the next turn.
-    pub(crate) fn drain_inbox(&mut self) -> usize {
-        let there = self.shared.inbox.len();
+    /// Takes that many messages, as far as they are there; later ones wait for the next turn.
+    pub(crate) fn drain_inbox(&mut self, there: usize) -> usize {
         for done in 0..there {
             if self.shared.gate.is_broken() {
                 return done;

@@ -28,8 +28,9 @@ use crate::{
 pub(crate) const UNATTENDED: Duration = Duration::from_millis(1);
 
 /// So long at least somebody keeps watch when a worker wishes for it, and longer while others are awake. So workers that
-/// wake and sleep in quick turns do not call for it each time.
-const WATCH_BRIEFLY: Duration = Duration::from_millis(20);
+/// wake and sleep in quick turns do not call for it each time; and those that do so now and then do, for that is one wake,
+/// where the watch is one for each [`UNATTENDED`].
+const WATCH_BRIEFLY: Duration = Duration::from_millis(2);
 
 /// So many queued tasks are a backlog, however short each seems to be.
 const MANY: usize = 64;
@@ -126,6 +127,8 @@ pub(crate) struct WorkerShared {
     backlog: AtomicBool,
     /// Whether a thread runs the worker.
     active: AtomicBool,
+    /// It is awake only to look whether others are stuck: before it runs anything it wishes for a watch.
+    only_looks: AtomicBool,
 }
 
 /// Where a worker sleeps: in the selector of its home base, in one of its own, or in the top epoll.
@@ -145,6 +148,7 @@ impl WorkerShared {
             since: AtomicU64::new(0),
             backlog: AtomicBool::new(false),
             active: AtomicBool::new(false),
+            only_looks: AtomicBool::new(false),
         }
     }
 
@@ -166,6 +170,18 @@ impl WorkerShared {
     /// Whether the worker sleeps, or nobody runs it.
     fn is_idle(&self) -> bool {
         !self.is_active() || self.park().is_some_and(ParkWord::is_parked)
+    }
+
+    /// By the worker itself, when it wakes from a watch, and before it wishes for one or sleeps.
+    pub(crate) fn set_only_looks(&self, only_looks: bool) {
+        // ORDER: Relaxed; published by the RMW on `watchers` that follows: see `Pool::others_sleep`.
+        self.only_looks.store(only_looks, Ordering::Relaxed);
+    }
+
+    /// Whether there is nothing that it could be stuck in.
+    fn needs_no_watch(&self) -> bool {
+        // ORDER: Relaxed; see `set_only_looks`.
+        self.is_idle() || self.only_looks.load(Ordering::Relaxed)
     }
 
     pub(crate) fn begin_strand(&self, now: Time) {
@@ -399,10 +415,11 @@ impl Pool {
         )
     }
 
-    /// Whether all workers but `me` sleep, or are not run.
+    /// Whether all workers but `me` sleep, or are not run, or only look. Else two that keep watch, and wake at the same moments,
+    /// would do so for each other, for ever.
     fn others_sleep(&self, me: usize, announced: bool) -> bool {
         let mut awake =
-            self.workers.iter().enumerate().filter(|(index, other)| *index != me && !other.is_idle());
+            self.workers.iter().enumerate().filter(|(index, other)| *index != me && !other.needs_no_watch());
         match &self.top {
             Some(top) => awake.count() + usize::from(announced) <= top.sleepers(),
             None => awake.next().is_none(),
@@ -589,5 +606,27 @@ impl Pool {
             let _ = writeln!(text, "  {:?}\n  {}", shared.counters, slot.describe());
         }
         text
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::{Census, Runtime};
+
+    #[test]
+    fn nobody_keeps_watch_for_one_that_does_so_itself() {
+        let _census = Census::begin();
+        let runtime = Runtime::builder().workers(2).bases(2).build().expect("two bases");
+        let pool = runtime.pool();
+        (0..2).for_each(|worker| pool.enter(worker));
+        let now = pool.clock.now();
+        pool.wish_watch(0, now);
+        assert!(pool.wants_watch(1, now, false));
+        let later = now.saturating_add(Duration::from_secs(1));
+        assert!(pool.wants_watch(1, later, false), "worker 0 is awake");
+        pool.workers[0].set_only_looks(true);
+        assert!(pool.wants_watch(1, now, false) && !pool.wants_watch(1, later, false));
+        (0..2).for_each(|worker| pool.leave(worker));
     }
 }

@@ -231,9 +231,13 @@ impl Running<'_> {
     /// the caller polls it again. `None` if a watcher took the base over while a strand ran.
     fn turn(&mut self, mut base: Box<Base<Movable>>) -> Option<Box<Base<Movable>>> {
         self.now = self.now.max(base.now());
+        let mail = base.mail();
+        if mail > 0 && self.wishes == Wishes::OnWork {
+            self.wish_watch();
+        }
         // Posts run here too.
         self.shared().begin_strand(self.now);
-        base.begin_turn();
+        base.begin_turn(mail);
         self.shared().end_strand();
         let began = self.now;
         let may_block = self.pool.on_blocked.is_some() || !self.lane.is_empty();
@@ -322,6 +326,7 @@ impl Running<'_> {
     }
 
     fn falls_asleep(&mut self) {
+        self.shared().set_only_looks(false);
         self.shared().counters.parks.add(1);
         self.count_busy();
     }
@@ -337,6 +342,7 @@ impl Running<'_> {
         self.just_woke = true;
         self.wishes = if watching { Wishes::OnWork } else { Wishes::OnStrands };
         if watching {
+            self.shared().set_only_looks(true);
             self.pool.end_watch();
             self.pool.tell_blocked(self.now);
             self.rescue()?;
@@ -505,6 +511,7 @@ impl Running<'_> {
 
     fn wish_watch(&mut self) {
         self.wishes = Wishes::Done;
+        self.shared().set_only_looks(false);
         self.pool.wish_watch(self.me, self.now);
     }
 
@@ -541,7 +548,7 @@ impl Running<'_> {
             // What runs here may take long too, and then this worker needs a watcher.
             self.wish_watch();
             self.shared().begin_strand(self.now);
-            base.begin_turn();
+            base.begin_turn(base.mail());
             for _ in 0..RUNS_PER_RESCUE {
                 if !base.run_confined() {
                     break;
