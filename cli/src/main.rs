@@ -5,6 +5,7 @@
 mod args;
 mod demo;
 mod failure;
+mod failures;
 mod limits;
 mod load;
 mod manual;

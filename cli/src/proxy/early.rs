@@ -4,30 +4,24 @@ use std::sync::Arc;
 
 use bufferevent::{Bufferevent, Context, Event, Handle, Handler, UnlockedHandler};
 
-use super::Line;
+use super::{Line, Side};
 
 /// The handler of a THREADSAFE bufferevent from its start until it is joined: another worker may run it by then. An end is told to
 /// the pipe again, a failure is not: so it ends the connection, which then cannot be joined.
 #[derive(Debug)]
 pub(super) struct Early {
-    /// Who is told; nobody of a client.
-    line: Option<Arc<Line>>,
+    line: Arc<Line>,
+    side: Side,
 }
 
 impl Early {
-    pub(super) fn client() -> Self {
-        Self { line: None }
-    }
-
-    pub(super) fn upstream(line: &Arc<Line>) -> Self {
-        Self { line: Some(Arc::clone(line)) }
+    pub(super) fn of(line: &Arc<Line>, side: Side) -> Self {
+        Self { line: Arc::clone(line), side }
     }
 
     fn event(&self, event: &Event, close: impl FnOnce()) {
         let Event::Error { cause, .. } = event else { return };
-        if let Some(line) = &self.line {
-            line.failed(cause);
-        }
+        self.line.failed(self.side, cause);
         close();
     }
 }

@@ -18,13 +18,13 @@ use self::{early::Early, tally::Tally};
 use crate::{
     args,
     failure::Failure,
+    failures::Client,
     server::{How, Server, Terms},
     tls::Secured,
-    warnings::Warnings,
 };
 use bufferevent::{
-    Accepted, Base, BaseExt as _, Bufferevent, Builder, Cause, Direction, Error, Handle, NoHandler, Pipe,
-    PipeEnd, Piped, Result, runtime::BoxError,
+    Accepted, Base, BaseExt as _, Bufferevent, Builder, Direction, Error, Handle, NoHandler, Pipe, PipeEnd,
+    Piped, Result, runtime::BoxError,
 };
 
 /// Descriptors of a connection: its own, and that to the upstream.
@@ -38,8 +38,7 @@ pub(crate) fn run(proxy: &args::Proxy) -> std::result::Result<(), Failure> {
         upstream: proxy.upstream.clone(),
         secured: proxy.upstream_tls.then(|| proxy.trust.secured(&proxy.upstream.address)).transpose()?,
         terms: server.terms.clone(),
-        tally: Tally::default(),
-        warnings: Warnings::of("proxy"),
+        tally: Tally::new(),
     });
     let passes = Arc::clone(&line);
     let drained = server.run(move |connection, base| passes.accept(connection, base))?;
@@ -66,13 +65,20 @@ struct Line {
     secured: Option<Secured>,
     terms: Terms,
     tally: Tally,
-    warnings: Warnings,
+}
+
+/// One side of what is passed on.
+#[derive(Debug, Clone, Copy)]
+enum Side {
+    Client(Client),
+    Upstream,
 }
 
 impl Line {
     /// Joins a connection to a new one to the upstream. The limits are the client's: all that passes goes through it.
     fn accept(self: &Arc<Self>, connection: Accepted, base: &mut Base) -> std::result::Result<(), BoxError> {
         self.tally.accepted();
+        let client = Client::accepted(&connection);
         let Terms { how, limits, rates, memory, .. } = &self.terms;
         let mut front = self.terms.lowest(connection).lifetime(limits.lifetime).configure(|front| {
             if let Some(rates) = rates {
@@ -90,44 +96,44 @@ impl Line {
             (front, back) = (front.deferred(), back.deferred());
         }
         let line = Arc::clone(self);
-        let mut pipe = Pipe::new().on_end(move |piped| line.ended(&piped));
+        let mut pipe = Pipe::new().on_end(move |piped| line.ended(client, &piped));
         if let Some(idle) = limits.idle {
             pipe = pipe.idle_timeout(idle);
         }
         let joined = match how {
             How::Confined { .. } => join_on(base, pipe, front, back),
             How::Threadsafe { .. } => {
-                let front = front.handler(Early::client()).threadsafe().start(base)?;
-                join(pipe, &front, back.handler(Early::upstream(self)).threadsafe().start(base))
+                let front = front.handler(Early::of(self, Side::Client(client))).threadsafe().start(base)?;
+                join(pipe, &front, back.handler(Early::of(self, Side::Upstream)).threadsafe().start(base))
             }
             How::Unlocked => {
-                let front = front.threadsafe().unlocked(Early::client()).start(base)?;
-                join(pipe, &front, back.threadsafe().unlocked(Early::upstream(self)).start(base))
+                let front = front.threadsafe().unlocked(Early::of(self, Side::Client(client))).start(base)?;
+                join(pipe, &front, back.threadsafe().unlocked(Early::of(self, Side::Upstream)).start(base))
             }
         };
         Ok(joined?)
     }
 
-    fn ended(&self, piped: &Piped) {
+    fn ended(&self, client: Client, piped: &Piped) {
         self.tally.passed(piped);
+        let side = |number| if number == 0 { Side::Client(client) } else { Side::Upstream };
         match &piped.end {
-            PipeEnd::Failed(1, cause) => self.failed(cause),
-            PipeEnd::Timeout(1, Direction::Write) => {
-                self.tally.failed();
-                self.tell("it takes nothing any more");
+            PipeEnd::Failed(number, cause) => self.failed(side(*number), cause),
+            PipeEnd::Timeout(number, Direction::Write) => {
+                self.failed(side(*number), "it takes nothing any more");
             }
             _ => {}
         }
     }
 
-    /// The upstream cannot be had, or its connection has failed.
-    fn failed(&self, cause: &Cause) {
-        self.tally.failed();
-        self.tell(cause);
-    }
-
-    fn tell(&self, why: impl fmt::Display) {
-        self.warnings.tell(format_args!("upstream {}", self.upstream.address), why);
+    /// One side cannot be had, or its connection has failed.
+    fn failed(&self, side: Side, why: impl fmt::Display) {
+        match side {
+            Side::Client(client) => self.tally.client_failures.tell(client, why),
+            Side::Upstream => {
+                self.tally.upstream_failures.tell(format_args!("upstream {}", self.upstream.address), why);
+            }
+        }
     }
 }
 

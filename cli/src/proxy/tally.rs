@@ -3,41 +3,50 @@
 use bufferevent::{Drained, Piped};
 use bufferevent_sync::SharedCounter;
 
-use crate::{server::farewell, units};
+use crate::{failures::Failures, server::farewell, units};
 
 /// What went through a proxy so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Tally {
     clients: SharedCounter,
-    to_upstream: SharedCounter,
-    to_clients: SharedCounter,
-    /// Failures of the upstream, of which each ended a client's connection.
-    failures: SharedCounter,
+    /// Bytes that were taken of clients for the upstream, and the other way. Whether the other's system took them is another
+    /// question.
+    from_clients: SharedCounter,
+    from_upstream: SharedCounter,
+    /// Of either side; each ended a connection of the other.
+    pub(super) client_failures: Failures,
+    pub(super) upstream_failures: Failures,
 }
 
 impl Tally {
+    pub(super) fn new() -> Self {
+        Self {
+            clients: SharedCounter::default(),
+            from_clients: SharedCounter::default(),
+            from_upstream: SharedCounter::default(),
+            client_failures: Failures::from("proxy"),
+            upstream_failures: Failures::from("proxy"),
+        }
+    }
+
     pub(super) fn accepted(&self) {
         self.clients.add(1);
     }
 
     pub(super) fn passed(&self, piped: &Piped) {
-        self.to_upstream.add(piped.forth);
-        self.to_clients.add(piped.back);
-    }
-
-    pub(super) fn failed(&self) {
-        self.failures.add(1);
+        self.from_clients.add(piped.forth);
+        self.from_upstream.add(piped.back);
     }
 
     /// One flat object on one line. What is drained are connections to both sides.
     pub(super) fn json(&self, upstream: &str, drained: &Drained) -> String {
-        let Self { clients, to_upstream, to_clients, failures } = self;
         let Drained { ended, clean, unsent, .. } = drained;
         let counts = [
-            ("clients", clients.get()),
-            ("to_upstream", to_upstream.get()),
-            ("to_clients", to_clients.get()),
-            ("upstream_failures", failures.get()),
+            ("clients", self.clients.get()),
+            ("from_clients", self.from_clients.get()),
+            ("from_upstream", self.from_upstream.get()),
+            ("client_failures", self.client_failures.count()),
+            ("upstream_failures", self.upstream_failures.count()),
             ("drained", *ended),
             ("drained_clean", *clean),
             ("unsent", *unsent),
@@ -47,14 +56,14 @@ impl Tally {
     }
 
     pub(super) fn text(&self, upstream: &str, drained: Drained) -> String {
-        let Self { clients, to_upstream, to_clients, failures } = self;
         format!(
-            "{}\n  passed on  {} to {upstream} and {} back, of {}; {}",
+            "{}\n  read  {} from {}, {} from {upstream}; {}, {}",
             farewell(drained),
-            units::bytes(to_upstream.get()),
-            units::bytes(to_clients.get()),
-            units::counted(clients.get(), "client"),
-            units::counted(failures.get(), "upstream failure"),
+            units::bytes(self.from_clients.get()),
+            units::counted(self.clients.get(), "client"),
+            units::bytes(self.from_upstream.get()),
+            units::counted(self.client_failures.count(), "client failure"),
+            units::counted(self.upstream_failures.count(), "upstream failure"),
         )
     }
 }
@@ -65,19 +74,19 @@ mod tests {
 
     #[test]
     fn what_went_through_is_told_in_both_forms() {
-        let tally = Tally::default();
+        let tally = Tally::new();
         tally.accepted();
-        tally.failed();
-        tally.to_upstream.add(1_500);
+        tally.upstream_failures.tell("upstream", "of a test");
+        tally.from_clients.add(1_500);
         let drained = Drained::default();
         assert_eq!(
             tally.json("[::1]:7", &drained),
-            "{\"upstream\":\"[::1]:7\",\"clients\":1,\"to_upstream\":1500,\"to_clients\":0,\"upstream_failures\":1,\
-             \"drained\":0,\"drained_clean\":0,\"unsent\":0}"
+            "{\"upstream\":\"[::1]:7\",\"clients\":1,\"from_clients\":1500,\"from_upstream\":0,\"client_failures\":0,\
+             \"upstream_failures\":1,\"drained\":0,\"drained_clean\":0,\"unsent\":0}"
         );
         assert_eq!(
             tally.text("[::1]:7", drained),
-            "no connection was open\n  passed on  1.50 kB to [::1]:7 and 0 B back, of 1 client; 1 upstream failure"
+            "no connection was open\n  read  1.50 kB from 1 client, 0 B from [::1]:7; 0 client failures, 1 upstream failure"
         );
     }
 }

@@ -84,7 +84,7 @@ mod tests {
         let mut service = Limited::new(service, limits, None);
         Bufferevent::scripted(wire)
             .configure(|connection| service.begin(connection))
-            .handler(Served(service))
+            .handler(Served::new(service, None))
             .start(base)
             .unwrap();
         base.settle().unwrap();

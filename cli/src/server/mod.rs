@@ -29,7 +29,10 @@ pub(crate) use self::{
     sink::Sink,
     source::Source,
 };
-use crate::{args::Serve, failure::Failure, limits, running::Running, signals, units, warnings::Warnings};
+use crate::{
+    args::Serve, failure::Failure, failures::Failures, limits, running::Running, signals, tls::Fingerprint,
+    units, warnings::Warnings,
+};
 
 /// Serves connections, each with a service that `make` gives, until a signal comes.
 pub(crate) fn run<S: Service>(
@@ -38,13 +41,16 @@ pub(crate) fn run<S: Service>(
 ) -> Result<(), Failure> {
     let server = Server::new(serve, NonZeroUsize::MIN)?;
     let (terms, rates) = (server.terms.clone(), server.terms.rates.clone());
+    let handshakes = server.terms.handshakes.clone();
     let drained = server.run(move |connection, base| {
         terms.start(Limited::new(make(), terms.limits, terms.rates.clone()), connection, base)
     })?;
     if let Some(drained) = drained {
         // Who started it may be gone by now.
         let rates = rates.map(|rates| rates.report().to_string()).unwrap_or_default();
-        let _ = writeln!(io::stdout(), "{}{rates}", farewell(drained));
+        let failed = handshakes
+            .map(|handshakes| format!("; {} failed", units::counted(handshakes.count(), "handshake")));
+        let _ = writeln!(io::stdout(), "{}{}{rates}", farewell(drained), failed.unwrap_or_default());
     }
     Ok(())
 }
@@ -56,6 +62,8 @@ pub(crate) struct Server<'a> {
     runtime: Runtime,
     connections: ConnectionLimit,
     pub(crate) terms: Terms,
+    /// Of a certificate that nobody knows yet.
+    fingerprint: Option<Fingerprint>,
 }
 
 /// What every connection of a server is under.
@@ -66,12 +74,21 @@ pub(crate) struct Terms {
     pub(crate) rates: Option<Rates>,
     pub(crate) memory: Option<MemoryLimit>,
     pub(crate) tls: Option<Acceptor>,
+    /// Handshakes that fail; `None` without TLS.
+    pub(crate) handshakes: Option<Arc<Failures>>,
 }
 
 impl Terms {
     /// Those of a server without limits.
     pub(crate) fn unlimited(how: How, tls: Acceptor) -> Self {
-        Self { how, limits: TimeLimits::default(), rates: None, memory: None, tls: Some(tls) }
+        Self {
+            how,
+            limits: TimeLimits::default(),
+            rates: None,
+            memory: None,
+            tls: Some(tls),
+            handshakes: None,
+        }
     }
 
     /// A connection that was accepted, over TLS if that is to be.
@@ -96,7 +113,7 @@ impl Terms {
         if let Some(memory) = &self.memory {
             builder = builder.memory(memory);
         }
-        let served = Served(service);
+        let served = Served::new(service, self.handshakes.clone());
         match self.how {
             How::Confined { defer: false } => drop(builder.handler(served).start(place)?),
             How::Confined { defer: true } => drop(builder.handler(served).deferred().start(place)?),
@@ -117,14 +134,17 @@ impl<'a> Server<'a> {
         let runtime = runtime(serve)?;
         let most = ConnectionLimit::of_descriptors().limit() / descriptors;
         let connections = ConnectionLimit::new(NonZeroUsize::new(most).unwrap_or(NonZeroUsize::MIN));
+        let (tls, fingerprint) =
+            serve.tls.speaking()?.map_or((None, None), |(tls, print)| (Some(tls), print));
         let terms = Terms {
             how: How::from(serve),
             limits: TimeLimits { idle: serve.idle, lifetime: serve.lifetime },
             rates: Rates::of(serve)?,
             memory: memory(serve, &connections),
-            tls: serve.tls.acceptor()?,
+            handshakes: tls.is_some().then(|| Arc::new(Failures::from("warning"))),
+            tls,
         };
-        Ok(Self { serve, runtime, connections, terms })
+        Ok(Self { serve, runtime, connections, terms, fingerprint })
     }
 
     /// Gives connections to `on_accept` until a signal comes; answers how they ended then.
@@ -132,13 +152,16 @@ impl<'a> Server<'a> {
         self,
         on_accept: impl Fn(Accepted, &mut Base) -> Result<(), BoxError> + Send + Sync + 'static,
     ) -> Result<Option<Drained>, Failure> {
-        let Self { serve, runtime, connections, .. } = self;
+        let Self { serve, runtime, connections, fingerprint, .. } = self;
         let listener = listen(&runtime, serve, &connections, on_accept)
             .map_err(|why| Failure::of(format_args!("cannot listen on {}", serve.listen), why))?;
         let draining = drain_at_signal(&runtime, serve)?;
         let (running, mine) = Running::start_others(runtime, "bev")?;
         if let Some(address) = listener.local_addr() {
             writeln!(io::stdout(), "listening on {address}").map_err(Failure::output)?;
+        }
+        if let Some(fingerprint) = fingerprint {
+            writeln!(io::stdout(), "certificate SHA-256 {fingerprint}").map_err(Failure::output)?;
         }
         mine.run();
         running.wait()?;

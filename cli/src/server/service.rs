@@ -1,6 +1,10 @@
 //! What a server does with one connection, written once for all ways to run it.
 
+use std::sync::Arc;
+
 use bufferevent::{Bufferevent, Context, Event, Handle, Handler, HandlerAffinity, UnlockedHandler};
+
+use crate::failures::{Client, Failures};
 
 /// What a server does with one connection.
 pub(crate) trait Service: Send + 'static {
@@ -26,19 +30,37 @@ pub(crate) trait Service: Send + 'static {
 
 /// A service as the handler of a connection: in callbacks that hold the strand, or need none, and in unlocked ones.
 #[derive(Debug)]
-pub(crate) struct Served<S>(pub(crate) S);
+pub(crate) struct Served<S> {
+    service: S,
+    /// Where a handshake that fails is told, if that is to be.
+    handshakes: Option<Arc<Failures>>,
+}
+
+impl<S: Service> Served<S> {
+    pub(crate) fn new(service: S, handshakes: Option<Arc<Failures>>) -> Self {
+        Self { service, handshakes }
+    }
+
+    fn event(&mut self, connection: &mut Bufferevent, event: &Event) {
+        // One without a direction: it never stood.
+        if let (Event::Error { direction: None, cause }, Some(handshakes)) = (event, &self.handshakes) {
+            handshakes.tell(Client::of(connection), cause);
+        }
+        self.service.event(connection, event);
+    }
+}
 
 impl<A: HandlerAffinity, S: Service> Handler<A> for Served<S> {
     fn on_read(&mut self, cx: &mut Context<'_, A>) {
-        self.0.input(cx);
+        self.service.input(cx);
     }
 
     fn on_write(&mut self, cx: &mut Context<'_, A>) {
-        self.0.room(cx);
+        self.service.room(cx);
     }
 
     fn on_event(&mut self, cx: &mut Context<'_, A>, event: Event) {
-        self.0.event(cx, &event);
+        self.event(cx, &event);
     }
 
     fn hears_write(&self) -> bool {
@@ -50,19 +72,19 @@ impl<A: HandlerAffinity, S: Service> Handler<A> for Served<S> {
 impl<S: Service> UnlockedHandler for Served<S> {
     fn on_read(&mut self, bufferevent: &Handle) {
         if let Ok(mut connection) = bufferevent.lock() {
-            self.0.input(&mut connection);
+            self.service.input(&mut connection);
         }
     }
 
     fn on_write(&mut self, bufferevent: &Handle) {
         if let Ok(mut connection) = bufferevent.lock() {
-            self.0.room(&mut connection);
+            self.service.room(&mut connection);
         }
     }
 
     fn on_event(&mut self, bufferevent: &Handle, event: Event) {
         if let Ok(mut connection) = bufferevent.lock() {
-            self.0.event(&mut connection, &event);
+            self.event(&mut connection, &event);
         }
     }
 

@@ -50,7 +50,12 @@ fn bad_arguments_are_told_on_one_line_with_exit_code_2() {
         &["echo", "--listen", "127.0.0.1:0", "--tls-client-ca", "x.crt"],
         &["echo", "--listen", "127.0.0.1:0", "--self-signed", "--tls-cert", "x.crt", "--tls-key", "x.key"],
         &["proxy", "--listen", "127.0.0.1:0", "--upstream", "127.0.0.1:1", "--ca", "x.crt"],
+        &["echo", "--listen", "127.0.0.1:0", "--save-cert", "x.crt"],
+        &["echo", "--listen", "127.0.0.1:0", "--tls-cert", "x", "--tls-key", "x", "--save-cert", "x.crt"],
         &["load", "--connect", "127.0.0.1:1", "--mode", "echo", "--insecure"],
+        &["load", "--connect", "127.0.0.1:1", "--mode", "echo", "--client-cert", "x", "--client-key", "x"],
+        &["load", "--connect", "127.0.0.1:1", "--mode", "echo", "--tls", "--client-cert", "x.crt"],
+        &["load", "--connect", "127.0.0.1:1", "--mode", "echo", "--tls", "--client-key", "x.key"],
         &["load", "--connect", "127.0.0.1:1", "--mode", "echo", "--tls", "--insecure", "--ca", "x.crt"],
         &["load", "--connect", "127.0.0.1:1", "--mode", "echo", "--tls", "--server-name", "no..name"],
         &["load"],
@@ -143,6 +148,16 @@ fn a_bad_number_is_told_with_its_argument_and_what_is_allowed() {
             assert_eq!(code, Some(2), "{argument} {value}");
             assert!(stderr.contains(argument) && stderr.contains(allowed), "{argument} {value}: {stderr}");
         }
+    }
+}
+
+#[test]
+fn a_name_that_no_certificate_can_be_for_is_told_with_its_argument() {
+    let load = ["load", "--connect", "127.0.0.1:1", "--mode", "echo", "--tls", "--server-name"];
+    for name in ["a b", "no..name", "", "b\u{fc}cher.example"] {
+        let (code, _, stderr) = run(&[&load[..], &[name]].concat());
+        let told = format!("error: --server-name {name:?}: expected the name of a host, or an address, ");
+        assert!(code == Some(2) && stderr.starts_with(&told) && is_one_line_error(&stderr), "{stderr}");
     }
 }
 

@@ -14,7 +14,18 @@ use crate::support::{Process, rest, shell};
 /// Two demos at a time could not keep what they promise on a machine with few cores.
 static ONE_BY_ONE: Mutex<()> = Mutex::new(());
 
-fn assert_good((code, stdout, stderr): (Option<i32>, String, String)) -> String {
+/// Runs a demo of a second with so many open files; what it says. A machine that other tests keep busy may break a promise, but not
+/// again and again.
+fn good_demo(files: usize) -> String {
+    let script = format!("ulimit -n {files} && exec \"$BEV\" demo --seconds 1");
+    let broken = |stderr: &str| stderr.starts_with("error: a promise was not kept: ");
+    let mut told = shell(&script);
+    for _ in 0..2 {
+        if broken(&told.2) {
+            told = shell(&script);
+        }
+    }
+    let (code, stdout, stderr) = told;
     assert_eq!((code, stderr.as_str()), (Some(0), ""), "{stdout}");
     assert!(stdout.starts_with("bev demo: a TLS echo server on "), "{stdout}");
     assert!(stdout.contains("\n  every byte came back in place\n"), "{stdout}");
@@ -27,7 +38,7 @@ fn assert_good((code, stdout, stderr): (Option<i32>, String, String)) -> String 
 fn a_second_of_it_succeeds() {
     let _alone = ONE_BY_ONE.lock();
     // As many as a busy machine shakes hands with in the time there is.
-    let stdout = assert_good(shell("ulimit -n 1100 && exec \"$BEV\" demo --seconds 1"));
+    let stdout = good_demo(1_100);
     for word in [
         "requests", "MB/s", "p50", "p99", "checked", "steals", "busy", "gold", "silver", "bronze", "site",
         "fairness",
@@ -72,7 +83,7 @@ fn assert_connections_add_up(stdout: &str) {
 #[test]
 fn it_makes_do_with_the_open_files_it_may_have() {
     let _alone = ONE_BY_ONE.lock();
-    let stdout = assert_good(shell("ulimit -n 400 && exec \"$BEV\" demo --seconds 1"));
+    let stdout = good_demo(400);
     let told: Vec<&str> = stdout.lines().filter(|line| line.contains("open files")).collect();
     assert!(matches!(told[..], [line] if line.contains("2,000")), "{stdout}");
 }
@@ -83,7 +94,7 @@ fn one_connection_is_told_in_the_singular() {
     let cores = available_parallelism().unwrap().get();
     // As the demo reckons: 64, 4 for each core and base, and 2 for a connection.
     let files = 64 + 4 * (cores + cores.max(4)) + 2;
-    let stdout = assert_good(shell(&format!("ulimit -n {files} && exec \"$BEV\" demo --seconds 1")));
+    let stdout = good_demo(files);
     for words in
         [", 1 connection,", "1 connection, not 2,000", "1 connection stands", "with 1 request under way"]
     {

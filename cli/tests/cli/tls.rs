@@ -2,18 +2,22 @@
 
 use std::{
     fs,
-    io::{BufRead as _, Write as _},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     path::PathBuf,
+    process::Stdio,
 };
 
-use bufferevent_ssl::Identity;
+use bufferevent_ssl::{
+    Identity,
+    openssl::{hash::MessageDigest, x509::X509},
+};
 use rustix::process::Signal;
 
 use crate::{
     load::number,
     proxy::LOCKINGS,
     servers::talk_to_echo,
-    support::{Server, rest, run},
+    support::{Server, bev, rest, run},
 };
 
 /// A certificate and its key in files, which go when this does.
@@ -37,6 +41,10 @@ impl Files {
 
     pub(crate) fn as_server(&self) -> [&str; 4] {
         ["--tls-cert", &self.certificate, "--tls-key", &self.key]
+    }
+
+    pub(crate) fn as_client(&self) -> [&str; 4] {
+        ["--client-cert", &self.certificate, "--client-key", &self.key]
     }
 }
 
@@ -94,13 +102,111 @@ fn a_server_is_who_its_certificate_says_to_those_who_trust_it() {
 }
 
 #[test]
-fn a_client_without_a_certificate_is_refused_where_there_must_be_one() {
-    let files = Files::of("clients");
+fn a_client_shows_its_certificate_where_there_must_be_one() {
+    let (files, other) = (Files::of("clients"), Files::of("strangers"));
     let asking = [&files.as_server()[..], &["--tls-client-ca", &files.certificate]].concat();
-    let server = Server::start("echo", &asking);
-    let (code, _, stderr) = load(&server.address.to_string(), "echo", &["--tls", "--insecure"]);
-    assert_eq!((code, stderr.lines().count()), (Some(1), 1), "{stderr}");
-    server.end();
+    let mut command = bev(&[&["echo", "--listen", "127.0.0.1:0"], &asking[..]].concat());
+    let mut server = Server::watch(command.stderr(Stdio::piped()));
+    let stderr = server.process.stderr();
+    let address = server.address.to_string();
+    let trusting = ["--tls", "--ca", &files.certificate];
+    assert_loaded(load(&address, "echo", &[&trusting[..], &files.as_client()].concat()));
+    for refused in [&[][..], &other.as_client()] {
+        let (code, _, stderr) = load(&address, "echo", &[&trusting[..], refused].concat());
+        assert_eq!((code, stderr.lines().count()), (Some(1), 1), "{stderr}");
+    }
+    // As many connections as a load makes, twice.
+    server.signal(Signal::TERM);
+    let told = server.farewell();
+    assert!(told.ends_with("; 20 handshakes failed\n"), "{told}");
+    let warnings = rest(stderr);
+    assert!(warnings.lines().count() >= 1, "at most one a second, and at least one");
+    assert!(warnings.lines().all(|line| line.starts_with("warning: client 127.0.0.1:")), "{warnings}");
+    assert!(warnings.contains("peer did not return a certificate"), "{warnings}");
+}
+
+#[test]
+fn the_proxy_shows_its_certificate_to_an_upstream_that_asks_for_one() {
+    let files = Files::of("upstream-asks");
+    let asking = [&files.as_server()[..], &["--tls-client-ca", &files.certificate]].concat();
+    let echo = Server::start("echo", &asking);
+    let upstream = ["--upstream-tls", "--ca", &files.certificate];
+    for locking in LOCKINGS {
+        let proxy = Server::proxy(echo.address, &[locking, &upstream, &files.as_client()].concat());
+        talk_to_echo(proxy.connect(), 300_000);
+        proxy.end();
+        let mut nobody = Server::proxy(echo.address, &[locking, &upstream].concat());
+        let mut stderr = BufReader::new(nobody.process.stderr());
+        assert_eq!(rest(nobody.connect()), "", "{locking:?}");
+        let mut line = String::new();
+        stderr.read_line(&mut line).unwrap();
+        let begin = format!("proxy: upstream {}: the peer gave up: ", echo.address);
+        assert!(line.starts_with(&begin), "{locking:?}: {line}");
+        nobody.end();
+    }
+    echo.end();
+}
+
+#[test]
+fn what_does_not_speak_tls_is_told_and_counted() {
+    for kind in ["echo", "sink", "source"] {
+        let mut command = bev(&[kind, "--listen", "127.0.0.1:0", "--self-signed"]);
+        let mut server = Server::watch(command.stderr(Stdio::piped()));
+        let mut stderr = BufReader::new(server.process.stderr());
+        let mut client = server.connect();
+        let address = client.local_addr().unwrap();
+        client.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+        client.read_to_end(&mut Vec::new()).unwrap();
+        let mut line = String::new();
+        stderr.read_line(&mut line).unwrap();
+        let begin = format!("warning: client {address}: the handshake failed: ");
+        assert!(line.starts_with(&begin), "{kind}: {line}");
+        server.signal(Signal::TERM);
+        let told = server.farewell();
+        assert!(told.ends_with("; 1 handshake failed\n"), "{kind}: {told}");
+    }
+}
+
+#[test]
+fn a_client_of_the_proxy_that_does_not_speak_tls_is_told_and_counted() {
+    for locking in LOCKINGS {
+        let echo = Server::start("echo", &[]);
+        let mut proxy = Server::proxy(echo.address, &[locking, &["--self-signed", "--json"]].concat());
+        let mut stderr = BufReader::new(proxy.process.stderr());
+        let mut client = proxy.connect();
+        let address = client.local_addr().unwrap();
+        client.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+        client.read_to_end(&mut Vec::new()).unwrap();
+        let mut line = String::new();
+        stderr.read_line(&mut line).unwrap();
+        let begin = format!("proxy: client {address}: the handshake failed: ");
+        assert!(line.starts_with(&begin), "{locking:?}: {line}");
+        proxy.signal(Signal::TERM);
+        let told = proxy.farewell();
+        let counts = ["clients", "client_failures", "upstream_failures", "from_clients"];
+        assert_eq!(counts.map(|name| number(&told, name)), [1.0, 1.0, 0.0, 0.0], "{locking:?}: {told}");
+        echo.end();
+    }
+}
+
+#[test]
+fn a_certificate_made_for_the_occasion_is_given_to_who_asks_for_it() {
+    let name = format!("saved-{}.crt", std::process::id());
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name).to_str().unwrap().to_owned();
+    let server = Server::start("echo", &["--self-signed", "--save-cert", &path]);
+    let address = server.address.to_string();
+    assert_loaded(load(&address, "echo", &["--tls", "--ca", &path]));
+    // Another one is not trusted.
+    let other = Server::start("echo", &["--self-signed"]);
+    assert_refused(load(&other.address.to_string(), "echo", &["--tls", "--ca", &path]), "certificate");
+    other.end();
+    let saved = X509::from_pem(&fs::read(&path).unwrap()).unwrap();
+    fs::remove_file(&path).unwrap();
+    let hash = saved.digest(MessageDigest::sha256()).unwrap();
+    let told: Vec<String> = hash.iter().map(|byte| format!("{byte:02X}")).collect();
+    server.signal(Signal::TERM);
+    let farewell = server.farewell();
+    assert_eq!(farewell.lines().next(), Some(&*format!("certificate SHA-256 {}", told.join(":"))));
 }
 
 #[test]
@@ -157,12 +263,14 @@ fn a_file_that_is_no_good_is_told_with_its_name_and_why() {
     let listen = ["echo", "--listen", "127.0.0.1:0"];
     let load = ["load", "--connect", "127.0.0.1:1", "--mode", "echo", "--tls"];
     let missing = "/nowhere/at-all.pem";
-    let cases: [(&[&str], &[&str], &str); 5] = [
+    let cases: [(&[&str], &[&str], &str); 7] = [
         (&listen, &["--tls-cert", missing, "--tls-key", &files.key], missing),
         (&listen, &["--tls-cert", &files.certificate, "--tls-key", missing], missing),
         (&listen, &["--tls-cert", &files.key, "--tls-key", &files.key], &files.key),
         (&listen, &["--self-signed", "--tls-client-ca", &files.key], &files.key),
         (&load, &["--ca", &files.key], &files.key),
+        (&load, &["--client-cert", &files.key, "--client-key", &files.key], &files.key),
+        (&load, &["--client-cert", &files.certificate, "--client-key", missing], missing),
     ];
     for (command, args, file) in cases {
         let why = if file == missing { "No such file" } else { "certificate" };

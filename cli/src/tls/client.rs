@@ -1,0 +1,75 @@
+//! What one who connects is told of TLS.
+
+use std::path::PathBuf;
+
+use bufferevent_ssl::{Connector, DangerousConnector, Error, Tls};
+use clap::Args;
+
+use super::{identity, read, useless};
+use crate::failure::Failure;
+
+/// Whom one who connects by TLS trusts, and who it is. The arguments need that of the group `secured`.
+#[derive(Debug, Args)]
+pub(crate) struct Trust {
+    /// Trust the certificates in this file, as PEM, and no other [default: those that the system trusts]
+    #[arg(long, value_name = "FILE", requires = "secured", conflicts_with = "insecure")]
+    ca: Option<PathBuf>,
+    /// Trust whoever answers: anybody on the way may be that
+    #[arg(long, requires = "secured")]
+    insecure: bool,
+    /// The name that the certificate must be for [default: that of the address]
+    #[arg(long, value_name = "NAME", requires = "secured")]
+    server_name: Option<String>,
+    /// Show this certificate to a server that asks for one; PEM, behind it those that vouch for it; needs --client-key
+    #[arg(long, value_name = "FILE", requires_all = ["secured", "client_key"])]
+    client_cert: Option<PathBuf>,
+    /// The key of that certificate, as PEM, not encrypted; needs --client-cert
+    #[arg(long, value_name = "FILE", requires_all = ["secured", "client_cert"])]
+    client_key: Option<PathBuf>,
+}
+
+impl Trust {
+    /// What makes a connection to `address` a TLS one.
+    pub(crate) fn secured(&self, address: &str) -> Result<Secured, Failure> {
+        let mut builder = Connector::builder();
+        if let Some(file) = &self.ca {
+            builder = builder.roots_pem(&read(file)?).map_err(|why| useless(file.display(), why))?;
+        }
+        if let (Some(certificate), Some(key)) = (&self.client_cert, &self.client_key) {
+            builder = builder.identity(identity(certificate, key)?);
+        }
+        let connector = builder.build().map_err(|why| Failure::of("cannot set up TLS", why))?;
+        let host = address.rsplit_once(':').map_or(address, |(host, _)| host).trim_matches(['[', ']']);
+        let name = self.server_name.as_deref().unwrap_or(host).to_owned();
+        let secured = match self.insecure {
+            true => Secured::Anybody(DangerousConnector::new(connector), name),
+            false => Secured::Verified(connector, name),
+        };
+        // What is wrong with the name is told now.
+        match (secured.connect(), &self.server_name) {
+            (Ok(_), _) => Ok(secured),
+            (Err(_), Some(name)) => Err(Failure::Usage(format!(
+                "--server-name {name:?}: expected the name of a host, or an address, that a certificate can be for"
+            ))),
+            (Err(_), None) => Err(Failure::Usage(format!(
+                "no certificate can be for {host:?}; --server-name says another name"
+            ))),
+        }
+    }
+}
+
+/// Makes connections TLS ones.
+#[derive(Debug, Clone)]
+pub(crate) enum Secured {
+    Verified(Connector, String),
+    Anybody(DangerousConnector, String),
+}
+
+impl Secured {
+    pub(crate) fn connect(&self) -> Result<Tls, Error> {
+        match self {
+            Self::Verified(connector, name) => connector.connect(name),
+            Self::Anybody(connector, name) => connector.connect(Some(name)),
+        }
+    }
+}
