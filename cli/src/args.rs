@@ -113,7 +113,7 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "TIME", default_value = "50ms", requires = "rates", value_parser = units::parse_tick)]
     pub(crate) tick: Duration,
     /// Bytes that there must be before a connection that waits for the others is served, or 0 for no least share; needs
-    /// --group-limit [default: by the rate, from 64 to 4096]
+    /// --group-limit [default: by the rate, from 64 to 16384]
     #[arg(long, value_name = "BYTES", requires = "group_limit", value_parser = units::parse_share)]
     pub(crate) min_share: Option<u64>,
     #[command(flatten)]

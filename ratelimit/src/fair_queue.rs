@@ -179,7 +179,7 @@ impl<T> Next<T> {
 }
 
 /// Bytes: a want of more counts as that.
-const REACH: u64 = 4096;
+pub(crate) const REACH: u64 = 4096;
 
 #[cfg(test)]
 mod tests {

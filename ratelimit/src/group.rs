@@ -201,7 +201,7 @@ impl<W: Waiter> Group<W> {
 
     /// Sets what there must be before somebody who waits is served, bytes, for both directions.
     ///
-    /// * `None`, the default: from 64 to 4,096, as the rate and the number of those who wait suggest.
+    /// * `None`, the default: from 64 to 16,384, as the rate and the number of those who wait suggest.
     /// * 0: no least share. More than what the burst holds beside a tick's worth counts as that, but a tick's worth counts.
     /// # Libevent
     /// `bufferevent_rate_limit_group_set_min_share`. Differs: the default follows the rate; each direction is clipped by

@@ -4,8 +4,9 @@ use crate::Plan;
 
 /// The least share unless it is set, bytes.
 pub(crate) const MIN_SHARE: u64 = 64;
-/// More than this is no least share that follows from the rate, bytes.
-const SHARE_MAX: u64 = 4096;
+/// More than this is no least share that follows from the rate, bytes. With a quarter of it a limit cost two to four times as much
+/// of the processor: what a call costs is hardly a matter of its bytes.
+const SHARE_MAX: u64 = 16 * 1024;
 
 /// What there must be before anybody is served, so that nobody runs for a sliver: what each of `waiting` gets in half a
 /// second, from `MIN_SHARE` to `SHARE_MAX`. A `min_share` that was set counts instead, and 0 means no least share.
@@ -47,7 +48,8 @@ mod tests {
     fn quantum_follows_the_rate_unless_it_is_set() {
         let ten_thousand = plan(10_000, 40_000);
         let of = |waiting| quantum(&ten_thousand, None, waiting);
-        assert_eq!([0, 1, 10, 100, 1_000].map(of), [4_096, 4_096, 500, 64, 64]);
+        assert_eq!([0, 1, 10, 100, 1_000].map(of), [5_000, 5_000, 500, 64, 64]);
+        assert_eq!(quantum(&plan(1_000_000, 1_000_000), None, 10), SHARE_MAX);
         let set = |bytes| quantum(&ten_thousand, Some(bytes), 100);
         // Of the burst, so much that another tick's worth fits.
         assert_eq!([1_000, 5_000, 1 << 60].map(set), [1_000, 5_000, 30_000]);

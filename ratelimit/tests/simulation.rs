@@ -108,7 +108,7 @@ fn shares_follow_weights() {
     for (member, of) in weights.into_iter().enumerate() {
         world.join(root, weight(of), member % 2, Kind::Greedy);
     }
-    world.run_until(20_000 * MS);
+    world.run_until(80_000 * MS);
     let unit = world.moved() as f64 / f64::from(weights.iter().sum::<u32>());
     for (member, of) in weights.into_iter().enumerate() {
         let share = world.shares(member..member + 1)[0] / (unit * f64::from(of));
@@ -213,15 +213,15 @@ fn stuck_base_holds_up_only_its_own() {
     let root = world.root(&config(10_000, 10_000, 10));
     world.populate(root, 20, |member| usize::from(member >= 10));
     world.run_until(1_000 * MS);
-    world.stick(0, 2_000 * MS);
+    world.stick(0, 3_000 * MS);
     let before = (world.shares(0..10), world.moved());
-    world.run_until(1_999 * MS);
+    world.run_until(2_999 * MS);
     assert_eq!(world.shares(0..10), before.0, "nothing runs on it");
-    let achieved = (world.moved() - before.1) as f64 / (10_000.0 * 99.0);
+    let achieved = (world.moved() - before.1) as f64 / (10_000.0 * 199.0);
     // What was granted to those that could not run, a turn each, is with them.
     assert!((0.94..=1.01).contains(&achieved), "{achieved}");
     let stuck = world.shares(0..10);
-    world.run_until(4_000 * MS);
+    world.run_until(5_000 * MS);
     let gained = Vec::from_iter(world.shares(0..10).iter().zip(&stuck).map(|(now, then)| now - then));
     assert!(gained.iter().all(|bytes| *bytes >= 90_000.0), "{gained:?}");
 }

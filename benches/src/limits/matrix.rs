@@ -66,7 +66,7 @@ fn quanta_time(case: &Case) -> u64 {
 /// Bytes that a member is given at a time, at least, while all want some.
 pub(super) fn quantum(case: &Case) -> u64 {
     let share = case.rate / (2 * case.members as u64);
-    share.clamp(64, 4096).min(case.per_tick().max(1) * case.burst)
+    share.clamp(64, 16 * 1024).min(case.per_tick().max(1) * case.burst)
 }
 
 const RATES: [u64; 3] = [1_000_000, 10_000_000, 100_000_000];
@@ -109,7 +109,7 @@ mod tests {
         let time = |case: &Case| case.ticks * case.tick;
         for case in whole() {
             assert!(time(&case) >= TIME, "{case:?}");
-            let quantum = (case.rate / (2 * case.members as u64)).clamp(64, 4096);
+            let quantum = (case.rate / (2 * case.members as u64)).clamp(64, 16 * 1024);
             assert!(case.rate * time(&case) / 1_000 >= 10 * quantum * case.members as u64, "{case:?}");
         }
         assert!(usual().iter().map(time).sum::<u64>() < 165_000);

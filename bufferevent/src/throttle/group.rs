@@ -158,8 +158,8 @@ impl RateLimitGroup {
 
     /// Sets what there must be before a member that waits is served, bytes, so that nobody runs for a few.
     ///
-    /// * `None`, the default: from 64 to 4,096, what each of those who wait gets in half a second.
-    /// * 0: the same up to 4,096, without a least. More than a tick's worth, or than what the burst holds beside one, counts
+    /// * `None`, the default: from 64 to 16,384, what each of those who wait gets in half a second.
+    /// * 0: the same up to 16,384, without a least. More than a tick's worth, or than what the burst holds beside one, counts
     ///   as that.
     ///
     /// # Libevent

@@ -4,7 +4,7 @@ use bufferevent_sync::mutant;
 
 use super::{Entry, Key, Node, Room};
 use crate::Waiter;
-use crate::fair_queue::{Arrival, Place, Tag};
+use crate::fair_queue::{Arrival, Place, REACH, Tag};
 use crate::served::Served;
 
 /// What a member comes with.
@@ -29,7 +29,7 @@ impl<W: Waiter> Room<W> {
         node.waiting += 1;
         let Asks { want: wants, weight, finish, taken } = asks;
         // Nobody else wanted it: who had much alone must not make up for it when a thousand come.
-        let taken = taken.min(node.quantum());
+        let taken = taken.min(node.quantum()).min(REACH);
         let arrival = Arrival { number, weight, finish, taken, lead, wants };
         let place = node.queue.enter(arrival, Entry::Member { want: wants, who: None });
         self.stand(key.index);
