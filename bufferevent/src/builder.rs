@@ -519,12 +519,7 @@ impl<A: HandlerAffinity> Confined<A> {
     }
 
     fn register(&mut self, base: &Base<A>, id: Id) -> std::io::Result<()> {
-        self.view().settle_at(Home {
-            base: base.handle().as_movable(),
-            key: id.key,
-            since: base.now(),
-            in_strand: false,
-        });
+        self.view().settle_at(Home::new(base.handle().as_movable(), id.key, base.now(), false));
         self.view().register()
     }
 

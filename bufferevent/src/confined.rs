@@ -10,6 +10,7 @@ use crate::{
     engine::Ended,
     handler::{Handler as _, HandlerAffinity, PanicPolicy, put_back},
     pending::Callback,
+    plain::Next,
     trace,
 };
 
@@ -46,6 +47,13 @@ impl<A: HandlerAffinity> Confined<A> {
             self.call_timed(base, callback);
         } else {
             self.call_handler(base, callback);
+        }
+    }
+
+    #[inline(never)]
+    fn call_next(&mut self, base: &mut Base<A>) {
+        if let Some(callback) = self.view().next_callback() {
+            self.call(base, callback);
         }
     }
 
@@ -107,6 +115,16 @@ impl<A: HandlerAffinity> Source<A> for Confined<A> {
 
     fn run(&mut self, base: &mut Base<A>, key: Key, reasons: Reasons) -> After {
         self.view().begin_run(reasons, base.now());
+        while self.bufferevent.is_plain() {
+            match self.view().advance_plain(base.scratch()) {
+                Next::Read => self.call_handler(base, Callback::Read),
+                Next::Callback => self.call_next(base),
+                Next::End => return self.end_plain(base, key),
+            }
+            if base.interrupts_run() {
+                return self.end(base, key, true);
+            }
+        }
         let broken = loop {
             if !self.view().advance(base.scratch()) {
                 break false;
@@ -115,13 +133,37 @@ impl<A: HandlerAffinity> Source<A> for Confined<A> {
                 self.notify(base, Bufferevent::notify_at_once);
             } else if self.view().takes_read() {
                 self.call(base, Callback::Read);
-            } else if let Some(callback) = self.view().next_callback() {
-                self.call(base, callback);
+            } else {
+                self.call_next(base);
             }
             if base.interrupts_run() {
                 break true;
             }
         };
+        self.end(base, key, broken)
+    }
+
+    fn kind(&self) -> &'static str {
+        "bufferevent"
+    }
+}
+
+impl<A: HandlerAffinity> Confined<A> {
+    /// Ends a run that is plain still.
+    #[inline(always)]
+    fn end_plain(&mut self, base: &mut Base<A>, key: Key) -> After {
+        if !self.view().ends_idle(base.scratch()) {
+            return self.end(base, key, false);
+        }
+        if !self.view().run.errands.is_empty() {
+            self.run_errands(base, key);
+        }
+        After::Idle
+    }
+
+    /// Ends a run.
+    #[inline(never)]
+    fn end(&mut self, base: &mut Base<A>, key: Key, broken: bool) -> After {
         if !broken && self.view().owes_deferred() {
             self.notify(base, Bufferevent::notify_deferred);
         }
@@ -129,6 +171,7 @@ impl<A: HandlerAffinity> Source<A> for Confined<A> {
         if let Some(at) = self.view().next_alarm() {
             base.arm(key, at);
         }
+        self.view().look_whether_usual();
         if !self.view().run.errands.is_empty() {
             self.run_errands(base, key);
         }
@@ -141,10 +184,6 @@ impl<A: HandlerAffinity> Source<A> for Confined<A> {
             Ended::Defer => After::Defer(Reasons::EMPTY),
             Ended::Over => After::Remove,
         }
-    }
-
-    fn kind(&self) -> &'static str {
-        "bufferevent"
     }
 }
 

@@ -11,7 +11,7 @@ use bufferevent_runtime::{BLOCK, Ready, Reasons, Scratch, Selector as _, Time};
 
 use crate::{
     bound::Bound,
-    bufferevent::{ALARM, Bufferevent, Phase, Socket},
+    bufferevent::{ALARM, Bufferevent, Home, LAYERED, Phase, Socket},
     defaults::READS_PER_RUN,
     event::{Cause, Event},
     interest::{Direction, Interest},
@@ -123,6 +123,7 @@ impl Bufferevent {
         self.run.callbacks -= 1;
         if self.run.callbacks == 0 {
             self.run.deliver = false;
+            self.unusual();
             return self.pending.next_but_write(readable);
         }
         self.pending.next(readable, || output <= write_low)
@@ -143,16 +144,16 @@ impl Bufferevent {
         if self.phase != Phase::Open {
             return self.step_unusual(scratch);
         }
-        self.may_go(Ready::READABLE) && self.step_read(scratch) || self.step_on(scratch)
+        self.step_read::<false>(scratch) || self.step_on(scratch)
     }
 
     /// The steps after that of reading.
     #[inline(always)]
     fn step_on(&mut self, scratch: &mut Scratch) -> bool {
-        self.may_go(Ready::WRITABLE) && self.wants_to_write() && self.run.writes > 0 && self.write_once()
+        self.step_send::<false>()
             || self.told.owes_eof && self.tell_eof()
             || self.may_shut_down() && self.step_shutdown()
-            || self.run.rare != 0 && self.step_rare(scratch)
+            || self.run.rare & (ALARM | LAYERED) != 0 && self.step_rare(scratch)
     }
 
     #[cold]
@@ -171,7 +172,7 @@ impl Bufferevent {
 
     /// Whether a direction is switched on and ready.
     #[inline]
-    fn may_go(&self, direction: Ready) -> bool {
+    pub(crate) fn may_go(&self, direction: Ready) -> bool {
         self.ready.bits() & self.enabled.bits() & direction.bits() != 0
     }
 
@@ -284,10 +285,14 @@ impl Bufferevent {
         self.may_go(Ready::READABLE) && self.phase == Phase::Open && self.has_room_to_read()
     }
 
+    /// Reads, if there is anything to read, and room. `PLAIN`: the run [is plain](Bufferevent::is_plain).
     #[inline(always)]
-    fn step_read(&mut self, scratch: &mut Scratch) -> bool {
+    pub(crate) fn step_read<const PLAIN: bool>(&mut self, scratch: &mut Scratch) -> bool {
+        if !self.may_go(Ready::READABLE) {
+            return false;
+        }
         // Also one that was held back before: it may have lost its place.
-        let asks = self.memory.as_ref().is_some_and(|member| member.asks());
+        let asks = !PLAIN && self.memory.as_ref().is_some_and(|member| member.asks());
         let waits = asks && self.waits_for_memory();
         let budget = self.room_to_read();
         if waits || budget == 0 {
@@ -307,18 +312,25 @@ impl Bufferevent {
             return false;
         }
         let Some(link) = self.link() else { return self.read_elsewhere(granted) };
-        let received = link.receive(&mut scratch.block()[..granted]);
-        self.charge(Direction::Read, granted, &received);
-        match received {
-            Io::Done(0) => self.read_eof(),
-            Io::Done(n) => {
+        match link.receive(&mut scratch.block()[..granted]) {
+            Io::Done(n @ 1..) => {
+                self.charge(Direction::Read, granted, n);
                 self.keep(scratch, n);
-                self.after_read(n, granted);
+                self.after_read::<PLAIN>(n, granted);
             }
+            nothing => self.read_nothing(granted, nothing),
+        }
+        true
+    }
+
+    #[inline(never)]
+    fn read_nothing(&mut self, granted: usize, received: Io) {
+        self.charge(Direction::Read, granted, 0);
+        match received {
+            Io::Done(_) => self.read_eof(),
             Io::WouldBlock => self.ready = self.ready - Ready::READABLE,
             Io::Failed(error) => self.fail(Direction::Read, error),
         }
-        true
     }
 
     /// Moves what was read from the worker's block to the input.
@@ -336,14 +348,16 @@ impl Bufferevent {
     }
 
     #[inline(always)]
-    pub(crate) fn after_read(&mut self, n: usize, budget: usize) {
-        self.run.progress = self.run.progress | Interest::READ;
+    pub(crate) fn after_read<const PLAIN: bool>(&mut self, n: usize, budget: usize) {
+        if !PLAIN {
+            self.run.progress = self.run.progress | Interest::READ;
+        }
         self.moved.read += n as u64;
         if n == budget {
             if budget < BLOCK && self.throttle.is_none() {
                 self.run.reads = 0;
             }
-        } else if self.is_drained_by_short_read() {
+        } else if self.is_drained_by_short_read::<PLAIN>() {
             self.ready = self.ready - Ready::READABLE;
         }
         self.input_has_grown();
@@ -357,9 +371,10 @@ impl Bufferevent {
     }
 
     /// A short read drained the socket, unless the end or an error is behind it, which the selector may not tell.
-    fn is_drained_by_short_read(&self) -> bool {
-        let reports = self.home.as_ref().is_some_and(|home| home.base.selector().reports_hangup());
-        reports && !self.ready.contains(Ready::HANGUP)
+    #[inline]
+    fn is_drained_by_short_read<const PLAIN: bool>(&self) -> bool {
+        let reports = |home: &Home| home.base.selector().reports_hangup();
+        (PLAIN || self.home.as_ref().is_some_and(reports)) && !self.ready.contains(Ready::HANGUP)
     }
 
     /// Reads from what is no descriptor.
@@ -380,6 +395,7 @@ impl Bufferevent {
     /// The end was reached of what there is for now: more may come.
     pub(crate) fn tell_pause(&mut self) {
         self.told.owes_eof = true;
+        self.unusual();
         self.tell_eof();
     }
 
@@ -415,24 +431,33 @@ impl Bufferevent {
     /// Whether it would write if its rate limits let it.
     pub(crate) fn would_write(&self) -> bool {
         self.may_go(Ready::WRITABLE)
-            && self.wants_to_write()
+            && self.wants_to_write::<false>()
             && matches!(self.phase, Phase::Open | Phase::Draining)
     }
 
     #[inline]
-    fn wants_to_write(&self) -> bool {
-        !self.output.is_empty() || self.told.announce_writable
+    fn wants_to_write<const PLAIN: bool>(&self) -> bool {
+        !self.output.is_empty() || !PLAIN && self.told.announce_writable
+    }
+
+    /// Writes, if there is anything to write. `PLAIN` as above.
+    #[inline(always)]
+    pub(crate) fn step_send<const PLAIN: bool>(&mut self) -> bool {
+        self.may_go(Ready::WRITABLE)
+            && self.wants_to_write::<PLAIN>()
+            && self.run.writes > 0
+            && self.write_once::<PLAIN>()
     }
 
     #[inline(never)]
     pub(crate) fn step_write(&mut self) -> bool {
-        self.run.writes > 0 && self.would_write() && self.write_once()
+        self.run.writes > 0 && self.would_write() && self.write_once::<false>()
     }
 
     #[inline(always)]
-    fn write_once(&mut self) -> bool {
+    fn write_once<const PLAIN: bool>(&mut self) -> bool {
         self.run.writes -= 1;
-        if self.output.is_empty() {
+        if !PLAIN && self.output.is_empty() {
             self.told.announce_writable = false;
             self.pending.write(Due::Io);
             return true;
@@ -444,16 +469,16 @@ impl Bufferevent {
         if most == 0 {
             return false;
         }
-        if !self.output.is_plain() && !self.is_layered() && !self.load_ahead(most) {
-            self.charge(Direction::Write, most, &Io::WouldBlock);
+        if !PLAIN && !self.output.is_plain() && !self.is_layered() && !self.load_ahead(most) {
+            self.charge(Direction::Write, most, 0);
             return true;
         }
-        self.send(most, most)
+        self.send::<PLAIN>(most, most)
     }
 
     /// Sends at most `most` bytes, of which `granted` have been granted.
     #[inline(always)]
-    pub(crate) fn send(&mut self, granted: usize, most: usize) -> bool {
+    pub(crate) fn send<const PLAIN: bool>(&mut self, granted: usize, most: usize) -> bool {
         let Some(link) = self.link() else { return self.write_elsewhere(granted, most) };
         let front = self.output.front();
         let (sent, attempted) = if front.len() >= most {
@@ -461,14 +486,24 @@ impl Bufferevent {
         } else {
             link.transmit(self.output.chunks(), most)
         };
-        self.charge(Direction::Write, granted, &sent);
         match sent {
-            Io::Done(n) => self.after_write(n, attempted),
-            Io::WouldBlock => self.ready = self.ready - Ready::WRITABLE,
+            Io::Done(n) => {
+                self.charge(Direction::Write, granted, n);
+                self.after_write::<PLAIN>(n, attempted);
+            }
+            nothing => self.sent_nothing(granted, nothing),
+        }
+        true
+    }
+
+    #[inline(never)]
+    fn sent_nothing(&mut self, granted: usize, sent: Io) {
+        self.charge(Direction::Write, granted, 0);
+        match sent {
+            Io::Done(_) | Io::WouldBlock => self.ready = self.ready - Ready::WRITABLE,
             Io::Failed(error) if is_shortage(&error) => self.retry_later(),
             Io::Failed(error) => self.fail(Direction::Write, error),
         }
-        true
     }
 
     /// Writes to what is no descriptor.
@@ -509,23 +544,27 @@ impl Bufferevent {
     }
 
     #[inline(always)]
-    fn after_write(&mut self, n: usize, attempted: usize) {
+    fn after_write<const PLAIN: bool>(&mut self, n: usize, attempted: usize) {
         self.output.consume(n);
         if n < attempted {
             self.ready = self.ready - Ready::WRITABLE;
         }
-        self.has_sent(n);
+        self.has_sent::<PLAIN>(n);
     }
 
     /// So many bytes have left the output.
     #[inline(always)]
-    pub(crate) fn has_sent(&mut self, n: usize) {
-        self.run.progress = self.run.progress | Interest::WRITE;
+    pub(crate) fn has_sent<const PLAIN: bool>(&mut self, n: usize) {
+        if !PLAIN {
+            self.run.progress = self.run.progress | Interest::WRITE;
+        }
         self.moved.written += n as u64;
-        if self.is_closing() || n == 0 || self.output.len() > self.write.low {
+        if !PLAIN && self.is_closing() || n == 0 || self.output.len() > self.write.low {
             return;
         }
-        self.told.announce_writable = false;
+        if !PLAIN {
+            self.told.announce_writable = false;
+        }
         self.output_is_low();
     }
 
@@ -607,9 +646,8 @@ impl Bufferevent {
 
     /// What of a grant was used; the rest goes back.
     #[inline(always)]
-    pub(crate) fn charge(&mut self, direction: Direction, granted: usize, moved: &Io) {
+    pub(crate) fn charge(&mut self, direction: Direction, granted: usize, used: usize) {
         if let Some(throttle) = &mut self.throttle {
-            let used = if let Io::Done(n) = moved { *n } else { 0 };
             throttle.charge(direction, granted as u64, used as u64, self.run.now);
         }
     }
@@ -622,7 +660,7 @@ impl Bufferevent {
 
     /// Drained blocks go back to the worker; an empty buffer keeps no memory.
     #[inline(always)]
-    fn give_back(&mut self, scratch: &mut Scratch) {
+    pub(crate) fn give_back(&mut self, scratch: &mut Scratch) {
         let mut pool = |block| scratch.give(block);
         self.input.settle(&mut pool);
         self.output.settle(&mut pool);

@@ -71,6 +71,7 @@ mod options;
 mod pair;
 mod pending;
 mod pipe;
+mod plain;
 mod resolver;
 mod shared;
 mod stream;

@@ -198,8 +198,9 @@ impl Bufferevent {
         }
         self.call_mate_by_message();
         self.run.errands.abroad = true;
+        self.unusual();
         if let Some(home) = &mut self.home {
-            (home.base, home.key) = (base.clone(), key);
+            home.move_to(base.clone(), key);
         }
         if let Some(layer) = self.layer() {
             layer.hang_bell();

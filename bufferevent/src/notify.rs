@@ -13,7 +13,7 @@ impl Bufferevent {
 
     /// One test for both buffers, since it is made for each step and few have observers.
     #[inline(always)]
-    fn is_unobserved(&self) -> bool {
+    pub(crate) fn is_unobserved(&self) -> bool {
         self.input.is_plain() & self.output.is_plain()
     }
 

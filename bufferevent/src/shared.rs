@@ -18,7 +18,8 @@ use crate::{
     interest::Direction,
     mailbox::{Bounds, Mailbox, Op},
     pair::Line,
-    pending::Callback,
+    pending::{Callback, Due},
+    plain::Next,
     trace,
 };
 
@@ -110,7 +111,7 @@ impl Stack {
     /// The base knows the strand now: registers the descriptor, so that its first event finds the strand.
     fn start(&mut self, strand: &Arc<Strand<Self>>) {
         let since = self.base.now();
-        let home = Home { base: self.base.clone(), key: strand.key(), since, in_strand: true };
+        let home = Home::new(self.base.clone(), strand.key(), since, true);
         self.view().settle_at(home);
         self.view().attach_pair(&Line::Strand(Arc::clone(strand)));
         if let Err(error) = self.view().register() {
@@ -216,6 +217,14 @@ fn collect_mail(held: &mut Held<'_, Stack>) -> bool {
     held.is_interrupted()
 }
 
+/// After a callback: what was accepted while it ran is to be sent before our side is ended.
+#[inline(always)]
+fn collect_last_mail(held: &mut Held<'_, Stack>) {
+    if held.body().look().is_closing() {
+        let _looked_at_next = collect_mail(held);
+    }
+}
+
 /// Calls an unlocked handler with the strand's lock dropped. False: a guard took the lock meanwhile, the run must end.
 fn call_unlocked(held: &mut Held<'_, Stack>, callback: Callback) -> bool {
     let strand = held.strand();
@@ -268,6 +277,35 @@ impl Body for Stack {
             stack.apply_mail(seating);
         }
         held.body().view().begin_run(reasons, lent.now);
+        let locked = matches!(held.body().slot, Slot::Locked(_));
+        let mut plain = locked && held.body().look().is_plain();
+        while plain {
+            let (stack, seating) = held.seating();
+            let next = stack.view().advance_plain(lent.scratch);
+            if next == Next::End {
+                return end_plain(held, lent);
+            }
+            if strand.take(Reasons::MAIL).contains(Reasons::MAIL) {
+                if next == Next::Read {
+                    // It may have to wait, or be dropped, for what came.
+                    stack.view().pending.read(Due::Io);
+                }
+                stack.apply_mail(seating);
+                break;
+            }
+            if next == Next::Read {
+                stack.call_handler(seating, Callback::Read);
+            } else if let Some(callback) = stack.view().next_callback() {
+                stack.call_handler(seating, callback);
+            }
+            plain = stack.look().is_plain();
+            if !plain {
+                collect_last_mail(held);
+            }
+            if held.is_interrupted() {
+                return end(held, lent, true);
+            }
+        }
         let broken = loop {
             if held.is_interrupted() {
                 break true;
@@ -283,7 +321,6 @@ impl Body for Stack {
                 stack.notify(Bufferevent::notify_at_once);
                 continue;
             }
-            let locked = matches!(stack.slot, Slot::Locked(_));
             if locked && stack.view().takes_read() {
                 stack.call_locked(seating, Callback::Read);
             } else {
@@ -294,10 +331,7 @@ impl Body for Stack {
                     return Left::Contended(Reasons::DEFERRED | Reasons::MAIL);
                 }
             }
-            // What was accepted while the callback ran is to be sent before our side is ended.
-            if held.body().look().is_closing() {
-                let _looked_at_next = collect_mail(held);
-            }
+            collect_last_mail(held);
         };
         end(held, lent, broken)
     }
@@ -312,6 +346,17 @@ impl Body for Stack {
     }
 }
 
+/// Ends a run that is plain still.
+#[inline(always)]
+fn end_plain(held: &mut Held<'_, Stack>, lent: &mut Lent<'_>) -> Left {
+    let view = held.body().view();
+    if view.ends_idle(lent.scratch) && view.run.errands.is_empty() {
+        return Left::Idle;
+    }
+    end(held, lent, false)
+}
+
+#[inline(never)]
 fn end(held: &mut Held<'_, Stack>, lent: &mut Lent<'_>, broken: bool) -> Left {
     let strand = held.strand();
     if !broken && held.body().look().owes_deferred() {
@@ -325,6 +370,7 @@ fn end(held: &mut Held<'_, Stack>, lent: &mut Lent<'_>, broken: bool) -> Left {
     if let Some(priority) = view.run.errands.priority.take() {
         strand.set_priority(priority);
     }
+    view.look_whether_usual();
     if view.is_closing() {
         let _first = strand.outer().lifecycle.request_close();
     }

@@ -216,6 +216,12 @@ pub(crate) enum Io {
 }
 
 impl Io {
+    /// Bytes that have moved.
+    #[inline(always)]
+    pub(crate) fn bytes(&self) -> usize {
+        if let Self::Done(n) = self { *n } else { 0 }
+    }
+
     /// What a system call that failed so comes to.
     #[cold]
     pub(crate) fn of(error: io::Error) -> Self {

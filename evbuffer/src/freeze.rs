@@ -171,6 +171,12 @@ impl Frozen {
         self.0 & bit(end) != 0
     }
 
+    /// Whether a block, with whatever data, may come from a buffer with `other`.
+    #[inline]
+    pub(crate) fn lets_swap(self, other: Self) -> bool {
+        self.0 & (bit(End::Back) | SETTLED) == SETTLED && other.0 & bit(End::Front) == 0
+    }
+
     #[inline]
     pub(crate) fn is_settled(self) -> bool {
         self.0 & SETTLED != 0

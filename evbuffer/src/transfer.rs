@@ -28,6 +28,24 @@ impl Evbuffer {
     #[doc(alias = "evbuffer_add_buffer")]
     #[inline]
     pub fn append(&mut self, other: &mut Evbuffer) -> Result<(), Error> {
+        if self.may_swap(other) {
+            mem::swap(&mut self.head, &mut other.head);
+            self.len = mem::take(&mut other.len);
+            return Ok(());
+        }
+        self.append_others(other)
+    }
+
+    /// Whether this is empty, and takes one segment from another buffer that asks for no more than that.
+    #[inline]
+    fn may_swap(&self, other: &Evbuffer) -> bool {
+        let is_plain = self.rare.is_none() & other.rare.is_none();
+        let has_one = (self.rest.capacity() | other.rest.capacity() | self.len) == 0;
+        is_plain && has_one && (1..=self.limit).contains(&other.len) && self.frozen.lets_swap(other.frozen)
+    }
+
+    #[inline(never)]
+    fn append_others(&mut self, other: &mut Evbuffer) -> Result<(), Error> {
         if other.len == 0 {
             return Ok(());
         }

@@ -126,16 +126,13 @@ impl Transport for Evbuffer {
 
     #[inline(always)]
     fn settle(&mut self, pool: &mut impl FnMut(Box<[u8]>)) {
-        if let (Segment::Owned(block), 0) = (&mut self.head, self.len) {
-            if block.capacity() >= MIN_RECLAIMED {
-                pool(std::mem::take(block).into_storage());
-            }
+        let mut capacity = self.head_capacity();
+        if let (Segment::Owned(block), 0, MIN_RECLAIMED..) = (&mut self.head, self.len, capacity) {
+            pool(std::mem::take(block).into_storage());
+            capacity = 0;
         }
-        if self.head_capacity() > 0
-            || !self.spare.is_empty()
-            || self.rest.capacity() > 0
-            || self.rare.is_some()
-        {
+        // One test for all, since an idle connection has none of them.
+        if capacity | self.spare.len() | self.rest.capacity() > 0 || self.rare.is_some() {
             self.settle_blocks(pool);
         }
     }

@@ -66,6 +66,9 @@ impl Bufferevent {
     }
 
     fn pending_for(&mut self, how: Trigger) -> &mut Pending {
+        if how.defer {
+            self.unusual();
+        }
         if how.defer { self.later.get_or_insert_default() } else { &mut self.pending }
     }
 }

@@ -123,6 +123,7 @@ impl Bufferevent {
             return Ok(());
         }
         self.shut.asked = self.shut.asked | interest;
+        self.unusual();
         match direction {
             Direction::Write => self.output.freeze(End::Back),
             Direction::Read => {
@@ -177,7 +178,7 @@ impl Bufferevent {
         if self.is_closing() && !self.told.clean {
             self.cut_mate_short();
         }
-        self.phase = Phase::Ended;
+        self.enter(Phase::Ended);
         self.enabled = Interest::NONE;
         self.connector = None;
         if let Some(mut throttle) = self.throttle.take() {
@@ -293,12 +294,12 @@ impl Bufferevent {
 
     /// Closes a bufferevent whose connect is under way: nothing more is told, and what was written is still sent.
     fn depart(&mut self) {
-        self.phase = Phase::Departing;
+        self.enter(Phase::Departing);
         self.enabled = Interest::WRITE;
     }
 
     pub(crate) fn begin_drain(&mut self) {
-        self.phase = Phase::Draining;
+        self.enter(Phase::Draining);
         self.enabled = Interest::WRITE;
         if self.pair_end().is_some() {
             self.refuse_mate();
@@ -327,7 +328,7 @@ impl Bufferevent {
             return self.end_clean();
         }
         match self.link().map(|link| link.shutdown(Direction::Write)) {
-            Some(Ok(())) => self.phase = Phase::Lingering,
+            Some(Ok(())) => self.enter(Phase::Lingering),
             Some(Err(error)) => self.end_by(error.into()),
             None => self.end(),
         }

@@ -111,7 +111,7 @@ impl Bufferevent {
         self.restart_timeouts(Interest::WRITE);
         self.connector = Some(Box::new(Connector::new(target)));
         self.failure = None;
-        self.phase = Phase::Connecting;
+        self.enter(Phase::Connecting);
         Ok(())
     }
 
@@ -179,7 +179,7 @@ impl Bufferevent {
         if self.phase == Phase::Departing {
             return self.end_by(cause);
         }
-        self.phase = Phase::Detached;
+        self.enter(Phase::Detached);
         if self.options.contains(Options::CLOSE_ON_FREE) {
             self.socket = Socket::None;
         }
@@ -193,7 +193,7 @@ impl Bufferevent {
         if self.phase == Phase::Departing {
             return self.begin_drain();
         }
-        self.phase = Phase::Open;
+        self.enter(Phase::Open);
         self.restart_timeouts(Interest::BOTH);
         self.pending.connected();
     }

@@ -108,7 +108,7 @@ impl Bufferevent {
         if self.is_closing() {
             self.end();
         } else {
-            self.phase = Phase::Detached;
+            self.enter(Phase::Detached);
         }
     }
 
@@ -132,7 +132,7 @@ impl Bufferevent {
         self.permit = permit;
         self.restart_timeouts(Interest::BOTH);
         self.socket = new;
-        self.phase = phase;
+        self.enter(phase);
         Ok(old)
     }
 

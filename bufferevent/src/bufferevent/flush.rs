@@ -98,12 +98,12 @@ impl Bufferevent {
         let most = room.min(scratch.block().len());
         let Some(link) = self.link().filter(|_| most > 0 && !self.is_short_of_memory()) else { return false };
         let received = link.receive(&mut scratch.block()[..most]);
-        self.charge(Direction::Read, 0, &received);
+        self.charge(Direction::Read, 0, received.bytes());
         match received {
             Io::Done(0) => self.read_eof(),
             Io::Done(n) => {
                 self.keep(&mut scratch, n);
-                self.after_read(n, most);
+                self.after_read::<false>(n, most);
             }
             Io::WouldBlock => self.ready = self.ready - Ready::READABLE,
             Io::Failed(error) => self.fail(Direction::Read, error),
@@ -120,7 +120,7 @@ impl Bufferevent {
             let _loaded = self.output.is_plain() || self.load_ahead(usize::MAX);
             self.push_into_pair(mode == FlushMode::Finished);
         } else if !self.output.is_empty() && (self.output.is_plain() || self.load_ahead(usize::MAX)) {
-            self.send(0, self.output.loaded_len());
+            self.send::<false>(0, self.output.loaded_len());
         }
         self.moved.written != written
     }

@@ -20,7 +20,7 @@ use std::{
 };
 
 use bufferevent_evbuffer::{End, Evbuffer, transport::Transport};
-use bufferevent_runtime::{BaseHandle, Key, Permit, Ready, Reasons, Registered, Time};
+use bufferevent_runtime::{BaseHandle, Key, Permit, Ready, Reasons, Registered, Selector as _, Time};
 
 use self::timeouts::Timeouts;
 pub use self::{close::Closing, flush::Flushed, timeouts::MinRate};
@@ -110,6 +110,25 @@ pub(crate) struct Home {
     pub(crate) since: Time,
     /// In a strand of its own, and not in the root strand of the base.
     pub(crate) in_strand: bool,
+    /// Its base tells edges and hang-ups, and nobody there wants to know how long callbacks take.
+    pub(crate) is_plain: bool,
+}
+
+impl Home {
+    pub(crate) fn new(base: BaseHandle, key: Key, since: Time, in_strand: bool) -> Self {
+        let is_plain = is_plain(&base);
+        Self { base, key, since, in_strand, is_plain }
+    }
+
+    /// It lives on another base, since as long as before.
+    pub(crate) fn move_to(&mut self, base: BaseHandle, key: Key) {
+        (self.is_plain, self.base, self.key) = (is_plain(&base), base, key);
+    }
+}
+
+fn is_plain(base: &BaseHandle) -> bool {
+    let selector = base.selector();
+    selector.reports_hangup() && !selector.needs_rearm() && !base.times_callbacks()
 }
 
 /// What is below: the descriptor, and whether the selector knows it, or one end of a pair.
@@ -180,6 +199,8 @@ pub(crate) const ALARM: u8 = 1;
 pub(crate) const LAYERED: u8 = 2;
 /// In [`Run::rare`], as long as that is so: a filter is over it, which alone hears of it.
 pub(crate) const LOWER: u8 = 4;
+/// In [`Run::rare`], from when that may be so until a run finds that it is not: see [`plain`](crate::plain).
+pub(crate) const UNUSUAL: u8 = 8;
 
 /// The run that is going on.
 #[derive(Debug, Default)]
@@ -192,7 +213,7 @@ pub(crate) struct Run {
     pub(crate) callbacks: u8,
     /// When it began.
     pub(crate) now: Time,
-    /// What few have: [`ALARM`], [`LAYERED`], [`LOWER`]. In one word, since it is looked at in each step.
+    /// What few have: [`ALARM`], [`LAYERED`], [`LOWER`], [`UNUSUAL`]. In one word, since it is looked at in each step.
     pub(crate) rare: u8,
     /// Directions in which bytes have moved since the countdowns were looked at.
     pub(crate) progress: Interest,
@@ -243,8 +264,15 @@ pub enum Room {
 }
 
 impl Bufferevent {
+    /// The connection has come so far.
+    pub(crate) fn enter(&mut self, phase: Phase) {
+        self.phase = phase;
+        self.unusual();
+    }
+
     /// It is started.
     pub(crate) fn settle_at(&mut self, home: Home) {
+        self.unusual();
         if let Some(layer) = self.layer_mut() {
             layer.lower.settle_at(home.clone());
         }
@@ -303,7 +331,7 @@ impl Bufferevent<[(); 0]> {
             told: Told::default(),
             shut: Shut::default(),
             hears_write: true,
-            run: Run::default(),
+            run: Run { rare: UNUSUAL, ..Run::default() },
             #[cfg(feature = "test-util")]
             _live: bufferevent_runtime::Live::bufferevent(),
             _unswappable: [],

@@ -31,6 +31,7 @@ impl Bufferevent {
         }
         if directions.contains(Interest::WRITE) && self.phase == Phase::Open && self.output.is_empty() {
             self.told.announce_writable = true;
+            self.unusual();
         }
     }
 

@@ -141,6 +141,7 @@ impl Bufferevent {
     }
 
     fn timeouts(&mut self) -> &mut Timeouts {
+        self.unusual();
         self.timeouts.get_or_insert_with(Timeouts::boxed)
     }
 

@@ -96,7 +96,7 @@ impl Bufferevent {
         if let Some(layer) = self.layer_mut() {
             layer.lower.unsettle();
         } else if self.connector.take().is_some() {
-            self.phase = Phase::Detached;
+            self.enter(Phase::Detached);
         } else if let Socket::Registered(_) = self.socket {
             let permit = std::mem::take(&mut self.permit);
             self.socket = self.release_fd().map_or(Socket::None, |fd| Socket::Idle(fd.into()));
@@ -122,7 +122,7 @@ impl Owned {
         upper.enabled = Interest::BOTH;
         upper.priority = self.priority;
         upper.run.errands.priority = self.run.errands.priority.take();
-        upper.run.rare = LAYERED;
+        upper.run.rare |= LAYERED;
         // These are told of the whole.
         upper.told.report_close = std::mem::take(&mut self.told.report_close);
         self.told.counted = true;

@@ -5,7 +5,6 @@ use crate::{
     bufferevent::{Bufferevent, Flushed},
     defaults::FINISH_CALLS,
     interest::{Direction, Interest},
-    stream::Io,
 };
 
 impl Bufferevent {
@@ -20,7 +19,7 @@ impl Bufferevent {
             let cap = self.layer().map_or(0, |layer| layer.lower.output.room());
             let calling = Calling { mode, lend, limit: cap, usual: cap, room: cap, now: self.time() };
             let Some(bytes) = self.call_output(&calling) else { break };
-            self.charge(Direction::Write, 0, &Io::Done(bytes.consumed));
+            self.charge(Direction::Write, 0, bytes.consumed);
             moved |= bytes.consumed + bytes.produced > 0;
         }
         moved |= self.flush_below(Interest::WRITE, below);
@@ -51,7 +50,7 @@ impl Bufferevent {
             let now = self.time();
             let calling = Calling { mode, lend: usize::MAX, limit: cap, usual: cap, room: cap, now };
             let Some(bytes) = self.call_input(&calling) else { break };
-            self.charge(Direction::Read, 0, &Io::Done(bytes.produced));
+            self.charge(Direction::Read, 0, bytes.produced);
             moved |= bytes.consumed + bytes.produced > 0;
         }
         self.look_below();

@@ -19,7 +19,6 @@ use crate::{
     event::{Cause, Event, TimeLimit},
     interest::{Direction, Interest},
     pending::{Callback, Due},
-    stream::Io,
     trace,
 };
 
@@ -268,7 +267,7 @@ impl Bufferevent {
         }
         match closing {
             true => self.close_with(bounds),
-            false => self.phase = below,
+            false => self.enter(below),
         }
         true
     }
@@ -292,7 +291,7 @@ impl Bufferevent {
         let (usual, cap) = (self.room_to_read(), self.input_cap.room(self.input.len()));
         let mode = self.layer().and_then(|layer| layer.incoming.due(layer.arrived(), usual));
         let Some(mode) = mode else {
-            self.charge(Direction::Read, granted, &Io::WouldBlock);
+            self.charge(Direction::Read, granted, 0);
             self.ready = self.ready - Ready::READABLE;
             return false;
         };
@@ -307,7 +306,7 @@ impl Bufferevent {
 
     /// Of the `granted` bytes so many have moved. The rest is kept until the run ends: what is below may bring more at once.
     fn charge_call(&mut self, direction: Direction, granted: usize, moved: usize) {
-        self.charge(direction, granted.min(moved), &Io::Done(moved));
+        self.charge(direction, granted.min(moved), moved);
     }
 
     /// Calls the filter for what has arrived. `None`: it has panicked.
@@ -361,14 +360,14 @@ impl Bufferevent {
             Some((mode, usual, layer.lower.output.room(), layer.outgoing.window(granted)))
         });
         let Some((mode, usual, cap, window)) = due else {
-            self.charge(Direction::Write, granted, &Io::WouldBlock);
+            self.charge(Direction::Write, granted, 0);
             self.ready = self.ready - Ready::WRITABLE;
             return false;
         };
         let (lend, limit) =
             if mode == FlushMode::Finished { (to_send.len, cap) } else { (window.min(to_send.len), usual) };
         let Some((lend, mode)) = self.loaded(lend, mode) else {
-            self.charge(Direction::Write, granted, &Io::WouldBlock);
+            self.charge(Direction::Write, granted, 0);
             return true;
         };
         let calling = Calling { mode, lend, limit, usual, room: cap, now: self.run.now };
@@ -390,7 +389,7 @@ impl Bufferevent {
             return None;
         };
         if bytes.consumed > 0 {
-            self.has_sent(bytes.consumed);
+            self.has_sent::<false>(bytes.consumed);
         }
         if let Err(error) = said {
             self.filter_failed(Direction::Write, error);

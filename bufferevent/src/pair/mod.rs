@@ -13,7 +13,6 @@ use crate::{
     bufferevent::{Bufferevent, Home, Socket},
     defaults::PAIR_QUEUE,
     interest::{Direction, Interest},
-    stream::Io,
 };
 
 /// The other half has said that what was put is to be taken, whatever the high mark. Of a socket: the peer has ended its side.
@@ -82,6 +81,7 @@ impl Bufferevent {
             layer.lower.refuse_mate();
         } else if let Some(end) = self.pair_end().filter(|_| !self.shut.done.contains(Interest::READ)) {
             end.shut_down(Direction::Read);
+            self.unusual();
             self.shut.asked = self.shut.asked | Interest::READ;
             self.shut.done = self.shut.done | Interest::READ;
             self.enabled = self.enabled.difference(Interest::READ);
@@ -103,7 +103,7 @@ impl Bufferevent {
         let here = self.confined_to();
         let Self { socket: Socket::Pair(end), input, .. } = self else { return false };
         let Moved { bytes, then, call } = end.receive(input, most, here);
-        self.charge(Direction::Read, granted, &Io::Done(bytes));
+        self.charge(Direction::Read, granted, bytes);
         self.call_mate(call, Reasons::WRITABLE);
         if bytes > 0 {
             self.run.progress = self.run.progress | Interest::READ;
@@ -165,7 +165,7 @@ impl Bufferevent {
         let here = self.confined_to();
         let Self { socket: Socket::Pair(end), output, .. } = self else { return false };
         let Moved { bytes, then, call } = end.transmit(output, most, bound, here);
-        self.charge(Direction::Write, granted, &Io::Done(bytes));
+        self.charge(Direction::Write, granted, bytes);
         self.call_mate(call, Reasons::READABLE);
         match then {
             // It may have waited, and is not called any more.
@@ -181,7 +181,7 @@ impl Bufferevent {
             }
         }
         if bytes > 0 {
-            self.has_sent(bytes);
+            self.has_sent::<false>(bytes);
         }
         true
     }

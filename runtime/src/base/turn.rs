@@ -261,13 +261,16 @@ impl<A: Affinity> Base<A> {
         let lane = lane::current(self.shared.pool);
         for event in events.iter() {
             let (key, reasons) = (Key::from_token(event.token), Reasons::of_readiness(event.ready.bits()));
-            match self.slots.get_mut(key) {
-                Some(Slot::Confined(confined)) => {
-                    confined.reasons |= reasons;
-                    if !std::mem::replace(&mut confined.queued, true) {
-                        self.queues.push_ready(confined.priority, key);
-                    }
+            let slot = self.slots.get_mut(key);
+            // Told apart one after the other, which costs the first less.
+            if let Some(Slot::Confined(confined)) = slot {
+                confined.reasons |= reasons;
+                if !std::mem::replace(&mut confined.queued, true) {
+                    self.queues.push_ready(confined.priority, key);
                 }
+                continue;
+            }
+            match slot {
                 Some(Slot::Homed(homed)) => {
                     if homed.strand.post_reasons(reasons) {
                         let strand = Arc::clone(&homed.strand);
