@@ -5,8 +5,8 @@
 //! A byte clock, and a fair queue of those who wait at it: members, and child groups that can serve somebody. A group is
 //!
 //! * *idle* if its queue is empty,
-//! * *ready* if the queue is not and the level is at least a [quantum](crate::share), or what the next one wants if that is
-//!   less: it stands in its parent's queue,
+//! * *ready* if the queue is not and the level is at least a [quantum](crate::share), or what the next one wants, or what would be
+//!   lost at the next tick, if that is less: it stands in its parent's queue,
 //! * *blocked* otherwise: it stands in `blocked`, by the tick boundary at which there will be a quantum.
 //!
 //! # What is done
@@ -355,9 +355,10 @@ impl<W: Waiter> Node<W> {
 
     /// What there must be before the next one is served.
     fn needs(&self) -> u64 {
+        let enough = self.quantum().min(share::spills(&self.plan));
         match self.queue.peek() {
-            Some(Entry::Member { want, .. }) => self.quantum().min(*want),
-            _ => self.quantum(),
+            Some(Entry::Member { want, .. }) => enough.min(*want),
+            _ => enough,
         }
     }
 

@@ -22,6 +22,14 @@ pub(crate) fn quantum(plan: &Plan, min_share: Option<u64>, waiting: usize) -> u6
     quantum.clamp(1, plan.rate().max(plan.burst() - plan.rate()))
 }
 
+/// What there must be besides, of a [`quantum`]: from here on it is served whatever there is, for what is more would not fit
+/// beside the next tick's worth, and be lost to all. Only where the burst is less than two of them is that before a quantum is
+/// there: when who was served gives back what it has no use for. A hundredth of a tick's worth may be lost, so that nobody runs for
+/// less.
+pub(crate) fn spills(plan: &Plan) -> u64 {
+    plan.burst() - plan.rate() + (plan.rate() / 100).max(1)
+}
+
 /// What the next one gets of `left` bytes: its part by weight, but at least what it lags, and at least a quantum. What does
 /// not make another quantum is divided among those that get one.
 pub(crate) fn turn(left: u64, quantum: u64, lag: u64, weight: u32, weights: u64) -> u64 {
@@ -56,6 +64,15 @@ mod tests {
         // None: what each gets in half a second, but a byte.
         assert_eq!([100, 100_000].map(|waiting| quantum(&ten_thousand, Some(0), waiting)), [50, 1]);
         assert_eq!(quantum(&plan(10, 10), None, 1), 10, "never more than there can be");
+    }
+
+    #[test]
+    fn what_does_not_fit_beside_the_next_tick_is_handed_out() {
+        // Bytes of a tick, of the burst, and what is left for the next tick at most.
+        for (rate, burst, left) in [(3, 3, 1), (1_000, 1_000, 10), (1_000, 1_500, 510), (1_000, 4_000, 3_010)]
+        {
+            assert_eq!(spills(&plan(rate, burst)), left);
+        }
     }
 
     proptest! {

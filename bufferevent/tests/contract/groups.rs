@@ -199,6 +199,23 @@ fn with_less_than_a_byte_for_each_nobody_is_ended() {
 }
 
 #[test]
+fn what_one_leaves_of_its_turn_is_for_the_next_in_the_same_tick() {
+    // G-09, D12: a turn is a whole tick's worth here, and who reads does not know before how much there is
+    each_crowd(|mut crowd| {
+        let group = crowd.group(1_000, 1_000);
+        for _ in 0..13 {
+            crowd.join(300, &group);
+        }
+        for tick in 1..4 {
+            assert_eq!(crowd.sum(), tick * 1_000);
+            crowd.pass(1);
+        }
+        assert_eq!(crowd.sum(), 3_900);
+        assert!(crowd.goes_on());
+    });
+}
+
+#[test]
 fn shares_follow_weights() {
     each_crowd(|mut crowd| {
         let group = crowd.group(1_000, 1_000);
