@@ -181,6 +181,7 @@ impl<A: HandlerAffinity> Confined<A> {
         match ended {
             // If it was broken, the step that is next was not looked for.
             Ended::Idle | Ended::Again => After::Again(Reasons::USER),
+            Ended::PutOff => After::NextTurn,
             Ended::Defer => After::Defer(Reasons::EMPTY),
             Ended::Over => After::Remove,
         }

@@ -6,7 +6,8 @@ use bufferevent_evbuffer::{FILE_BLOCK, OBSERVER_ROUNDS};
 use bufferevent_ratelimit::{GRANT_GOOD_FOR, GROUP_DEPTH_MAX, LEASE_MAX, LEASE_MIN};
 use bufferevent_runtime::{
     ACCEPT_BACK_OFF, ACCEPTS_PER_RUN, BACKLOG, BLOCK, BLOCKED_AFTER, DEFERRED_PER_PASS, EVENTS,
-    GRACE_AFTER_PANIC, INBOX, SPARE_DESCRIPTORS, SPARE_TOKENS, TIMERS_PER_PASS,
+    GRACE_AFTER_PANIC, HANDSHAKES, HANDSHAKES_PER_PASS, INBOX, SPARE_DESCRIPTORS, SPARE_TOKENS,
+    TIMERS_PER_PASS,
 };
 
 /// Reads of one run at most: then it is the turn of others. So a run reads 256 KiB, or so many times what
@@ -113,6 +114,7 @@ impl fmt::Display for Defaults {
             ("read, write and life timeouts", "none".to_owned()),
             ("connect timeout; that of a lookup", format!("{CONNECT_TIMEOUT:?}; {LOOKUP_DEADLINE:?}")),
             ("handshake timeout", format!("{HANDSHAKE_TIMEOUT:?}")),
+            ("handshakes at once, per base; calls per pass", format!("{HANDSHAKES}; {HANDSHAKES_PER_PASS}")),
             ("connect: addresses tried; at once", format!("{ADDRESSES}; {ATTEMPTS}")),
             ("connect: head start of an address", format!("{ATTEMPT_DELAY:?}")),
             ("resolver: threads; questions", format!("{RESOLVER_THREADS}; {RESOLVER_QUEUE}")),

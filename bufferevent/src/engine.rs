@@ -39,6 +39,8 @@ pub(crate) enum Ended {
     Idle,
     /// Budget ended the run: run again at the tail of the queue.
     Again,
+    /// What is next costs much: run again once others had their turn, in the next pass.
+    PutOff,
     /// Callbacks are due: run again from the deferred queue.
     Defer,
     /// The bufferevent is over.
@@ -191,7 +193,7 @@ impl Bufferevent {
     /// Ends the run: gives blocks back, and says what is left to do.
     #[inline(always)]
     pub(crate) fn end_run(&mut self, scratch: &mut Scratch) -> Ended {
-        let below = self.is_layered() && self.end_layer(scratch);
+        let below = if self.is_layered() { self.end_layer(scratch) } else { Ended::Idle };
         self.give_back(scratch);
         if self.has_memory_to_count() && self.count_memory() {
             return self.give_way();
@@ -211,7 +213,7 @@ impl Bufferevent {
             Phase::Ended => return Ended::Over,
             _ => self.may_write() || self.may_linger(),
         };
-        if goes_on || below { Ended::Again } else { Ended::Idle }
+        if goes_on { Ended::Again } else { below }
     }
 
     // ---- reading ----

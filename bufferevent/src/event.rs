@@ -68,6 +68,8 @@ pub enum Cause {
 pub enum TimeLimit {
     /// A connect; see [`Bufferevent::set_connect_timeout`](crate::Bufferevent::set_connect_timeout).
     Connect,
+    /// The handshake of a filter, once what is below is connected; see [`Filter::handshake_timeout`](crate::Filter::handshake_timeout).
+    Handshake,
     /// All of it; see [`Bufferevent::set_lifetime`](crate::Bufferevent::set_lifetime).
     Lifetime,
     /// The bytes that must move in a window; see [`Bufferevent::set_min_rate`](crate::Bufferevent::set_min_rate).
@@ -84,6 +86,7 @@ impl fmt::Display for TimeLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Connect => "the connect took too long",
+            Self::Handshake => "the handshake took too long",
             Self::Lifetime => "the connection lived as long as it may",
             Self::MinRate => "the peer was slower than it may be",
             Self::Drain => "the peer took nothing of what was left when it was closed",

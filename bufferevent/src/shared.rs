@@ -378,7 +378,7 @@ fn end(held: &mut Held<'_, Stack>, lent: &mut Lent<'_>, broken: bool) -> Left {
         // The step that is next was not looked for.
         Ended::Idle if broken => Left::Again(Reasons::USER),
         Ended::Idle => Left::Idle,
-        Ended::Again => Left::Again(Reasons::USER),
+        Ended::Again | Ended::PutOff => Left::Again(Reasons::USER),
         Ended::Defer => Left::Again(Reasons::DEFERRED),
         Ended::Over => {
             held.body().finish(strand.outer());

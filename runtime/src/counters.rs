@@ -25,6 +25,10 @@ pub struct BaseCounters {
     pub refused: Counter,
     /// Times a listener paused: at a limit of connections, or for want of descriptors or memory.
     pub accept_pauses: Counter,
+    /// Steps of handshakes that were put off to the next pass.
+    pub handshakes_put_off: SharedCounter,
+    /// Handshakes that had to wait until others were over.
+    pub handshakes_waited: SharedCounter,
     /// Callbacks waiting in the deferred queue at the end of the last turn.
     pub deferred: Counter,
     /// Connections that ended here.

@@ -53,6 +53,8 @@ mod scratch;
 #[cfg(not(loom))]
 mod selector;
 #[cfg(not(loom))]
+mod semaphore;
+#[cfg(not(loom))]
 mod slots;
 #[cfg(not(loom))]
 mod source;
@@ -71,7 +73,7 @@ pub use self::census::{Census, Live};
 pub use self::{
     affinity::{Affinity, IntoSource, Movable, Pinned},
     base::{
-        Base, BaseHandle, Check, DEFERRED_PER_PASS, EVENTS, INBOX, Object, PRIORITIES, Prepare,
+        Base, BaseHandle, Check, DEFERRED_PER_PASS, EVENTS, HANDSHAKES, INBOX, Object, PRIORITIES, Prepare,
         TIMERS_PER_PASS, Turned,
     },
     builder::{Builder, MOST},
@@ -93,8 +95,9 @@ pub use self::{
     random::Random,
     runtime::Runtime,
     sched::{GRACE_AFTER_PANIC, Worker},
-    scratch::{BLOCK, Scratch},
+    scratch::{BLOCK, HANDSHAKES_PER_PASS, Scratch},
     selector::{AnySelector, Event, Events, Pollable, Ready, Registered, Selector, SelectorKind, Token},
+    semaphore::{Semaphore, SemaphorePermit},
     slots::Key,
     source::{After, Source},
     strand::{Body, Held, Left, Lent, Seating, Strand, StrandGuard, holds_strand, lock_both},

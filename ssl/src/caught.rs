@@ -6,6 +6,8 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
+use bufferevent::runtime::drop_panic;
+
 thread_local! {
     /// The first panic of a callback that ran on this thread in the call that is under way.
     static CAUGHT: Cell<Option<String>> = const { Cell::new(None) };
@@ -15,6 +17,8 @@ thread_local! {
 pub(crate) fn catch<T>(otherwise: T, callback: impl FnOnce() -> T) -> T {
     catch_unwind(AssertUnwindSafe(callback)).unwrap_or_else(|payload| {
         CAUGHT.with(|caught| caught.set(caught.take().or_else(|| Some(message(payload.as_ref())))));
+        // What it said may panic when it is dropped.
+        drop_panic(payload);
         otherwise
     })
 }
@@ -32,6 +36,20 @@ fn message(payload: &(dyn Any + Send)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_panic_in_the_drop_of_what_a_panic_said_goes_no_further() {
+        struct Again;
+
+        impl Drop for Again {
+            fn drop(&mut self) {
+                panic!("again");
+            }
+        }
+
+        assert_eq!(catch(1, || std::panic::panic_any(Again)), 1);
+        assert_eq!(take().as_deref(), Some("no message"));
+    }
 
     #[test]
     fn the_first_panic_is_kept_and_taken_once() {

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use bufferevent::HANDSHAKE_TIMEOUT;
+
 /// Bytes that may be taken from the peer before the handshake is over.
 pub const HANDSHAKE_BYTES: usize = 64 * 1024;
 /// Bytes of data in one record at most: all that TLS allows.
@@ -40,7 +42,10 @@ pub struct Defaults;
 impl fmt::Display for Defaults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rows = [
-            ("TLS: handshake, bytes from the peer", HANDSHAKE_BYTES.to_string()),
+            (
+                "TLS: handshake, at most; bytes from the peer",
+                format!("{HANDSHAKE_TIMEOUT:?}; {HANDSHAKE_BYTES}"),
+            ),
             ("TLS: data in a record, bytes; to fit a limit", format!("{RECORD}; {RECORD_MIN}")),
             ("TLS: per call, bytes; records", format!("{BYTES_PER_CALL}; {RECORDS_PER_CALL}")),
             ("TLS: replies that wait, bytes", REPLIES.to_string()),

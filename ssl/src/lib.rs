@@ -66,6 +66,7 @@
 
 mod acceptor;
 mod alpn;
+mod backend;
 mod call;
 mod caught;
 mod connector;
@@ -89,6 +90,7 @@ pub use openssl;
 
 pub use self::{
     acceptor::{Acceptor, AcceptorBuilder},
+    backend::Backend,
     connector::{Connector, ConnectorBuilder, DangerousConnector},
     defaults::*,
     engine::{Engine, Progress, Received},

@@ -1,4 +1,4 @@
-//! An [`Engine`] as a filter of bufferevents.
+//! An [`Engine`], or another [`Backend`], as a filter of bufferevents.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use bufferevent::{
 };
 use openssl::ssl::SslRef;
 
-use crate::{Engine, Error, ErrorKind, Progress, Received};
+use crate::{Backend, Engine, Error, ErrorKind, Progress, Received};
 
 /// TLS between a bufferevent and what is below it: a socket, a pair, or any other.
 ///
@@ -46,9 +46,9 @@ use crate::{Engine, Error, ErrorKind, Progress, Received};
 #[doc(alias = "bufferevent_openssl_socket_new")]
 #[doc(alias = "bufferevent_openssl_filter_new")]
 #[derive(Debug)]
-pub struct Tls {
+pub struct Tls<B = Engine> {
     /// `None`: it was taken out.
-    engine: Option<Engine>,
+    engine: Option<B>,
     dirty: bool,
     close: CloseMode,
     handshake_timeout: Option<Duration>,
@@ -65,7 +65,7 @@ pub enum CloseMode {
     Quiet,
 }
 
-impl Tls {
+impl<B: Backend> Tls<B> {
     /// TLS by an engine, whose handshake may be over: then there is none, and no
     /// [`Event::Connected`](bufferevent::Event::Connected).
     ///
@@ -73,7 +73,7 @@ impl Tls {
     /// `BUFFEREVENT_SSL_OPEN`, if it is over.
     #[doc(alias = "BUFFEREVENT_SSL_OPEN")]
     #[must_use]
-    pub fn new(engine: Engine) -> Self {
+    pub fn new(engine: B) -> Self {
         Self {
             engine: Some(engine),
             dirty: false,
@@ -130,10 +130,22 @@ impl Tls {
     }
 
     /// The engine: its [`ssl`](Engine::ssl), what was negotiated. `None` once it was [taken](Self::take).
-    pub fn engine(&mut self) -> Option<&mut Engine> {
+    pub fn engine(&mut self) -> Option<&mut B> {
         self.engine.as_mut()
     }
 
+    /// Takes the engine out, to go on with it elsewhere by [`Tls::new`]: over the same connection, for that is in the middle of
+    /// a conversation. From here on this bufferevent fails in whatever it is to send or receive.
+    pub fn take(&mut self) -> Option<B> {
+        self.engine.take()
+    }
+
+    fn parts(&mut self) -> Result<&mut B, Error> {
+        self.engine.as_mut().ok_or_else(|| Error::new(ErrorKind::Broken))
+    }
+}
+
+impl Tls {
     /// OpenSSL's own object; `None` before the handshake begins.
     ///
     /// # Libevent
@@ -142,27 +154,21 @@ impl Tls {
     pub fn ssl(&self) -> Option<&SslRef> {
         self.engine.as_ref()?.ssl()
     }
-
-    /// Takes the engine out, to go on with it elsewhere by [`Tls::new`]: over the same connection, for that is in the middle of
-    /// a conversation. From here on this bufferevent fails in whatever it is to send or receive.
-    pub fn take(&mut self) -> Option<Engine> {
-        self.engine.take()
-    }
-
-    fn parts(&mut self) -> Result<&mut Engine, Error> {
-        self.engine.as_mut().ok_or_else(|| Error::new(ErrorKind::Broken))
-    }
 }
 
-impl From<Engine> for Tls {
-    fn from(engine: Engine) -> Self {
+impl<B: Backend> From<B> for Tls<B> {
+    fn from(engine: B) -> Self {
         Self::new(engine)
     }
 }
 
-impl Filter for Tls {
+impl<B: Backend> Filter for Tls<B> {
     fn has_handshake(&self) -> bool {
         self.engine.as_ref().is_some_and(|engine| !engine.is_open())
+    }
+
+    fn waits_for_peer(&self) -> bool {
+        self.engine.as_ref().is_some_and(B::waits_for_peer)
     }
 
     fn handshake_timeout(&self) -> Option<Duration> {
@@ -180,12 +186,12 @@ impl Filter for Tls {
     }
 
     fn holds(&self) -> Interest {
-        self.engine.as_ref().map_or(Interest::NONE, Engine::holds)
+        self.engine.as_ref().map_or(Interest::NONE, B::holds)
     }
 
     fn handshake(&mut self, call: &mut FilterCall<'_>) -> Result<Handshake, FilterError> {
         let engine = self.parts()?;
-        let shaken = with_arrived(engine, call.source, Engine::handshake);
+        let shaken = with_arrived(engine, call.source, B::handshake);
         hand_on(engine, call.reply())?;
         if call.is_last() && matches!(shaken, Ok(Progress::Pending | Progress::Waiting)) {
             engine.end_of_arrivals()?;
@@ -243,7 +249,7 @@ impl Filter for Tls {
 
 /// Has an engine take from what has arrived; what it leaves stays there. What an engine had before it came here is before that,
 /// and all of it goes with the first call.
-fn with_arrived<T>(engine: &mut Engine, source: &mut Evbuffer, step: impl FnOnce(&mut Engine) -> T) -> T {
+fn with_arrived<B: Backend, T>(engine: &mut B, source: &mut Evbuffer, step: impl FnOnce(&mut B) -> T) -> T {
     if !engine.arrived().is_empty() {
         // Both buffers are ours: neither is frozen or full.
         let appended = engine.arrived().append(source);
@@ -257,7 +263,7 @@ fn with_arrived<T>(engine: &mut Engine, source: &mut Evbuffer, step: impl FnOnce
 }
 
 /// Moves what an engine has to send, as much as there is room for. The rest goes with the next call.
-fn hand_on(engine: &mut Engine, target: &mut Evbuffer) -> Result<(), Error> {
+fn hand_on(engine: &mut impl Backend, target: &mut Evbuffer) -> Result<(), Error> {
     let room = target.room();
     engine.to_send().move_to(target, room)?;
     Ok(())

@@ -309,7 +309,8 @@ impl Bufferevent {
         } else if over.contains(Limit::Lifetime) {
             self.life_over();
         } else if self.phase == Phase::Connecting {
-            self.connect_failed(Cause::TimeLimit(TimeLimit::Connect));
+            let limit = if self.shakes_hands() { TimeLimit::Handshake } else { TimeLimit::Connect };
+            self.connect_failed(Cause::TimeLimit(limit));
         } else {
             for direction in [Direction::Read, Direction::Write] {
                 self.direction_over(direction, over);

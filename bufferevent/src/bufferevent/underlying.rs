@@ -34,7 +34,8 @@ impl Bufferevent {
         self.layer_mut().map(|layer| &mut *layer.lower)
     }
 
-    /// The filter right below this bufferevent; `None` if there is none, or one of another type.
+    /// The filter right below this bufferevent; `None` if there is none, or one of another type. What it is made to
+    /// [hold](Filter::holds) is given soon, though no byte comes.
     ///
     /// ```
     /// use bufferevent::{BaseExt, Bufferevent, Filter, testing::{ManualBase, Wire}};
@@ -52,7 +53,9 @@ impl Bufferevent {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn filter_mut<F: Filter>(&mut self) -> Option<&mut F> {
-        let filter: &mut dyn Any = self.layer_mut()?.filter_mut();
+        let layer = self.layer_mut()?;
+        layer.touched = true;
+        let filter: &mut dyn Any = layer.filter_mut();
         filter.downcast_mut()
     }
 

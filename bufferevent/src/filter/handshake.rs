@@ -3,7 +3,7 @@
 
 use std::io;
 
-use bufferevent_runtime::CallbackKind;
+use bufferevent_runtime::{CallbackKind, Scratch};
 
 use super::{
     Filter, FlushMode, Handshake,
@@ -19,17 +19,18 @@ use crate::{
 /// How far the handshake of a filter is. Each change is of a call, or of another connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Greeting {
-    /// The filter is called once what is below is connected, whatever has arrived.
-    Ahead,
-    /// So many bytes had arrived when the filter was called last, and the end if so; whether it filled the room there was.
-    UnderWay { offered: u64, ended: bool, full: bool },
+    /// It begins once what is below is connected, and the peer has begun, if it waits for that.
+    Ahead { waits: bool },
+    /// So many bytes had arrived when the filter was called last, and the end if so; whether it filled the room there was, or was
+    /// woken since.
+    UnderWay { offered: u64, ended: bool, full: bool, woken: bool },
     /// It was completed, has failed, or there is none.
     Over,
 }
 
 impl Greeting {
     pub(super) fn of(filter: &(impl Filter + ?Sized)) -> Self {
-        if filter.has_handshake() { Self::Ahead } else { Self::Over }
+        if filter.has_handshake() { Self::Ahead { waits: filter.waits_for_peer() } } else { Self::Over }
     }
 }
 
@@ -55,9 +56,9 @@ impl Layer {
     fn owes_handshake(&self) -> bool {
         let now = (self.arrived().offered, self.incoming.is_ending());
         let owes = match self.greeting {
-            Greeting::Ahead => true,
-            Greeting::UnderWay { offered, ended, full } => {
-                now != (offered, ended) || full && self.lower.output.room() > 0
+            Greeting::Ahead { waits } => !waits || self.arrived().len > 0 || self.incoming.is_ending(),
+            Greeting::UnderWay { offered, ended, full, woken } => {
+                woken || now != (offered, ended) || full && self.lower.output.room() > 0
             }
             Greeting::Over => false,
         };
@@ -66,15 +67,44 @@ impl Layer {
 
     /// It goes on without another byte, if it is under way. False: it is not.
     pub(super) fn begin_greeting_again(&mut self) -> bool {
-        let goes_on = self.greets();
-        if goes_on {
-            self.greeting = Greeting::Ahead;
+        if let Greeting::UnderWay { woken, .. } = &mut self.greeting {
+            *woken = true;
         }
-        goes_on
+        self.greets()
+    }
+
+    /// Whether it may begin, or go on, among the handshakes that the peers of this base have begun. If not, the bell rings when
+    /// it may.
+    fn is_admitted(&mut self) -> bool {
+        if self.greeting != (Greeting::Ahead { waits: true }) || self.arrived().len == 0 {
+            return true;
+        }
+        let Some(home) = &self.lower.home else { return true };
+        let handshakes = home.base.handshakes();
+        let bell = &mut self.bell;
+        let permit = self.permit.get_or_insert_with(|| {
+            handshakes.try_acquire().unwrap_or_else(|| {
+                home.base.counters().handshakes_waited.add(1);
+                handshakes.acquire(&bell.waker(Some(home)))
+            })
+        });
+        permit.is_granted()
+    }
+
+    /// Whether it has not begun though the peer has.
+    pub(super) fn waits_to_greet(&self) -> bool {
+        matches!(self.greeting, Greeting::Ahead { .. }) && self.permit.is_some()
+    }
+
+    /// It is over, or there is none.
+    fn end_greeting(&mut self) {
+        self.greeting = Greeting::Over;
+        self.permit = None;
     }
 
     /// There is another connection, which the filter begins with. True: it did not panic.
     pub(super) fn greet_anew(&mut self) -> bool {
+        self.end_greeting();
         self.filter_mut().restart();
         self.greeting = Greeting::of(self.filter_mut());
         true
@@ -82,7 +112,7 @@ impl Layer {
 
     /// There is nothing that it is for any more.
     pub(super) fn give_up_handshake(&mut self) {
-        self.greeting = Greeting::Over;
+        self.end_greeting();
         self.outgoing.give_up();
     }
 }
@@ -93,6 +123,11 @@ impl Bufferevent {
         self.layer().is_some_and(Layer::greets)
     }
 
+    /// Whether what is below is connected, and the handshake is what is waited for.
+    pub(crate) fn shakes_hands(&self) -> bool {
+        self.layer().is_some_and(Layer::is_greeting)
+    }
+
     /// Sets how long the handshake may take, if there is to be one.
     pub(crate) fn expect_handshake(&mut self) {
         let Some(layer) = self.layer_mut().filter(|layer| layer.greets()) else { return };
@@ -101,9 +136,17 @@ impl Bufferevent {
     }
 
     /// A step of the handshake. False: none is due.
-    pub(super) fn step_handshake(&mut self) -> bool {
+    pub(super) fn step_handshake(&mut self, scratch: &mut Scratch) -> bool {
         let now = self.run.now;
         let Some(layer) = self.layer_mut().filter(|layer| layer.owes_handshake()) else { return false };
+        if !layer.is_admitted() || layer.put_off {
+            return false;
+        }
+        if !scratch.takes_handshake() {
+            layer.put_off = true;
+            self.home.iter().for_each(|home| home.base.counters().handshakes_put_off.add(1));
+            return false;
+        }
         let (offered, ended) = (layer.arrived().offered, layer.incoming.is_ending());
         let (mode, room) =
             (if ended { FlushMode::Finished } else { FlushMode::Normal }, layer.lower.output.room());
@@ -113,7 +156,7 @@ impl Bufferevent {
         drop(inside);
         let full = called.as_ref().is_some_and(|called| called.bytes.produced >= room);
         if let Some(layer) = self.layer_mut() {
-            layer.greeting = Greeting::UnderWay { offered, ended, full };
+            layer.greeting = Greeting::UnderWay { offered, ended, full, woken: false };
         }
         match called.map(|Called { said, .. }| said) {
             None => self.filter_panicked(),
@@ -129,7 +172,7 @@ impl Bufferevent {
 
     fn handshake_done(&mut self) {
         if let Some(layer) = self.layer_mut() {
-            layer.greeting = Greeting::Over;
+            layer.end_greeting();
         }
         self.forget_limit(Limit::Connect);
         if !self.is_closing() {
@@ -141,7 +184,7 @@ impl Bufferevent {
     /// The connect has failed above, though what is below may be open: what the filter has said last is sent there.
     pub(crate) fn handshake_failed(&mut self, cause: Cause) {
         let Some(layer) = self.layer_mut() else { return };
-        layer.greeting = Greeting::Over;
+        layer.end_greeting();
         layer.incoming.fail();
         layer.outgoing.fail();
         if self.is_closing() {

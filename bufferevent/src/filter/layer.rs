@@ -3,7 +3,7 @@
 use std::fmt;
 
 use bufferevent_evbuffer::{Evbuffer, transport::Transport};
-use bufferevent_runtime::Time;
+use bufferevent_runtime::{SemaphorePermit, Time};
 use bufferevent_sync::Mutex;
 
 use super::{
@@ -23,11 +23,17 @@ pub(crate) struct Layer {
     pub(crate) lower: Owned,
     pub(super) filter: Exclusive,
     pub(super) greeting: Greeting,
+    /// Its place among the handshakes of its base, from the first byte to the end.
+    pub(super) permit: Option<SemaphorePermit>,
+    /// A call for the handshake is for the next pass.
+    pub(super) put_off: bool,
     pub(super) incoming: Side,
     pub(super) outgoing: Side,
     pub(super) on_panic: PanicPolicy,
     /// Has the filter called again.
-    bell: Belfry,
+    pub(super) bell: Belfry,
+    /// It was reached from above since the last look.
+    pub(crate) touched: bool,
     /// The filter was called and did not return: it is not called again.
     broken: bool,
     /// How the lower one is to be closed when the time has come.
@@ -97,11 +103,14 @@ impl Layer {
             lower,
             counts_below: filter.counts_below(),
             greeting: Greeting::of(&filter),
+            permit: None,
+            put_off: false,
             filter: Exclusive(Mutex::new(Box::new(filter))),
             incoming: Side::default(),
             outgoing: Side::default(),
             on_panic: PanicPolicy::Isolate,
             bell: Belfry::default(),
+            touched: false,
             broken: false,
             bounds: Closing::default(),
             sunk: false,
@@ -223,6 +232,13 @@ impl Layer {
             let sides = [&mut self.incoming, &mut self.outgoing];
             sides.into_iter().filter(|side| !side.has_failed()).for_each(Side::hold);
         }
+    }
+
+    /// Asks the filter what it has to give. True: it did not panic.
+    pub(super) fn hold_what_it_has(&mut self) -> bool {
+        let holds = self.filter_mut().holds();
+        self.hold(holds);
+        true
     }
 
     /// The filter has something to give in these directions, of which no byte tells.

@@ -99,15 +99,28 @@ pub trait Filter: Any + Send {
     /// above, and `enable` and `disable` only set flags. In mode [`FlushMode::Finished`] nothing more will arrive.
     ///
     /// # Errors
-    /// Any: the connect has failed, [`Event::Error`](crate::Event::Error) is told instead. What was put into the destination is
-    /// sent.
+    /// Any: the connect has failed, [`Event::Error`](crate::Event::Error) is told instead, and both directions are disabled, as an
+    /// error of a filter does: what is below may still be open. What was put into the destination is sent.
     fn handshake(&mut self, call: &mut FilterCall<'_>) -> Result<Handshake, FilterError> {
         let _ = call;
         Ok(Handshake::Done)
     }
 
+    /// Whether the peer says the first word of the [handshake](Filter::handshake), as it does to a server: then that is not
+    /// called before something has arrived. Default: no.
+    ///
+    /// Of such handshakes [`HANDSHAKES`](bufferevent_runtime::HANDSHAKES) at most are [under
+    /// way](bufferevent_runtime::BaseHandle::handshakes) on a base at once, from their first byte on: strangers begin them.
+    /// Another one waits its turn, in order and within its timeout, and no more is read for it meanwhile. Of all handshakes, in
+    /// one pass over what is ready, [`HANDSHAKES_PER_PASS`](bufferevent_runtime::HANDSHAKES_PER_PASS) calls are made: the rest is
+    /// put off to the next pass, or made by an idle worker.
+    fn waits_for_peer(&self) -> bool {
+        false
+    }
+
     /// How long the handshake may take, from when it begins; `None`: for ever. By default
-    /// [`HANDSHAKE_TIMEOUT`]. Too long is [`TimeLimit::Connect`](crate::TimeLimit::Connect).
+    /// [`HANDSHAKE_TIMEOUT`]. Too long is
+    /// [`TimeLimit::Handshake`](crate::TimeLimit::Handshake).
     fn handshake_timeout(&self) -> Option<Duration> {
         Some(HANDSHAKE_TIMEOUT)
     }
@@ -117,7 +130,8 @@ pub trait Filter: Any + Send {
     fn restart(&mut self) {}
 
     /// Directions in which it has something to give from before it was put here, or from its handshake: it is called for them
-    /// though there is nothing in the source. Asked when it is put here, and when its handshake is done.
+    /// though there is nothing in the source. Asked when it is put here, when its handshake is done, and when it was
+    /// [reached](crate::Bufferevent::filter_mut) from above.
     fn holds(&self) -> Interest {
         Interest::NONE
     }

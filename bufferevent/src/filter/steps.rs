@@ -57,6 +57,7 @@ impl Bufferevent {
         if let Some(layer) = self.layer_mut() {
             let below = if woken { Reasons::USER } else { Reasons::EMPTY };
             layer.lower.begin_run(Reasons::of_readiness(reasons.readiness()) | below, now);
+            layer.put_off = false;
             if woken {
                 layer.answer_bell();
             }
@@ -68,7 +69,8 @@ impl Bufferevent {
 
     /// A step below, or what has come of it. False: there is nothing to do.
     pub(crate) fn step_below(&mut self, scratch: &mut Scratch) -> bool {
-        if self.step_handshake() || self.gives_on() {
+        self.look_at_touched();
+        if self.step_handshake(scratch) || self.gives_on() {
             return true;
         }
         let withheld = self.withholds();
@@ -88,12 +90,14 @@ impl Bufferevent {
         stepped | self.hear_from_below()
     }
 
-    /// Ends the run below. True: there is more to do.
-    pub(crate) fn end_layer(&mut self, scratch: &mut Scratch) -> bool {
+    /// Ends the run below, and says whether there is more to do.
+    pub(crate) fn end_layer(&mut self, scratch: &mut Scratch) -> Ended {
         let now = self.run.now;
-        let Some(Layer { lower, on_panic, .. }) = self.layer_mut() else { return false };
+        let Some(Layer { lower, on_panic, put_off, .. }) = self.layer_mut() else { return Ended::Idle };
         let told = !lower.owes_deferred() || on_panic.guard(|| lower.notify_deferred());
         let ended = lower.end_run(scratch);
+        let put_off = *put_off || ended == Ended::PutOff;
+        let again = !matches!(ended, Ended::Idle | Ended::PutOff);
         let (alarm, call) = (lower.next_alarm(), lower.run.errands.call.take());
         if let Some((mate, reasons)) = call {
             self.run.errands.call(mate, reasons);
@@ -104,7 +108,24 @@ impl Bufferevent {
         if alarm.is_some() {
             self.clocks().set_end(Limit::Below, alarm, now);
         }
-        self.hear_from_below() | (ended != Ended::Idle && !self.has_ended()) | self.owes_call()
+        match self.hear_from_below() | (again && !self.has_ended()) | self.owes_call() {
+            true => Ended::Again,
+            false if put_off => Ended::PutOff,
+            false => Ended::Idle,
+        }
+    }
+
+    /// A filter that was reached from above may have something to give of which no byte tells.
+    fn look_at_touched(&mut self) {
+        let Some(layer) = self.layer_mut().filter(|layer| layer.touched) else { return };
+        layer.touched = false;
+        let (on_panic, mut held) = (layer.on_panic, false);
+        on_panic.guard(|| held = layer.hold_what_it_has());
+        if held {
+            self.look_below();
+        } else {
+            self.panicked_below();
+        }
     }
 
     /// Whether the filter is to be called although there is nothing in the output, and was not for want of budget.
@@ -135,6 +156,7 @@ impl Bufferevent {
                     || self.is_throttled(Direction::Read)
                     || self.layer().is_some_and(|layer| layer.pauses)
             }
+            _ if self.layer().is_some_and(Layer::waits_to_greet) => true,
             _ => self.is_closing() && !self.greets(),
         }
     }
@@ -203,7 +225,7 @@ impl Bufferevent {
         if layer.is_greeting() {
             match event {
                 Event::Error { cause, .. } => self.handshake_failed(cause),
-                Event::Timeout(_) => self.handshake_failed(Cause::TimeLimit(TimeLimit::Connect)),
+                Event::Timeout(_) => self.handshake_failed(Cause::TimeLimit(TimeLimit::Handshake)),
                 event => self.pending.event(event),
             }
             return;

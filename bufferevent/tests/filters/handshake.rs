@@ -3,8 +3,8 @@
 use std::{io, time::Duration};
 
 use bufferevent::{
-    Bufferevent, Direction, Error, Filter, FilterCall, FilterError, FilterStatus, FlushMode,
-    HANDSHAKE_TIMEOUT, Handshake, Interest, TokenBucketConfig,
+    Bufferevent, CONNECT_TIMEOUT, Direction, Error, Evbuffer, Filter, FilterCall, FilterError, FilterStatus,
+    FlushMode, HANDSHAKE_TIMEOUT, Handshake, Interest, TokenBucketConfig,
     testing::{Census, Wire},
 };
 
@@ -148,7 +148,7 @@ fn an_end_an_error_or_too_long_a_time_within_the_handshake_fails_it_once() {
     let cases: [(&str, Happens); 3] = [
         ("UnexpectedEof", |_, wire| wire.end()),
         ("ConnectionReset", |_, wire| wire.reset()),
-        ("TimeLimit(Connect)", |sim, _| sim.base.advance(HANDSHAKE_TIMEOUT).map(drop).unwrap()),
+        ("TimeLimit(Handshake)", |sim, _| sim.base.advance(HANDSHAKE_TIMEOUT).map(drop).unwrap()),
     ];
     for (cause, happens) in cases {
         let (wire, seen) = (Wire::new(), Seen::default());
@@ -161,6 +161,86 @@ fn an_end_an_error_or_too_long_a_time_within_the_handshake_fails_it_once() {
         let events = seen.events();
         assert_eq!(events.len(), 1, "{events:?}");
         assert!(events[0].starts_with("Error { direction: None") && events[0].contains(cause), "{events:?}");
+        assert_eq!(
+            sim.with(|top| top.enabled()).unwrap(),
+            Interest::NONE,
+            "D10: an error stops its directions"
+        );
+    }
+}
+
+#[test]
+fn what_does_not_connect_in_time_has_no_handshake_that_is_late() {
+    let _census = Census::begin();
+    // K-11: it is told which of the two took too long
+    let (wire, seen) = (Wire::connecting(), Seen::default());
+    let mut sim = start(false, &wire, &seen);
+    sim.base.advance(CONNECT_TIMEOUT).unwrap();
+    assert_eq!(seen.events().len(), 1);
+    assert!(seen.events()[0].contains("TimeLimit(Connect)"), "{:?}", seen.events());
+}
+
+/// Owes an answer to each byte that it hears, or is asked for from above, and gives as much of that as there is room for.
+#[derive(Default)]
+struct Patient {
+    owes: Evbuffer,
+}
+
+impl Filter for Patient {
+    fn holds(&self) -> Interest {
+        if self.owes.is_empty() { Interest::NONE } else { Interest::WRITE }
+    }
+
+    fn input(&mut self, call: &mut FilterCall<'_>) -> Result<FilterStatus, FilterError> {
+        let len = call.source.len();
+        self.owes.add(&vec![b'!'; len])?;
+        call.source.drain(len)?;
+        let room = call.reply().room();
+        self.owes.move_to(call.reply(), room)?;
+        Ok(FilterStatus::Ok)
+    }
+
+    fn output(&mut self, call: &mut FilterCall<'_>) -> Result<FilterStatus, FilterError> {
+        let room = call.destination.room();
+        self.owes.move_to(call.destination, room)?;
+        call.pass()
+    }
+}
+
+fn patient(shared: bool, wire: &Wire) -> Sim {
+    let builder = Bufferevent::scripted(wire).filter(Patient::default());
+    let builder = builder.configure(|top| top.enable(Interest::BOTH));
+    let mut sim = Sim::start(shared, builder, &Seen::default());
+    sim.settle();
+    sim
+}
+
+#[test]
+fn a_reply_without_room_goes_when_there_is_some_though_nothing_is_written() {
+    let _census = Census::begin();
+    for shared in [false, true] {
+        let wire = Wire::new();
+        let mut sim = patient(shared, &wire);
+        wire.set_room(0);
+        sim.with(|top| top.underlying_mut().unwrap().set_output_cap(Some(2))).unwrap();
+        wire.deliver(b"?????");
+        sim.settle();
+        assert_eq!(wire.written(), b"");
+        wire.set_room(100);
+        sim.settle();
+        assert_eq!(wire.written(), b"!!!!!");
+    }
+}
+
+#[test]
+fn what_a_filter_is_made_to_hold_from_above_goes_at_once() {
+    let _census = Census::begin();
+    for shared in [false, true] {
+        let wire = Wire::new();
+        let mut sim = patient(shared, &wire);
+        sim.with(|top| top.filter_mut::<Patient>().unwrap().owes.add(b"now").unwrap()).unwrap();
+        sim.settle();
+        assert_eq!(wire.written(), b"now");
     }
 }
 

@@ -35,7 +35,7 @@ pub use self::{
     inspect::Object,
     priority::PRIORITIES,
     queues::DEFERRED_PER_PASS,
-    shared::BaseHandle,
+    shared::{BaseHandle, HANDSHAKES},
     turn::{TIMERS_PER_PASS, Turned},
     watchers::{Check, Prepare},
 };

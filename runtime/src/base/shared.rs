@@ -1,6 +1,6 @@
 //! The part of a base that any thread may touch.
 
-use std::{any::Any, fmt, marker::PhantomData, sync::Arc, time::Duration};
+use std::{any::Any, fmt, marker::PhantomData, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use bufferevent_sync::{
     Leaf,
@@ -18,6 +18,7 @@ use crate::{
     placement::{Place, Placement},
     protocol::{Gate, Inbox, ParkWord, Population, Reasons},
     selector::{AnySelector, Selector as _},
+    semaphore::Semaphore,
     slots::{Key, Keys},
     strand::{AnyStrand, Body, Strand},
     task::isolate,
@@ -80,9 +81,13 @@ pub(crate) struct BaseShared {
     /// How many priorities the base has.
     priorities: AtomicUsize,
     pub(crate) attachment: Arc<Attachment>,
+    handshakes: Arc<Semaphore>,
     #[cfg(feature = "test-util")]
     _live: crate::census::Live,
 }
+
+/// Handshakes under way on a base at once.
+pub const HANDSHAKES: NonZeroUsize = NonZeroUsize::new(1_000).unwrap();
 
 /// What a crate above keeps with a runtime; all bases of it share one.
 #[derive(Default)]
@@ -122,6 +127,7 @@ impl BaseShared {
             most_objects: AtomicUsize::new(0),
             priorities: AtomicUsize::new(1),
             attachment: Arc::default(),
+            handshakes: Arc::new(Semaphore::new(HANDSHAKES)),
             #[cfg(feature = "test-util")]
             _live: crate::census::Live::base(),
         }
@@ -455,6 +461,12 @@ impl<A: Affinity> BaseHandle<A> {
                 }
             }),
         ))
+    }
+
+    /// The handshakes of connections that live here: how many may be under way at once ([`HANDSHAKES`] unless
+    /// [set](Semaphore::set_limit)), how many are, and how many wait.
+    pub fn handshakes(&self) -> &Arc<Semaphore> {
+        &self.shared.handshakes
     }
 
     /// What a crate above keeps with the runtime, or with a base that is driven by hand, if there is anything.

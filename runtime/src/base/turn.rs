@@ -296,6 +296,7 @@ impl<A: Affinity> Base<A> {
         let messages = self.drain_inbox(mail);
         self.fire_timers();
         self.queues.begin_pass();
+        self.scratch.begin_pass();
         self.look_again();
         messages
     }

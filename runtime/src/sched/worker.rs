@@ -178,6 +178,7 @@ impl Running<'_> {
     fn work(&mut self) -> Result<()> {
         while !self.pool.is_stopping() {
             self.pool.end_grace(self.now);
+            self.scratch.begin_pass();
             match &self.shared().seat {
                 Seat::Home(_) => self.round_at_home()?,
                 Seat::Own { .. } => self.round_without_base()?,

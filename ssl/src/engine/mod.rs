@@ -365,6 +365,12 @@ impl Engine {
         Error::new(kind)
     }
 
+    /// Whether it is that of a server and has nothing to do before the first byte of the client.
+    pub(crate) fn waits_for_peer(&self) -> bool {
+        let silent = matches!(&self.transport, Transport::Resting(wire) if wire.arrived.is_empty());
+        self.is_server() && self.state == State::Idle && silent
+    }
+
     /// What it can do without another byte: receive, or have something sent.
     pub(crate) fn holds(&self) -> Interest {
         let (wire, pending) = match &self.transport {
