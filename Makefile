@@ -11,7 +11,7 @@ LINT := lint-format lint-layout lint-clippy lint-loom lint-docs
 TEST := test-workspace loom-quick
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint steps $(LINT) test-workspace skipped loom loom-quick tsan asan stress bench bench-limits bench-smoke doc fmt deny clean
+.PHONY: help demo test lint steps $(LINT) test-workspace skipped loom loom-quick tsan asan stress fuzz test-vendored bench bench-limits bench-smoke doc fmt deny clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -72,6 +72,12 @@ asan: ## The test suites under the address and leak sanitizers
 
 stress: ## The stress tests, for about a minute (BEV_STRESS_SECONDS)
 	tools/stress.sh
+
+fuzz: ## Each fuzz target of TLS for a minute (FUZZ_SECONDS); needs a nightly compiler
+	tools/fuzz.sh
+
+test-vendored: ## The tests of TLS with the OpenSSL that the crate brings, built anew (long)
+	$(CARGO) test --package bufferevent-ssl --features openssl/vendored --target-dir target/vendored
 
 bench: ## The table of speed goals (about eight minutes, on an idle machine)
 	benches/run.sh
