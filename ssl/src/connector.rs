@@ -15,8 +15,9 @@ use crate::{
     identity::read,
     name::ServerName,
     origin::Origin,
-    sessions::Sessions,
-    verify::{self, Check, certificates, store},
+    pem::certificates,
+    sessions::{Server, Sessions},
+    verify::{self, Check, store},
 };
 
 /// Makes the client's side of TLS connections. Cheap to clone; the clones are one.
@@ -38,6 +39,8 @@ use crate::{
 #[derive(Clone)]
 pub struct Connector {
     current: Arc<Leaf<Current>>,
+    /// Told apart in the sessions.
+    port: Option<u16>,
 }
 
 /// What new connections are made by. Sessions are of one context.
@@ -65,7 +68,7 @@ impl Connector {
     /// name checked, and that no session is resumed. Callbacks that were set on it must not panic: that would end the process.
     #[must_use]
     pub fn from_context(context: SslContext) -> Self {
-        Self { current: Arc::new(Leaf::new(Current { context, sessions: None })) }
+        Self { current: Arc::new(Leaf::new(Current { context, sessions: None })), port: None }
     }
 
     /// Has connections that begin from here on use other settings. Sessions are not taken along.
@@ -77,6 +80,12 @@ impl Connector {
         let old = mem::replace(&mut *self.current.lock(), new);
         drop(old);
         Ok(())
+    }
+
+    /// The same, for connections to `port`: their sessions are resumed with the servers at that port alone, for those at another
+    /// may be others, of the same name. Without it they are taken for one.
+    pub fn to_port(&self, port: u16) -> Self {
+        Self { port: Some(port), ..self.clone() }
     }
 
     /// The client's side of a new connection to the server `name`: a name or an address, which its certificate must be for.
@@ -174,7 +183,7 @@ impl Peer {
             None => {}
         }
         if let (Some(sessions), Some(name)) = (sessions, &self.name) {
-            sessions.resume(&mut ssl, name)?;
+            sessions.resume(&mut ssl, Server { name: name.clone(), port: self.connector.port })?;
         }
         Ok(ssl)
     }
@@ -246,7 +255,7 @@ impl ConnectorBuilder {
     /// # Errors
     /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if OpenSSL refuses a setting.
     pub fn build(self) -> Result<Connector, Error> {
-        Ok(Connector { current: Arc::new(Leaf::new(self.current()?)) })
+        Ok(Connector { current: Arc::new(Leaf::new(self.current()?)), port: None })
     }
 
     fn current(self) -> Result<Current, Error> {

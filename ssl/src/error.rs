@@ -104,6 +104,12 @@ impl Error {
         self
     }
 
+    /// The detail is about what is in `files`.
+    pub(crate) fn of_file(mut self, files: &str) -> Self {
+        let detail = self.0.detail.take().unwrap_or_default();
+        self.detailed(format!("{files}: {detail}"))
+    }
+
     pub(crate) fn about_certificate(mut self, verdict: X509VerifyResult) -> Self {
         self.0.certificate = verdict;
         self

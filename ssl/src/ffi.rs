@@ -38,6 +38,12 @@ pub(crate) fn set_modes(ssl: &mut SslRef) {
     control(ssl, SSL_CTRL_SET_READ_AHEAD, 0);
 }
 
+/// Sets whether OpenSSL gives the memory of its buffers back when they are empty.
+pub(crate) fn release_buffers(ssl: &mut SslRef, released: bool) {
+    let command = if released { SSL_CTRL_MODE } else { SSL_CTRL_CLEAR_MODE };
+    control(ssl, command, sys::SSL_MODE_RELEASE_BUFFERS);
+}
+
 /// Has a KeyUpdate sent with the next write, and one asked for if `ask`.
 pub(crate) fn key_update<S>(stream: &mut SslStream<S>, ask: bool) -> Result<(), ErrorStack> {
     let update = if ask { SSL_KEY_UPDATE_REQUESTED } else { SSL_KEY_UPDATE_NOT_REQUESTED };

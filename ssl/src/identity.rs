@@ -17,7 +17,7 @@ use openssl::{
     },
 };
 
-use crate::Error;
+use crate::{Error, pem};
 
 /// A certificate with its key, and the chain of those that vouch for it. Cheap to clone.
 #[derive(Clone)]
@@ -32,16 +32,16 @@ impl Identity {
     /// encrypted.
     ///
     /// # Errors
-    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if there is no certificate, or if the key is not its key.
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if there is no certificate, or if the key is not its key: it
+    /// says which of the two is missing, damaged, or encrypted.
     pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self, Error> {
-        let mut chain = X509::stack_from_pem(chain)?.into_iter();
-        let certificate =
-            chain.next().ok_or_else(|| Error::configuration("there is no certificate in the PEM"))?;
-        let key = PKey::private_key_from_pem_callback(key, |_| Ok(0))?;
+        let mut chain = pem::certificates(chain)?;
+        let key = pem::private_key(key)?;
+        let certificate = chain.remove(0);
         if !certificate.public_key()?.public_eq(&key) {
             return Err(Error::configuration("the key is not that of the certificate"));
         }
-        Ok(Self { certificate, chain: chain.collect(), key })
+        Ok(Self { certificate, chain, key })
     }
 
     /// Reads it from files, as [`from_pem`](Self::from_pem). They may be one file.
@@ -49,7 +49,9 @@ impl Identity {
     /// # Errors
     /// [`ErrorKind::Io`](crate::ErrorKind::Io) if one cannot be read, and those of [`from_pem`](Self::from_pem).
     pub fn from_pem_files(chain: impl AsRef<Path>, key: impl AsRef<Path>) -> Result<Self, Error> {
-        Self::from_pem(&read(chain.as_ref())?, &read(key.as_ref())?)
+        let (chain, key) = (chain.as_ref(), key.as_ref());
+        let named = |error: Error| error.of_file(&format!("{}, {}", chain.display(), key.display()));
+        Self::from_pem(&read(chain)?, &read(key)?).map_err(named)
     }
 
     /// Makes one that vouches for itself, for `names` (or addresses) and a week: for tests, and for trying things out. No client

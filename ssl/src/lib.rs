@@ -79,6 +79,7 @@ mod identity;
 mod lookup;
 mod name;
 mod origin;
+mod pem;
 mod sessions;
 mod sni;
 mod tls;

@@ -11,12 +11,20 @@ use openssl::{
 
 use crate::{SESSIONS, SESSIONS_PER_SERVER, caught::catch, ffi::Session, name::ServerName};
 
+/// Whose sessions are taken for each other's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Server {
+    pub(crate) name: ServerName,
+    /// `None`: whatever it is.
+    pub(crate) port: Option<u16>,
+}
+
 /// Those of one context, the one used last at the back: [`SESSIONS`] at most, [`SESSIONS_PER_SERVER`] of one server.
 ///
 /// They are of servers that were verified: to resume is to believe that without a look.
 #[derive(Default)]
 pub(crate) struct Sessions {
-    kept: Leaf<VecDeque<(ServerName, Session)>>,
+    kept: Leaf<VecDeque<(Server, Session)>>,
 }
 
 impl Sessions {
@@ -28,24 +36,25 @@ impl Sessions {
         context.set_session_cache_mode(SslSessionCacheMode::CLIENT | SslSessionCacheMode::NO_INTERNAL);
         context.set_new_session_callback(move |ssl, session| {
             catch((), || {
-                if let Some(name) = ssl.ex_data(server).cloned() {
-                    kept.put(name, Session::of(ssl, session));
+                if let Some(whom) = ssl.ex_data(server).cloned() {
+                    kept.put(whom, Session::of(ssl, session));
                 }
             });
         });
         Ok(sessions)
     }
 
-    /// Has `ssl` resume a session with the server `name`, if there is one, and those that it makes be kept.
-    pub(crate) fn resume(&self, ssl: &mut SslRef, name: &ServerName) -> Result<(), ErrorStack> {
-        ssl.set_ex_data(server()?, name.clone());
-        self.take(name).map_or(Ok(()), |session| session.resume(ssl))
+    /// Has `ssl` resume a session with `whom`, if there is one, and those that it makes be kept.
+    pub(crate) fn resume(&self, ssl: &mut SslRef, whom: Server) -> Result<(), ErrorStack> {
+        let session = self.take(&whom);
+        ssl.set_ex_data(server()?, whom);
+        session.map_or(Ok(()), |session| session.resume(ssl))
     }
 
     /// The newest one. In TLS 1.3 each is used once: who watches the wire could tell otherwise that it is the same client.
-    fn take(&self, name: &ServerName) -> Option<Session> {
+    fn take(&self, whom: &Server) -> Option<Session> {
         let mut kept = self.kept.lock();
-        let at = kept.iter().rposition(|(server, _)| server == name)?;
+        let at = kept.iter().rposition(|(server, _)| server == whom)?;
         let (server, session) = kept.remove(at)?;
         if session.session().protocol_version() != SslVersion::TLS1_3 {
             kept.push_back((server, session.clone()));
@@ -53,16 +62,16 @@ impl Sessions {
         Some(session)
     }
 
-    fn put(&self, name: ServerName, session: Session) {
+    fn put(&self, whom: Server, session: Session) {
         let mut kept = self.kept.lock();
-        let mut of_server = kept.iter().enumerate().filter(|(_, (server, _))| *server == name);
+        let mut of_server = kept.iter().enumerate().filter(|(_, (server, _))| *server == whom);
         let oldest = of_server.next().map(|(at, _)| at);
         let too_many = match oldest {
             Some(oldest) if of_server.count() + 1 >= SESSIONS_PER_SERVER => kept.remove(oldest),
             _ if kept.len() >= SESSIONS => kept.pop_front(),
             _ => None,
         };
-        kept.push_back((name, session));
+        kept.push_back((whom, session));
         // OpenSSL frees it after the lock.
         drop(kept);
         drop(too_many);
@@ -80,9 +89,9 @@ impl fmt::Debug for Sessions {
     }
 }
 
-/// Where a connection has the name of its server.
-fn server() -> Result<Index<Ssl, ServerName>, ErrorStack> {
-    static SERVER: OnceLock<Index<Ssl, ServerName>> = OnceLock::new();
+/// Where a connection has its server.
+fn server() -> Result<Index<Ssl, Server>, ErrorStack> {
+    static SERVER: OnceLock<Index<Ssl, Server>> = OnceLock::new();
     match SERVER.get() {
         Some(index) => Ok(*index),
         None => {
@@ -110,7 +119,7 @@ mod tests {
         let context = SslContext::builder(SslMethod::tls_client()).unwrap().build();
         let ssl = Ssl::new(&context).unwrap();
         let sessions = Sessions::default();
-        let name = |i: usize| format!("server{i}.example").parse::<ServerName>().unwrap();
+        let name = |i: usize| Server { name: format!("server{i}.example").parse().unwrap(), port: None };
         for _ in 0..10 {
             sessions.put(name(0), session(&ssl));
         }
@@ -120,6 +129,8 @@ mod tests {
         }
         assert_eq!(sessions.len(), SESSIONS);
         assert!(sessions.take(&name(0)).is_none(), "the oldest went first");
-        assert!(sessions.take(&name(2 * SESSIONS - 1)).is_some());
+        let last = name(2 * SESSIONS - 1);
+        assert!(sessions.take(&Server { port: Some(443), ..last.clone() }).is_none(), "another server");
+        assert!(sessions.take(&last).is_some());
     }
 }

@@ -121,9 +121,11 @@ mod tests {
         let mut identities = Identities::default();
         let [all, one] = ["all", "one"].map(|name| Identity::self_signed(&[name]).unwrap());
         identities.insert("*.Example.org", all.clone());
-        identities.insert("one.example.org", one.clone());
-        let found = |name: &str| identities.find(name).map(|found| found.certificate().to_der().unwrap());
+        identities.insert("one.example.org.", one.clone());
+        let found =
+            |name: &str| identities.find(&plain(name)).map(|found| found.certificate().to_der().unwrap());
         assert_eq!(found("one.example.org"), Some(one.certificate().to_der().unwrap()));
+        assert_eq!(found("ONE.Example.org."), Some(one.certificate().to_der().unwrap()), "the same name");
         assert_eq!(found("two.example.org"), Some(all.certificate().to_der().unwrap()));
         assert_eq!(found("example.org"), None);
         assert_eq!(found("a.two.example.org"), None);

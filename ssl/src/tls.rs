@@ -1,11 +1,12 @@
 //! An [`Engine`], or another [`Backend`], as a filter of bufferevents.
 
-use std::time::Duration;
+use std::{os::fd::AsFd, time::Duration};
 
 use bufferevent::{
-    Evbuffer, Filter, FilterCall, FilterError, FilterStatus, HANDSHAKE_TIMEOUT, Handshake, Interest,
+    Bufferevent, Builder, Evbuffer, Filter, FilterCall, FilterError, FilterStatus, HANDSHAKE_TIMEOUT,
+    Handshake, Interest,
 };
-use openssl::ssl::SslRef;
+use openssl::ssl::{SslRef, SslStream};
 
 use crate::{Backend, Engine, Error, ErrorKind, Progress, Received};
 
@@ -146,6 +147,21 @@ impl<B: Backend> Tls<B> {
 }
 
 impl Tls {
+    /// Goes on with a connection that was established elsewhere, with its socket and its session: a bufferevent over that, with
+    /// TLS in between, which is to be started. There is no handshake, and no [`Event::Connected`](bufferevent::Event::Connected).
+    ///
+    /// The socket is put into non-blocking mode.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotOpen`] if its handshake is not over, [`ErrorKind::Io`] if there are no descriptors left. It is closed then.
+    /// # Libevent
+    /// `bufferevent_openssl_socket_new` with `BUFFEREVENT_SSL_OPEN`.
+    pub fn established(stream: SslStream<impl AsFd>) -> Result<Builder, Error> {
+        let socket = stream.get_ref().as_fd().try_clone_to_owned()?;
+        let engine = Engine::open(stream)?;
+        Ok(Bufferevent::socket(socket).filter(Self::new(engine)))
+    }
+
     /// OpenSSL's own object; `None` before the handshake begins.
     ///
     /// # Libevent

@@ -13,7 +13,7 @@ use openssl::{
     },
 };
 
-use crate::{Error, VERIFY_DEPTH, caught::catch};
+use crate::{Error, VERIFY_DEPTH, caught::catch, pem::certificates};
 
 /// What a server asks of its clients: a certificate that one of these vouches for.
 ///
@@ -111,12 +111,6 @@ pub(crate) fn install(context: &mut SslContextBuilder, mode: SslVerifyMode, chec
         }
         accepted
     });
-}
-
-/// Those in a PEM, of which there must be one.
-pub(crate) fn certificates(pem: &[u8]) -> Result<Vec<X509>, Error> {
-    let found = X509::stack_from_pem(pem)?;
-    if found.is_empty() { Err(Error::configuration("there is no certificate in the PEM")) } else { Ok(found) }
 }
 
 pub(crate) fn store(roots: Vec<X509>) -> Result<X509Store, ErrorStack> {

@@ -3,10 +3,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::{io::Write as _, os::unix::net::UnixStream, sync::Arc};
+use std::{
+    io::{Read as _, Write as _},
+    os::unix::net::UnixStream,
+    sync::Arc,
+};
 
 use bufferevent::{
-    BaseExt as _, Bufferevent, Builder, Callbacks, Context, Evbuffer, FlushMode, Id, Interest, Pinned,
+    BaseExt as _, Bufferevent, Builder, Callbacks, Context, Evbuffer, Event, FlushMode, Id, Interest, Pinned,
+    Trigger,
     runtime::Time,
     testing::{Census, ManualBase},
 };
@@ -228,4 +233,45 @@ fn who_writes_during_another_handshake_waits_for_it() {
     let [(server, server_id), (client, client_id)] = &mut both;
     assert_eq!(server.heard(*server_id), b"and during");
     assert_eq!(client.heard(*client_id), b"from before");
+}
+
+/// A client and a server whose handshake is over.
+fn open(world: &World) -> (Engine, Engine) {
+    let (mut client, mut server) = (world.connector.engine(NAME).unwrap(), world.acceptor.engine());
+    while client.handshake().unwrap() != Progress::Done || server.handshake().unwrap() != Progress::Done {
+        carry(&mut client, &mut server);
+        let _ = server.handshake().unwrap();
+        carry(&mut server, &mut client);
+    }
+    (client, server)
+}
+
+#[test]
+fn a_change_of_keys_asked_for_in_a_callback_goes_at_once() {
+    // T-21
+    let _census = Census::begin();
+    let mut world = World::new();
+    let (client, mut server) = open(&world);
+    let (socket, mut peer) = UnixStream::pair().unwrap();
+    peer.set_nonblocking(true).unwrap();
+    let asks = Callbacks::<Pinned>::new().on_event(|cx: &mut Context<'_, Pinned>, event| {
+        assert!(matches!(event, Event::User(1)), "{event:?}");
+        cx.filter_mut::<Tls>().unwrap().engine().unwrap().update_key(true).unwrap();
+    });
+    let builder = Bufferevent::socket(socket).filter(Tls::new(client)).handler(asks);
+    let id = builder.start(&mut world.base).unwrap();
+    world.settle();
+    let mut sent = [0; 1_000];
+    assert!(peer.read(&mut sent).is_err(), "nothing yet");
+    world.at(id).trigger_event(1, Trigger::PLAIN);
+    world.settle();
+    let n = peer.read(&mut sent).unwrap();
+    server.arrived().add(&sent[..n]).unwrap();
+    let _ = server.receive(&mut Evbuffer::new(), 100, Time::ZERO).unwrap();
+    server.send(&mut Evbuffer::from(b"x"), 100).unwrap();
+    assert_eq!(
+        server.to_send().len(),
+        27 + 23,
+        "it was asked to change its own, and says so before a byte of data"
+    );
 }

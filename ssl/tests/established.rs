@@ -5,13 +5,16 @@
 mod common;
 
 use std::{
+    fmt::Debug,
     io::{Read, Write},
+    net::{TcpListener, TcpStream},
     os::unix::net::UnixStream,
     thread,
 };
 
+use bufferevent::{Base, BaseExt as _, Callbacks, Interest, Pinned};
 use bufferevent_ssl::{
-    Acceptor, Connector, DangerousConnector, Engine, ErrorKind, Evbuffer, Identity,
+    Acceptor, Connector, DangerousConnector, Engine, ErrorKind, Evbuffer, Identity, Tls,
     openssl::ssl::{Ssl, SslAcceptor, SslConnector, SslContext, SslMethod, SslStream, SslVersion},
 };
 use common::{Census, NAME, Pair, VERSIONS, receive, send, settings};
@@ -39,6 +42,14 @@ fn raw_pair(version: SslVersion) -> Pair {
 /// Two ends of a socket, shaken hands over by OpenSSL alone.
 fn over_a_socket(version: SslVersion) -> [SslStream<UnixStream>; 2] {
     let (one, other) = UnixStream::pair().unwrap();
+    shake(version, one, other)
+}
+
+fn shake<S: Read + Write + Debug + Send + 'static>(
+    version: SslVersion,
+    other: S,
+    one: S,
+) -> [SslStream<S>; 2] {
     let server = raw_server(version);
     let server = thread::spawn(move || Ssl::new(&server).unwrap().accept(one).unwrap());
     let client = SslConnector::builder(SslMethod::tls_client()).unwrap().build();
@@ -69,6 +80,37 @@ fn a_connection_that_was_established_elsewhere_goes_on() {
         let mut into = [0; 9];
         client.read_exact(&mut into).unwrap();
         assert_eq!(&into, b"an answer");
+    }
+}
+
+#[test]
+fn a_socket_with_its_session_goes_on_as_a_bufferevent() {
+    let _census = Census::begin();
+    // T-03, `Open`: one call takes both.
+    for version in VERSIONS {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let [mut client, mut server] = shake(version, client, listener.accept().unwrap().0);
+        client.write_all(b"from before").unwrap();
+        let mut into = [0; 5];
+        server.read_exact(&mut into).unwrap();
+        let mut base = Base::<Pinned>::new().unwrap();
+        let echo = Callbacks::<Pinned>::new().on_read(|cx| {
+            let (input, output) = cx.buffers();
+            output.append(input).unwrap();
+        });
+        let builder = Tls::established(server).unwrap().handler(echo);
+        let id = builder.configure(|one| one.enable(Interest::READ)).start(&mut base).unwrap();
+        let hears = thread::spawn(move || {
+            let mut into = [0; 6];
+            client.read_exact(&mut into).unwrap();
+            client.shutdown().unwrap();
+            into
+        });
+        while base.bufferevent(id).is_ok_and(|one| one.enabled().contains(Interest::READ)) {
+            base.turn(None).unwrap();
+        }
+        assert_eq!(&hears.join().unwrap(), b"before");
     }
 }
 

@@ -172,3 +172,18 @@ fn sessions_are_of_one_name() {
     pair.shake().unwrap();
     assert!(!is_resumed(&pair));
 }
+
+#[test]
+fn servers_at_several_ports_are_not_taken_for_each_other() {
+    let _census = Census::begin();
+    // 1.8
+    for version in VERSIONS {
+        let (server, client) = settings(version);
+        let (acceptor, connector) = (server.build().unwrap(), client.build().unwrap());
+        let [https, other] = [443, 8443].map(|port| connector.to_port(port));
+        assert!(!End::Both.run(&acceptor, &https));
+        assert!(!End::Both.run(&acceptor, &other), "another server");
+        assert!(!End::Both.run(&acceptor, &connector));
+        assert!([https, other, connector].iter().all(|connector| End::Both.run(&acceptor, connector)));
+    }
+}

@@ -36,7 +36,7 @@ fn a_server_has_a_certificate_for_each_name() {
     let asked = chosen.clone();
     let acceptor = Acceptor::builder()
         .identity(default.clone())
-        .identity_for("WWW.example.com", com.clone())
+        .identity_for("WWW.example.com.", com.clone())
         .identity_for("*.example.net", net.clone())
         .choose_identity(move |name| (name == "chosen.example").then(|| asked.clone()))
         .build()

@@ -81,6 +81,8 @@ pub struct Engine {
     stale: u32,
     record: usize,
     handshake_bytes: usize,
+    /// `None`: as the context has it.
+    keeps_buffers: Option<bool>,
 }
 
 /// Where the wire is: OpenSSL has it, once there is something to be done.
@@ -126,6 +128,7 @@ impl Engine {
             stale: 0,
             record: RECORD,
             handshake_bytes: HANDSHAKE_BYTES,
+            keeps_buffers: None,
         }
     }
 
@@ -252,8 +255,9 @@ impl Engine {
 
     /// Begins anew, over another connection to the same peer. One that was [given](Self::open) cannot: its next handshake fails.
     pub fn restart(&mut self) {
-        let (record, handshake_bytes) = (self.record, self.handshake_bytes);
+        let (record, handshake_bytes, keeps) = (self.record, self.handshake_bytes, self.keeps_buffers);
         *self = Self::new(self.origin.clone());
+        self.keeps_buffers = keeps;
         self.set_record_size(record);
         self.set_handshake_bytes(handshake_bytes);
     }
@@ -271,6 +275,15 @@ impl Engine {
     /// peer as they come, large ones cost less.
     pub fn set_record_size(&mut self, bytes: usize) {
         self.record = bytes.clamp(512, RECORD);
+    }
+
+    /// Sets whether OpenSSL keeps the memory of its buffers, about 33 KiB, while the connection is idle. Default: no, unless its
+    /// context is the user's own and says so. To keep them saves a busy connection with records of 1 to 4 KiB a twentieth of its
+    /// time.
+    ///
+    /// To be set before the handshake begins.
+    pub fn set_keep_buffers(&mut self, kept: bool) {
+        self.keeps_buffers = Some(kept);
     }
 
     /// What has arrived from the peer and was not taken yet: to be appended to, or to be swapped with what was, for the call.
@@ -328,6 +341,9 @@ impl Engine {
         let origin = &self.origin;
         let mut ssl = prepare(&mut self.stale, || origin.ssl())?;
         ffi::set_modes(&mut ssl);
+        if let Some(kept) = self.keeps_buffers {
+            ffi::release_buffers(&mut ssl, !kept);
+        }
         let wire = mem::replace(&mut **wire, Wire::new(0));
         let stream = prepare(&mut self.stale, || SslStream::new(ssl, wire))?;
         self.transport = Transport::Stream(stream);

@@ -28,6 +28,15 @@ fn the_modes_are_those_the_engine_relies_on() {
 }
 
 #[test]
+fn buffers_are_released_or_kept() {
+    let mut ssl = ssl();
+    for released in [true, false, true] {
+        release_buffers(&mut ssl, released);
+        assert_eq!(control(&mut ssl, SSL_CTRL_MODE, 0) & sys::SSL_MODE_RELEASE_BUFFERS != 0, released);
+    }
+}
+
+#[test]
 fn what_is_refused_before_the_handshake_says_why() {
     let mut stream = SslStream::new(ssl(), std::io::empty()).unwrap();
     for error in [key_update(&mut stream, true).unwrap_err(), renegotiate(&mut stream).unwrap_err()] {
