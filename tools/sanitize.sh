@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.."
 sanitizer=${1:?thread or address}
 shift
 [ $# -gt 0 ] || set -- --package bufferevent --package bufferevent-runtime --package bufferevent-sync \
-    --package bufferevent-evbuffer --lib --tests
+    --package bufferevent-evbuffer --package bufferevent-ratelimit --package bufferevent-ssl --lib --tests
 
 RUSTC_BOOTSTRAP=1
 RUSTFLAGS="${RUSTFLAGS:+$RUSTFLAGS }-Zsanitizer=$sanitizer -Cunsafe-allow-abi-mismatch=sanitizer"

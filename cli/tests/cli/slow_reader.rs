@@ -94,9 +94,9 @@ fn a_slow_reader_holds_the_sender_up_and_not_the_memory_of_the_proxy() {
     }
 }
 
-/// The figures of README.md: `cargo test --release --package bev --test cli -- --ignored --nocapture gigabyte`.
+/// The figures of README.md: `cargo test --package bev --test cli -- --ignored --nocapture gigabyte`.
 #[test]
-#[ignore = "a measurement, of about two minutes with --release"]
+#[ignore = "a measurement, of about two minutes on an idle machine"]
 fn a_gigabyte_to_a_slow_reader_and_the_memory_it_takes() {
     const MIB: f64 = (1 << 20) as f64;
     println!("1 GiB to a reader of at most 100 MB/s, resident memory of the proxy:");
