@@ -21,6 +21,7 @@ mod mode;
 pub mod pair;
 pub mod simulation;
 pub mod skew;
+mod tls;
 pub mod wake;
 pub mod yard;
 

@@ -40,6 +40,31 @@ fn churn_counts_connections() -> io::Result<()> {
 }
 
 #[test]
+fn echo_over_tls_is_complete_and_correct() -> io::Result<()> {
+    let over_tls = |connections, size, requests, threads| {
+        one_round(&Load { tls: true, ..load(Mode::Echo, connections, size, requests) }, threads)
+    };
+    over_tls(8, 64, 200, 1)?;
+    over_tls(4, 20_000, 40, 2)?;
+    over_tls(2, 1_000_000, 4, 1)
+}
+
+#[test]
+fn churn_over_tls_shakes_hands_in_full_each_time() -> io::Result<()> {
+    one_round(&Load { tls: true, ..load(Mode::Churn, 8, 64, 100) }, 2)
+}
+
+#[test]
+fn over_tls_the_yardstick_makes_two_calls_and_a_wait_per_echo() -> io::Result<()> {
+    let echo = Load { tls: true, ..load(Mode::Echo, 1, 64, 0) };
+    // Where there is no strace, or it may not trace here, there is nothing to be said.
+    if let Ok(Some(calls)) = syscalls::measure(&bench()?, &server(&echo, 1)?, &echo, 100) {
+        assert!((calls.total() - 3.0).abs() < 0.1, "{calls:?}");
+    }
+    Ok(())
+}
+
+#[test]
 fn load_for_a_time_ends() -> io::Result<()> {
     let limit = Limit::Time(Duration::from_millis(100));
     one_round(&Load { limit, ..load(Mode::Echo, 4, 64, 0) }, 1)
@@ -47,7 +72,7 @@ fn load_for_a_time_ends() -> io::Result<()> {
 
 #[test]
 fn idle_connections_of_the_yardstick_are_small() -> io::Result<()> {
-    let usage = memory::measure(&bench()?, &yard(1)?, 500, 64)?;
+    let usage = memory::measure(&bench()?, &yard(1)?, false, 500, 64)?;
     assert!(usage.rss < 1.0, "{usage:?}");
     Ok(())
 }
@@ -71,7 +96,7 @@ fn a_server_that_says_nothing_is_an_error() -> io::Result<()> {
 }
 
 fn one_round(load: &Load, threads: usize) -> io::Result<()> {
-    let all = cpu::measure(&bench()?, &[yard(threads)?], load, 1, 2, |_| {})?;
+    let all = cpu::measure(&bench()?, &[server(load, threads)?], load, 1, 2, |_| {})?;
     let run = all[0].runs[0];
     assert_eq!(run.errors, 0.0, "{run:?}");
     assert!(run.rate > 0.0, "{run:?}");
@@ -79,11 +104,16 @@ fn one_round(load: &Load, threads: usize) -> io::Result<()> {
 }
 
 fn load(mode: Mode, connections: usize, size: usize, requests: u64) -> Load {
-    Load { mode, connections, size, limit: Limit::Requests(requests), warmup: Duration::ZERO }
+    Load { mode, tls: false, connections, size, limit: Limit::Requests(requests), warmup: Duration::ZERO }
 }
 
 fn yard(threads: usize) -> io::Result<Server> {
-    Server::parse(&format!("yard={{bin}}/yard {{mode}} --listen {{addr}} --threads {threads}"))
+    server(&load(Mode::Echo, 0, 0, 0), threads)
+}
+
+fn server(load: &Load, threads: usize) -> io::Result<Server> {
+    let tls = if load.tls { "--tls" } else { "" };
+    Server::parse(&format!("yard={{bin}}/yard {{mode}} --listen {{addr}} --threads {threads} {tls}"))
 }
 
 fn bench() -> io::Result<Bench> {

@@ -5,6 +5,7 @@
 //! compare memory       --connections 5000
 //! compare syscalls     --connections 1
 //! compare instructions --requests 20000
+//! compare instructions --tls --mode churn --requests 500
 //! compare cpu --server 'yard={bin}/yard echo --listen {addr}' --server 'other=./other --listen {addr}'
 //! ```
 //!
@@ -34,6 +35,9 @@ struct Args {
     /// What the servers do.
     #[arg(long, default_value = "echo")]
     mode: Mode,
+    /// Over TLS.
+    #[arg(long)]
+    tls: bool,
     /// Connections at a time.
     #[arg(long, default_value_t = 64)]
     connections: usize,
@@ -95,8 +99,11 @@ impl Args {
         if !self.servers.is_empty() {
             return self.servers.iter().map(|text| Server::parse(text)).collect();
         }
-        let yard = Server::parse("yard={bin}/yard {mode} --listen {addr}")?;
-        let bev = Server::parse("bev={bin}/bev {mode} --workers 1 --bases 1 --listen {addr}")?;
+        let (of_yard, of_bev) = if self.tls { (" --tls", " --self-signed") } else { ("", "") };
+        let yard = Server::parse(&format!("yard={{bin}}/yard {{mode}} --listen {{addr}}{of_yard}"))?;
+        let bev = Server::parse(&format!(
+            "bev={{bin}}/bev {{mode}} --workers 1 --bases 1 --listen {{addr}} --idle none --memory none{of_bev}"
+        ))?;
         let other = if bench.bin().join("bev").exists() {
             bev
         } else {
@@ -110,6 +117,7 @@ impl Args {
         let requests = self.requests.or((self.mode == Mode::Churn).then_some(CHURNED));
         Ok(Load {
             mode: self.mode,
+            tls: self.tls,
             connections: self.connections,
             size: self.size,
             limit: match requests {
@@ -146,7 +154,7 @@ impl Args {
     }
 
     fn memory(&self, bench: &Bench, servers: &[Server]) -> io::Result<()> {
-        let measure = |server| memory::measure(bench, server, self.connections, self.size);
+        let measure = |server| memory::measure(bench, server, self.tls, self.connections, self.size);
         let all = servers.iter().map(measure).collect::<io::Result<Vec<_>>>()?;
         if self.json {
             let rows: Vec<String> = all.iter().map(memory::Usage::to_json).collect();

@@ -26,6 +26,9 @@ struct Args {
     /// What the server does.
     #[arg(long, default_value = "echo")]
     mode: Mode,
+    /// Over TLS, with a full handshake for every connection; whoever answers is believed.
+    #[arg(long)]
+    tls: bool,
     /// Connections at a time.
     #[arg(long, default_value_t = 64)]
     connections: usize,
@@ -67,6 +70,7 @@ impl Args {
         Ok(Plan {
             connect: self.connect,
             mode: self.mode,
+            tls: self.tls,
             connections: self.connections,
             size: self.size.get(),
             limit: match self.requests {

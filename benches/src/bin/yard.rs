@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! yard echo --listen 127.0.0.1:0 --threads 1
+//! yard echo --tls
 //! ```
 //!
 //! The first line on standard output is `listening on ADDR`. SIGTERM ends it with exit code 0; it then prints its own
@@ -24,6 +25,9 @@ use signal_hook::consts::SIGTERM;
 struct Args {
     /// What to do with a connection.
     mode: Mode,
+    /// Speak TLS, with a certificate made now; for echoes alone.
+    #[arg(long)]
+    tls: bool,
     /// Address to listen on; port 0 picks a free one.
     #[arg(long, default_value = "127.0.0.1:0")]
     listen: SocketAddr,
@@ -36,7 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let args = Args::parse();
     let (stop, signalled) = UnixStream::pair()?;
     signal_hook::low_level::pipe::register(SIGTERM, signalled)?;
-    let yard = Yard::bind(args.mode, args.listen, args.threads)?;
+    let yard = Yard::bind(args.mode, args.tls, args.listen, args.threads)?;
     println!("listening on {}", yard.address());
     std::io::stdout().flush()?;
     yard.run(stop)?;

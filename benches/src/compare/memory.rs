@@ -25,11 +25,17 @@ pub struct Usage {
 ///
 /// The server has served a few connections before, so that what it allocates once is not counted. Kernel memory is
 /// not counted either.
-pub fn measure(bench: &Bench, server: &Server, connections: usize, size: usize) -> io::Result<Usage> {
+pub fn measure(
+    bench: &Bench,
+    server: &Server,
+    tls: bool,
+    connections: usize,
+    size: usize,
+) -> io::Result<Usage> {
     let listening = Listening::start(bench, server, Mode::Echo, &[])?;
-    Ready::start(bench, &listening, &idle(FIRST, size))?.close()?;
+    Ready::start(bench, &listening, &idle(tls, FIRST, size))?.close()?;
     let before = memory(listening.pid())?;
-    let client = Ready::start(bench, &listening, &idle(connections, size))?;
+    let client = Ready::start(bench, &listening, &idle(tls, connections, size))?;
     let after = memory(listening.pid())?;
     client.close()?;
     listening.stop()?;
@@ -53,8 +59,8 @@ impl Usage {
 }
 
 /// Connections that echo once while warming up, and are then left alone.
-fn idle(connections: usize, size: usize) -> Load {
-    Load { mode: Mode::Echo, connections, size, limit: Limit::Requests(0), warmup: Duration::ZERO }
+fn idle(tls: bool, connections: usize, size: usize) -> Load {
+    Load { mode: Mode::Echo, tls, connections, size, limit: Limit::Requests(0), warmup: Duration::ZERO }
 }
 
 const FIRST: usize = 64;

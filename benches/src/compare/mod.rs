@@ -37,6 +37,8 @@ pub struct Server {
 pub struct Load {
     /// What the server does.
     pub mode: Mode,
+    /// Over TLS, if the server speaks it.
+    pub tls: bool,
     /// Connections at a time.
     pub connections: usize,
     /// Bytes of a request, or of a block of a stream.

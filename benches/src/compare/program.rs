@@ -162,6 +162,7 @@ fn client_command(bench: &Bench, address: SocketAddr, load: &Load) -> Vec<String
         Limit::Time(time) => option("duration", time.as_secs_f64().to_string()),
         Limit::Requests(requests) => option("requests", requests.to_string()),
     }
+    words.extend(load.tls.then(|| "--tls".to_owned()));
     words
 }
 

@@ -1,13 +1,14 @@
 //! One connection of the client.
 
-use std::os::fd::OwnedFd;
 use std::time::Instant;
+
+use super::line::Line;
 
 /// One connection of the client, or its place while there is none.
 #[derive(Debug)]
 pub(super) struct Conn {
     /// `None` after a failure, and between two connections under churn.
-    pub(super) fd: Option<OwnedFd>,
+    pub(super) line: Option<Line>,
     /// When the current request (or block) was begun.
     pub(super) begun: Instant,
     /// A request is under way.
@@ -23,9 +24,9 @@ pub(super) struct Conn {
 }
 
 impl Conn {
-    /// Wraps a connected, nonblocking socket, or keeps a place for one.
-    pub(super) fn new(fd: Option<OwnedFd>) -> Self {
-        Self { fd, begun: Instant::now(), busy: false, offset: 0, sent: 0, received: 0, armed: false }
+    /// Wraps a connected line whose socket is nonblocking, or keeps a place for one.
+    pub(super) fn new(line: Option<Line>) -> Self {
+        Self { line, begun: Instant::now(), busy: false, offset: 0, sent: 0, received: 0, armed: false }
     }
 
     /// Begins a request. Every one starts elsewhere in the pattern, so that a reply to another is noticed.

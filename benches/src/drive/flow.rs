@@ -3,10 +3,8 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, recv, send};
-
 use super::Limit;
+use super::line::Moved;
 use super::worker::{BATCH, Worker};
 use crate::Mode;
 
@@ -27,11 +25,11 @@ impl Worker {
             for event in &events {
                 let index = event.data.u64() as usize;
                 if !self.stream(index) {
-                    self.conns[index].fd = None;
+                    self.conns[index].line = None;
                     self.tally.errors += 1;
                 }
             }
-            if self.conns.iter().all(|conn| conn.fd.is_none()) {
+            if self.conns.iter().all(|conn| conn.line.is_none()) {
                 break;
             }
         }
@@ -41,18 +39,17 @@ impl Worker {
     /// Moves one block, or what goes without waiting. Returns false if the connection is broken.
     fn stream(&mut self, index: usize) -> bool {
         let conn = &mut self.conns[index];
-        let Some(fd) = &conn.fd else { return true };
+        let Some(line) = &mut conn.line else { return true };
         let moved = if self.mode == Mode::Sink {
             let done = conn.sent % self.size;
-            send(fd, &self.pattern[done..self.size], SendFlags::NOSIGNAL)
+            line.send(&self.pattern[done..self.size])
         } else {
-            recv(fd, &mut self.scratch[..], RecvFlags::empty()).map(|(count, _)| count)
+            line.recv(&mut self.scratch)
         };
         let count = match moved {
-            Ok(0) => return false,
-            Ok(count) => count,
-            Err(Errno::AGAIN | Errno::INTR) => return true,
-            Err(_) => return false,
+            Moved::Bytes(count) => count,
+            Moved::WaitsForInput | Moved::WaitsForRoom => return true,
+            Moved::Broken => return false,
         };
         self.tally.bytes += count as u64;
         conn.sent += count;

@@ -21,6 +21,7 @@ use worker::Worker;
 
 mod conn;
 mod flow;
+mod line;
 mod report;
 mod request;
 mod tally;
@@ -33,6 +34,8 @@ pub struct Plan {
     pub connect: SocketAddr,
     /// What it does.
     pub mode: Mode,
+    /// Over TLS, with a full handshake for every connection. Whoever answers is believed.
+    pub tls: bool,
     /// How many at a time.
     pub connections: usize,
     /// Bytes of a request, or of a block of a stream.

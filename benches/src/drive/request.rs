@@ -4,10 +4,9 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use rustix::event::epoll::{Event, EventFlags};
-use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use super::Limit;
+use super::line::{Line, Moved};
 use super::worker::{BATCH, GRACE, Worker};
 use crate::Mode;
 
@@ -49,6 +48,9 @@ impl Worker {
             return self.fail(index, budget);
         }
         if flags.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR) {
+            if !self.shake_on(index)? {
+                return self.fail(index, budget);
+            }
             return match self.pull(index) {
                 Pulled::Complete => self.finish(index, budget),
                 Pulled::Partly => Ok(()),
@@ -56,6 +58,13 @@ impl Worker {
             };
         }
         Ok(())
+    }
+
+    /// Goes on with a handshake that the request waits for. Returns false if the connection is broken.
+    fn shake_on(&mut self, index: usize) -> io::Result<bool> {
+        let conn = &self.conns[index];
+        let waits = conn.busy && conn.sent == 0 && !conn.armed;
+        if waits { self.push(index) } else { Ok(true) }
     }
 
     /// Begins the next request on connection `index`, if the budget has one.
@@ -66,14 +75,12 @@ impl Worker {
         self.conns[index].begin(now);
         let is_new = self.mode == Mode::Churn;
         if is_new {
-            self.conns[index].fd = Some(self.open()?);
-            self.conns[index].armed = false;
-            // The loopback handshake is mostly over by now; if it is not, `push` arms for output.
-            let whole = self.push_unarmed(index);
-            self.conns[index].armed = !whole;
+            self.conns[index].line = Some(self.open()?);
+            // TCP's handshake on the loopback is mostly over by now; if it is not, this waits for room.
+            self.conns[index].armed = self.send_rest(index) != Some(false);
             return self.register(index);
         }
-        if self.conns[index].fd.is_none() || !self.push(index)? {
+        if !self.push(index)? {
             return self.fail(index, budget);
         }
         Ok(())
@@ -81,46 +88,52 @@ impl Worker {
 
     /// Sends what is left of the request. Returns false if the connection is broken.
     fn push(&mut self, index: usize) -> io::Result<bool> {
-        let conn = &mut self.conns[index];
-        let Some(fd) = &conn.fd else { return Ok(false) };
-        let rest = &self.pattern[conn.offset + conn.sent..conn.offset + self.size];
-        match send(fd, rest, SendFlags::NOSIGNAL) {
-            Ok(count) => conn.sent += count,
-            Err(Errno::AGAIN | Errno::INTR) => {}
-            Err(_) => return Ok(false),
-        }
-        let whole = conn.sent == self.size;
-        self.arm(index, !whole)?;
+        let Some(armed) = self.send_rest(index) else { return Ok(false) };
+        self.arm(index, armed)?;
         Ok(true)
     }
 
-    /// Sends what it can on a connection that may still be connecting. Returns true if that was all.
-    fn push_unarmed(&mut self, index: usize) -> bool {
+    /// Sends what goes of the request. Returns whether the rest waits for room; `None` if the connection is broken.
+    fn send_rest(&mut self, index: usize) -> Option<bool> {
         let conn = &mut self.conns[index];
-        let Some(fd) = &conn.fd else { return false };
-        let request = &self.pattern[conn.offset..conn.offset + self.size];
-        conn.sent = send(fd, request, SendFlags::NOSIGNAL).unwrap_or(0);
-        conn.sent == self.size
+        let rest = &self.pattern[conn.offset + conn.sent..conn.offset + self.size];
+        match conn.line.as_mut()?.send(rest) {
+            Moved::Bytes(count) => conn.sent += count,
+            Moved::WaitsForRoom => {}
+            // TLS shakes hands before.
+            Moved::WaitsForInput => return Some(false),
+            Moved::Broken => return None,
+        }
+        Some(conn.sent < self.size)
     }
 
-    /// Receives once and compares with the request.
+    /// Receives what is there of the reply.
     fn pull(&mut self, index: usize) -> Pulled {
+        loop {
+            match self.pull_once(index) {
+                Some(Pulled::Partly) if self.conns[index].line.as_ref().is_some_and(Line::holds_back) => {}
+                Some(pulled) => return pulled,
+                None => return Pulled::Partly,
+            }
+        }
+    }
+
+    /// Receives once and compares with the request; `None` when there is nothing.
+    fn pull_once(&mut self, index: usize) -> Option<Pulled> {
         let conn = &mut self.conns[index];
-        let Some(fd) = &conn.fd else { return Pulled::Partly };
-        let count = match recv(fd, &mut self.scratch[..], RecvFlags::empty()) {
-            Ok((0, _)) => return Pulled::Broken,
-            Ok((count, _)) => count,
-            Err(Errno::AGAIN | Errno::INTR) => return Pulled::Partly,
-            Err(_) => return Pulled::Broken,
+        let count = match conn.line.as_mut()?.recv(&mut self.scratch) {
+            Moved::Bytes(count) => count,
+            Moved::WaitsForInput | Moved::WaitsForRoom => return None,
+            Moved::Broken => return Some(Pulled::Broken),
         };
         let expected = conn.offset + conn.received..conn.offset + self.size;
         if !conn.busy
             || self.pattern.get(expected).and_then(|rest| rest.get(..count)) != Some(&self.scratch[..count])
         {
-            return Pulled::Broken;
+            return Some(Pulled::Broken);
         }
         conn.received += count;
-        if conn.received == self.size { Pulled::Complete } else { Pulled::Partly }
+        Some(if conn.received == self.size { Pulled::Complete } else { Pulled::Partly })
     }
 
     fn finish(&mut self, index: usize, budget: &mut Budget) -> io::Result<()> {
@@ -132,7 +145,7 @@ impl Worker {
         self.tally.bytes += self.size as u64;
         self.tally.record(now - conn.begun);
         if self.mode == Mode::Churn {
-            conn.fd = None;
+            conn.line.take().into_iter().for_each(Line::close);
         }
         self.begin(index, now, budget)
     }
@@ -141,7 +154,7 @@ impl Worker {
     fn fail(&mut self, index: usize, budget: &mut Budget) -> io::Result<()> {
         let conn = &mut self.conns[index];
         let was_busy = std::mem::replace(&mut conn.busy, false);
-        conn.fd = None;
+        conn.line = None;
         conn.armed = false;
         self.tally.errors += 1;
         if was_busy {

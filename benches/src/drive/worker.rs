@@ -5,16 +5,18 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
+use openssl::ssl::SslContext;
 use rustix::buffer::spare_capacity;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
-use rustix::io::Errno;
+use rustix::io::{Errno, ioctl_fionbio};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::conn::{Conn, pattern};
+use super::line::Line;
 use super::tally::Tally;
 use super::{Limit, Plan};
-use crate::Mode;
+use crate::{Mode, tls};
 
 /// One thread of the client, its connections and its epoll set.
 #[derive(Debug)]
@@ -26,6 +28,7 @@ pub(super) struct Worker {
     pub(super) scratch: Vec<u8>,
     pub(super) tally: Tally,
     address: SocketAddr,
+    tls: Option<SslContext>,
     epoll: OwnedFd,
 }
 
@@ -40,11 +43,12 @@ impl Worker {
             scratch: vec![0; plan.size.clamp(SCRATCH, LARGEST_SCRATCH)],
             tally: Tally::new()?,
             address: plan.connect,
+            tls: plan.tls.then(tls::client).transpose()?,
             epoll: epoll::create(CreateFlags::CLOEXEC)?,
         };
         for index in 0..connections {
-            let fd = if plan.mode == Mode::Churn { None } else { Some(worker.open_and_wait(index)?) };
-            worker.conns.push(Conn::new(fd));
+            let line = if plan.mode == Mode::Churn { None } else { Some(worker.open_and_wait(index)?) };
+            worker.conns.push(Conn::new(line));
         }
         Ok(worker)
     }
@@ -75,7 +79,7 @@ impl Worker {
     }
 
     /// Starts a connection, nonblocking, and registers nothing yet.
-    pub(super) fn open(&self) -> io::Result<OwnedFd> {
+    pub(super) fn open(&self) -> io::Result<Line> {
         let socket =
             Socket::new(Domain::for_address(self.address), Type::STREAM.nonblocking().cloexec(), None)?;
         socket.set_tcp_nodelay(true)?;
@@ -84,14 +88,14 @@ impl Worker {
             Err(error) if error.raw_os_error() == Some(Errno::INPROGRESS.raw_os_error()) => {}
             Err(error) => return Err(error),
         }
-        Ok(socket.into())
+        self.line(socket)
     }
 
     /// Registers connection `index` for input, and for output if it is armed.
     pub(super) fn register(&self, index: usize) -> io::Result<()> {
         let conn = &self.conns[index];
-        let Some(fd) = &conn.fd else { return Ok(()) };
-        Ok(epoll::add(&self.epoll, fd, EventData::new_u64(index as u64), interest(conn.armed))?)
+        let Some(line) = &conn.line else { return Ok(()) };
+        Ok(epoll::add(&self.epoll, line, EventData::new_u64(index as u64), interest(conn.armed))?)
     }
 
     /// Asks for output events on connection `index`, or stops asking.
@@ -101,18 +105,24 @@ impl Worker {
             return Ok(());
         }
         conn.armed = armed;
-        let Some(fd) = &conn.fd else { return Ok(()) };
-        Ok(epoll::modify(&self.epoll, fd, EventData::new_u64(index as u64), interest(armed))?)
+        let Some(line) = &conn.line else { return Ok(()) };
+        Ok(epoll::modify(&self.epoll, line, EventData::new_u64(index as u64), interest(armed))?)
     }
 
-    fn open_and_wait(&self, index: usize) -> io::Result<OwnedFd> {
+    fn open_and_wait(&self, index: usize) -> io::Result<Line> {
         let socket = Socket::new(Domain::for_address(self.address), Type::STREAM.cloexec(), None)?;
         socket.set_tcp_nodelay(true)?;
         socket.connect_timeout(&SockAddr::from(self.address), CONNECT_TIMEOUT)?;
-        socket.set_nonblocking(true)?;
-        let fd = OwnedFd::from(socket);
-        epoll::add(&self.epoll, &fd, EventData::new_u64(index as u64), EventFlags::IN)?;
-        Ok(fd)
+        socket.set_read_timeout(Some(CONNECT_TIMEOUT))?;
+        let mut line = self.line(socket)?;
+        line.shake()?;
+        ioctl_fionbio(&line, true)?;
+        epoll::add(&self.epoll, &line, EventData::new_u64(index as u64), EventFlags::IN)?;
+        Ok(line)
+    }
+
+    fn line(&self, socket: Socket) -> io::Result<Line> {
+        Line::new(socket.into(), self.tls.as_ref().map(|context| tls::side(context, false)).transpose()?)
     }
 }
 
@@ -124,6 +134,6 @@ fn interest(armed: bool) -> EventFlags {
 pub(super) const BATCH: usize = 1024;
 /// How long after the end of the load an answer may still come.
 pub(super) const GRACE: Duration = Duration::from_secs(10);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 const SCRATCH: usize = 64 * 1024;
 const LARGEST_SCRATCH: usize = 1024 * 1024;

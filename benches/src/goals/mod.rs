@@ -75,11 +75,11 @@ pub enum Verdict {
 }
 
 /// The goals this module knows.
-pub const KNOWN: [u8; 17] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 14, 15, 16, 17, 18, 19, 20];
+pub const KNOWN: [u8; 18] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 13, 14, 15, 16, 17, 18, 19, 20];
 
 /// Reports whether `goal` is measured on a server of its own process.
 pub fn needs_server(goal: u8) -> bool {
-    goal <= 9
+    goal <= 10
 }
 
 /// Measures `goal` and returns its rows; none for a goal this module does not know, or whose tool is missing.
@@ -96,6 +96,7 @@ pub fn measure(bench: &Bench, settings: &Settings, goal: u8) -> io::Result<Vec<R
         7 => lab.bulk(),
         8 => lab.churn(),
         9 => lab.idle_memory(),
+        10 => lab.tls_cost(),
         _ if matches!(settings.subject, Subject::Yard) => Ok(Vec::new()),
         13 => lab.unbinding_group(),
         16 => Ok([inside::wake(settings)?, criterion::rows(bench, goal)?].concat()),
@@ -238,16 +239,25 @@ impl Lab<'_> {
 
     fn system_calls(&self) -> io::Result<Vec<Row>> {
         let mut rows = Vec::new();
-        for connections in [64, 1] {
-            let count = |server: &Server| {
-                syscalls::measure(self.bench, server, &self.echo(connections), self.settings.requests)
-            };
-            let Some(yard) = count(&self.yard(Threads::ONE)?)? else { return Ok(rows) };
-            let Some(subject) = count(&self.subject(Threads::ONE)?)? else { return Ok(rows) };
+        for (connections, tls) in [(64, false), (1, false), (64, true)] {
+            let load = Load { tls, ..self.echo(connections) };
+            let count =
+                |server: &Server| syscalls::measure(self.bench, server, &load, self.settings.requests);
+            let Some(yard) = count(&self.yard(Threads::ONE, &load)?)? else { return Ok(rows) };
+            let Some(subject) = count(&self.subject(Threads::ONE, &load)?)? else { return Ok(rows) };
+            let over = if tls { ", TLS" } else { "" };
             let mut add = |what: &str, measured: f64, limit: f64| {
-                rows.push(self.row(format!("{what}, {connections} connections"), once(measured), limit));
+                rows.push(self.row(
+                    format!("{what}, {connections} connections{over}"),
+                    once(measured),
+                    limit,
+                ));
             };
-            let limit = if connections == 1 { 3.0 } else { yard.total() + 0.1 };
+            let limit = match (connections, tls) {
+                (_, true) => 2.3,
+                (1, _) => 3.0,
+                _ => yard.total() + 0.1,
+            };
             add("system calls per echo", subject.total(), limit + ROUNDING);
             add("receiving calls", subject.of(&["recvfrom", "recvmsg", "read", "readv"]), 1.0 + ROUNDING);
             add("sending calls", subject.of(&["sendto", "sendmsg", "write", "writev"]), 1.0 + ROUNDING);
@@ -259,13 +269,40 @@ impl Lab<'_> {
 
     fn user_instructions(&self) -> io::Result<Vec<Row>> {
         let mut rows = Vec::new();
-        for (what, threads, limit) in
-            [("confined", Threads::ONE, 600.0), ("THREADSAFE", Threads::ONE_SHARED, 900.0)]
-        {
-            let server = self.subject(threads)?;
-            let count = instructions::measure(self.bench, &server, &self.echo(64), self.settings.requests)?;
-            let Some(count) = count else { return Ok(rows) };
-            rows.push(self.row(format!("user instructions per echo, {what}"), once(count.each), limit));
+        for (what, threads, tls, limit) in [
+            ("confined", Threads::ONE, false, 600.0),
+            ("THREADSAFE", Threads::ONE_SHARED, false, 900.0),
+            ("TLS", Threads::ONE, true, 15_000.0),
+        ] {
+            let load = Load { tls, ..self.echo(64) };
+            let Some(each) = self.instructions(&self.subject(threads, &load)?, &load)? else {
+                return Ok(rows);
+            };
+            rows.push(self.row(format!("user instructions per echo, {what}"), once(each), limit));
+        }
+        Ok(rows)
+    }
+
+    fn instructions(&self, server: &Server, load: &Load) -> io::Result<Option<f64>> {
+        // A handshake is a hundred echoes.
+        let requests = match load.mode {
+            Mode::Churn => self.settings.requests.div_ceil(20),
+            _ => self.settings.requests,
+        };
+        Ok(instructions::measure(self.bench, server, load, requests)?.map(|count| count.each))
+    }
+
+    fn tls_cost(&self) -> io::Result<Vec<Row>> {
+        let echo = Load { tls: true, ..self.echo(64) };
+        let cpu = self.compare(Threads::ONE, &echo)?.ratio(|run| run.server_cpu);
+        let mut rows = vec![self.row("TLS: CPU per echo, 64 connections, / yard".to_owned(), cpu, 1.05)];
+        let churn = Load { mode: Mode::Churn, ..echo };
+        for (what, load) in [("echo", &echo), ("connection, full handshake", &churn)] {
+            let Some(yard) = self.instructions(&self.yard(Threads::ONE, load)?, load)? else { break };
+            let Some(subject) = self.instructions(&self.subject(Threads::ONE, load)?, load)? else { break };
+            let what = format!("TLS: user instructions per {what}, / yard ({yard:.0})");
+            let limit = if load.mode == Mode::Churn { 1.02 } else { 1.05 };
+            rows.push(self.row(what, once(subject / yard), limit));
         }
         Ok(rows)
     }
@@ -276,24 +313,28 @@ impl Lab<'_> {
         for bases in [1, 2] {
             let count = |name: &str, group: &str| {
                 let words = format!("{name}={{bin}}/limits echo --listen {{addr}} --bases {bases}{group}");
-                let server = Server::parse(&words)?;
-                instructions::measure(self.bench, &server, &self.echo(64), self.settings.requests)
+                self.instructions(&Server::parse(&words)?, &self.echo(64))
             };
             let Some(free) = count("free", "")? else { return Ok(rows) };
             let Some(group) = count("group", " --group")? else { return Ok(rows) };
             let what = format!("user instructions per echo in a group, / without, {bases} bases");
-            rows.push(self.row(what, once(group.each / free.each), 1.02));
+            rows.push(self.row(what, once(group / free), 1.02));
         }
         Ok(rows)
     }
 
     fn idle_memory(&self) -> io::Result<Vec<Row>> {
-        let usage = memory::measure(self.bench, &self.subject(Threads::ONE)?, 10_000, ECHO_SIZE)?;
-        Ok(vec![self.row("KiB resident per idle connection".to_owned(), once(usage.rss), 0.6)])
+        let mut rows = Vec::new();
+        for (what, tls, connections, limit) in [("", false, 10_000, 0.6), (", TLS", true, 5_000, 15.5)] {
+            let server = self.subject(Threads::ONE, &Load { tls, ..self.echo(connections) })?;
+            let usage = memory::measure(self.bench, &server, tls, connections, ECHO_SIZE)?;
+            rows.push(self.row(format!("KiB resident per idle connection{what}"), once(usage.rss), limit));
+        }
+        Ok(rows)
     }
 
     fn compare(&self, threads: Threads, load: &Load) -> io::Result<Pair> {
-        let servers = [self.yard(threads)?, self.subject(threads)?];
+        let servers = [self.yard(threads, load)?, self.subject(threads, load)?];
         let Settings { rounds, slices, .. } = *self.settings;
         // Long slices need not be as many.
         let slices = if load.connections > 500 { slices.div_ceil(4) } else { slices };
@@ -311,6 +352,7 @@ impl Lab<'_> {
     fn echo(&self, connections: usize) -> Load {
         Load {
             mode: Mode::Echo,
+            tls: false,
             connections,
             size: ECHO_SIZE,
             limit: Limit::Time(slice(connections)),
@@ -318,17 +360,19 @@ impl Lab<'_> {
         }
     }
 
-    fn yard(&self, threads: Threads) -> io::Result<Server> {
-        let words = format!("yard={{bin}}/yard {{mode}} --listen {{addr}} --threads {}", threads.yard);
+    fn yard(&self, threads: Threads, load: &Load) -> io::Result<Server> {
+        let tls = if load.tls { "--tls" } else { "" };
+        let words = format!("yard={{bin}}/yard {{mode}} --listen {{addr}} --threads {} {tls}", threads.yard);
         Server::parse(&words)
     }
 
-    fn subject(&self, threads: Threads) -> io::Result<Server> {
+    fn subject(&self, threads: Threads, load: &Load) -> io::Result<Server> {
         match &self.settings.subject {
-            Subject::Yard => self.yard(threads),
+            Subject::Yard => self.yard(threads, load),
             Subject::Bev(path) => {
+                let tls = if load.tls { "--self-signed" } else { "" };
                 let mut server = Server::parse(&format!(
-                    "bev=bev {{mode}} --listen {{addr}} --idle none --memory none {}",
+                    "bev=bev {{mode}} --listen {{addr}} --idle none --memory none {} {tls}",
                     threads.bev
                 ))?;
                 server.command[0].clone_from(path);

@@ -1,10 +1,15 @@
-//! One connection of the yardstick: 16 bytes while it is idle.
+//! One connection of the yardstick: 16 bytes while it is idle, without TLS.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// One connection. Idle ones own nothing but their descriptor.
-pub(super) struct Conn {
+use rustix::event::epoll::EventFlags;
+
+use super::protocol::Next;
+
+/// One connection. Idle ones own nothing but their descriptor, and what the protocol keeps.
+pub(super) struct Conn<S> {
     fd: OwnedFd,
+    state: S,
     /// What a short write left; while there is any, the connection waits for `EPOLLOUT` alone.
     rest: Option<Box<Rest>>,
 }
@@ -15,10 +20,15 @@ pub(super) struct Rest {
     sent: usize,
 }
 
-impl Conn {
+impl<S> Conn<S> {
     /// Wraps an accepted, nonblocking socket.
-    pub(super) fn new(fd: OwnedFd) -> Self {
-        Self { fd, rest: None }
+    pub(super) fn new(fd: OwnedFd, state: S) -> Self {
+        Self { fd, state, rest: None }
+    }
+
+    /// Returns what the protocol keeps of it.
+    pub(super) fn state(&mut self) -> &mut S {
+        &mut self.state
     }
 
     /// Returns the socket.
@@ -26,9 +36,10 @@ impl Conn {
         self.fd.as_fd()
     }
 
-    /// Keeps what a short write left.
-    pub(super) fn keep(&mut self, rest: &[u8]) {
+    /// Keeps what a short write left, to be sent as soon as it can be.
+    pub(super) fn wait_to_send(&mut self, rest: &[u8]) -> Next {
         self.rest = Some(Box::new(Rest { bytes: rest.to_vec(), sent: 0 }));
+        Next::Wait(EventFlags::OUT)
     }
 
     /// Returns what is still to be sent.

@@ -7,6 +7,8 @@
 //! With several threads each has an epoll set; the first also accepts and hands every new connection to the next
 //! thread in turn, so that the threads' shares are equal (with `SO_REUSEPORT` they are up to the kernel's hash, and
 //! the ratios scatter).
+//!
+//! Over TLS it echoes too: OpenSSL by hand, in memory.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,24 +16,29 @@ use std::num::NonZeroUsize;
 use std::os::unix::net::UnixStream;
 use std::thread;
 
+use openssl::ssl::SslContext;
 use socket2::{Domain, Socket, Type};
 
 use crate::Mode;
 use crate::compare::process;
 use crate::json::Object;
+use crate::tls;
 use inbox::Inbox;
 use protocol::{Echo, Protocol, Sink, Source};
 use reactor::{Reactor, Role};
+use tls_echo::TlsEcho;
 
 mod conn;
 mod inbox;
 mod protocol;
 mod reactor;
+mod tls_echo;
 
 /// A bound yardstick, not yet running.
 #[derive(Debug)]
 pub struct Yard {
     mode: Mode,
+    tls: Option<SslContext>,
     threads: NonZeroUsize,
     listener: Socket,
     address: SocketAddr,
@@ -41,7 +48,16 @@ impl Yard {
     /// Binds the listener.
     ///
     /// * `threads`: each has its own epoll set; connections are dealt out in turn.
-    pub fn bind(mode: Mode, listen: SocketAddr, threads: NonZeroUsize) -> io::Result<Self> {
+    /// * `tls`: with a certificate that is made now; for echoes alone.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::InvalidInput`] for another mode over TLS.
+    pub fn bind(mode: Mode, tls: bool, listen: SocketAddr, threads: NonZeroUsize) -> io::Result<Self> {
+        if tls && !mode.is_request() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "over TLS it echoes alone"));
+        }
+        let tls = tls.then(tls::server).transpose()?;
         let kind = Type::STREAM.nonblocking().cloexec();
         let listener = Socket::new(Domain::for_address(listen), kind, None)?;
         listener.set_reuse_address(true)?;
@@ -51,7 +67,7 @@ impl Yard {
         listener.listen(BACKLOG)?;
         let address =
             listener.local_addr()?.as_socket().ok_or_else(|| io::Error::other("not an IP listener"))?;
-        Ok(Self { mode, threads, listener, address })
+        Ok(Self { mode, tls, threads, listener, address })
     }
 
     /// Returns the address it listens on.
@@ -60,23 +76,25 @@ impl Yard {
     }
 
     /// Serves until `stop` becomes readable, on this thread and `threads - 1` more, which end with the process.
-    pub fn run(self, stop: UnixStream) -> io::Result<()> {
-        match self.mode {
-            Mode::Echo | Mode::Churn => self.serve::<Echo>(stop),
-            Mode::Sink => self.serve::<Sink>(stop),
-            Mode::Source => self.serve::<Source>(stop),
+    pub fn run(mut self, stop: UnixStream) -> io::Result<()> {
+        match (self.mode, self.tls.take()) {
+            (Mode::Echo | Mode::Churn, Some(context)) => self.serve(stop, || TlsEcho::new(context.clone())),
+            (Mode::Echo | Mode::Churn, None) => self.serve(stop, || Echo),
+            (Mode::Sink, _) => self.serve(stop, || Sink),
+            (Mode::Source, _) => self.serve(stop, || Source),
         }
     }
 
-    fn serve<P: Protocol>(self, stop: UnixStream) -> io::Result<()> {
+    fn serve<P: Protocol>(self, stop: UnixStream, protocol: impl Fn() -> P) -> io::Result<()> {
         let mut outboxes = Vec::new();
         for number in 1..self.threads.get() {
             let (outbox, inbox) = Inbox::new()?;
             outboxes.push(outbox);
-            let mut reactor = Reactor::<P>::new(Role::Helper { inbox })?;
+            let mut reactor = Reactor::new(protocol(), Role::Helper { inbox })?;
             thread::Builder::new().name(format!("yard-{number}")).spawn(move || reactor.run())?;
         }
-        Reactor::<P>::new(Role::Acceptor { listener: self.listener, stop, outboxes, turn: 0 })?.run()
+        let role = Role::Acceptor { listener: self.listener, stop, outboxes, turn: 0 };
+        Reactor::new(protocol(), role)?.run()
     }
 }
 

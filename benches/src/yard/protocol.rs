@@ -1,5 +1,7 @@
 //! What the yardstick does when a connection is ready.
 
+use std::io;
+
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
@@ -11,8 +13,14 @@ pub(super) trait Protocol: Send + 'static {
     /// What a new connection waits for.
     const INTEREST: EventFlags;
 
+    /// What it keeps of each connection.
+    type State: Send + 'static;
+
+    /// Makes that of a new one.
+    fn open(&self) -> io::Result<Self::State>;
+
     /// Serves `conn`, which `ready` was reported for, through the thread's `scratch`.
-    fn serve(conn: &mut Conn, ready: EventFlags, scratch: &mut [u8]) -> Next;
+    fn serve(&mut self, conn: &mut Conn<Self::State>, ready: EventFlags, scratch: &mut [u8]) -> Next;
 }
 
 /// What the reactor owes a connection after serving it.
@@ -37,9 +45,14 @@ pub(super) struct Source;
 
 impl Protocol for Echo {
     const INTEREST: EventFlags = EventFlags::IN;
+    type State = ();
+
+    fn open(&self) -> io::Result<()> {
+        Ok(())
+    }
 
     #[inline]
-    fn serve(conn: &mut Conn, _: EventFlags, scratch: &mut [u8]) -> Next {
+    fn serve(&mut self, conn: &mut Conn<()>, _: EventFlags, scratch: &mut [u8]) -> Next {
         if conn.rest().is_some() {
             return flush(conn);
         }
@@ -56,16 +69,20 @@ impl Protocol for Echo {
         if sent == count {
             return Next::Same;
         }
-        conn.keep(&scratch[sent..count]);
-        Next::Wait(EventFlags::OUT)
+        conn.wait_to_send(&scratch[sent..count])
     }
 }
 
 impl Protocol for Sink {
     const INTEREST: EventFlags = EventFlags::IN;
+    type State = ();
+
+    fn open(&self) -> io::Result<()> {
+        Ok(())
+    }
 
     #[inline]
-    fn serve(conn: &mut Conn, _: EventFlags, scratch: &mut [u8]) -> Next {
+    fn serve(&mut self, conn: &mut Conn<()>, _: EventFlags, scratch: &mut [u8]) -> Next {
         for _ in 0..BLOCKS_PER_TURN {
             match recv(conn.fd(), &mut *scratch, RecvFlags::empty()) {
                 Ok((0, _)) => return Next::Close,
@@ -81,9 +98,14 @@ impl Protocol for Sink {
 
 impl Protocol for Source {
     const INTEREST: EventFlags = EventFlags::OUT.union(EventFlags::RDHUP);
+    type State = ();
+
+    fn open(&self) -> io::Result<()> {
+        Ok(())
+    }
 
     #[inline]
-    fn serve(conn: &mut Conn, ready: EventFlags, scratch: &mut [u8]) -> Next {
+    fn serve(&mut self, conn: &mut Conn<()>, ready: EventFlags, scratch: &mut [u8]) -> Next {
         if ready.intersects(EventFlags::RDHUP) {
             return Next::Close;
         }
@@ -101,7 +123,7 @@ impl Protocol for Source {
 
 /// Sends what a short write left, then waits for input again.
 #[cold]
-fn flush(conn: &mut Conn) -> Next {
+pub(super) fn flush<S>(conn: &mut Conn<S>) -> Next {
     let Some(rest) = conn.rest() else { return Next::Same };
     match send(conn.fd(), rest, SendFlags::NOSIGNAL) {
         Ok(count) if conn.advance(count) => Next::Wait(EventFlags::IN),
@@ -111,7 +133,7 @@ fn flush(conn: &mut Conn) -> Next {
 }
 
 #[cold]
-fn transient(errno: Errno) -> Next {
+pub(super) fn transient(errno: Errno) -> Next {
     if matches!(errno, Errno::AGAIN | Errno::INTR) { Next::Same } else { Next::Close }
 }
 

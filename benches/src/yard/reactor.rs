@@ -1,7 +1,6 @@
 //! One thread of the yardstick and its epoll set.
 
 use std::io;
-use std::marker::PhantomData;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
@@ -16,13 +15,13 @@ use super::inbox::{Inbox, Outbox};
 use super::protocol::{Next, Protocol};
 
 /// One thread and its epoll set.
-pub(super) struct Reactor<P> {
+pub(super) struct Reactor<P: Protocol> {
     epoll: OwnedFd,
     /// By descriptor number: the kernel keeps those small, and no table of ours is needed.
-    conns: Vec<Option<Conn>>,
+    conns: Vec<Option<Conn<P::State>>>,
     scratch: Box<[u8]>,
     role: Role,
-    protocol: PhantomData<P>,
+    protocol: P,
 }
 
 /// Where a reactor's connections come from.
@@ -47,7 +46,7 @@ pub(super) enum Role {
 
 impl<P: Protocol> Reactor<P> {
     /// Creates the epoll set and registers what `role` waits for.
-    pub(super) fn new(role: Role) -> io::Result<Self> {
+    pub(super) fn new(protocol: P, role: Role) -> io::Result<Self> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         match &role {
             Role::Acceptor { listener, stop, .. } => {
@@ -59,7 +58,7 @@ impl<P: Protocol> Reactor<P> {
             }
         }
         let scratch = vec![0; SCRATCH].into_boxed_slice();
-        Ok(Self { epoll, conns: Vec::new(), scratch, role, protocol: PhantomData })
+        Ok(Self { epoll, conns: Vec::new(), scratch, role, protocol })
     }
 
     /// Serves until told to stop.
@@ -87,7 +86,7 @@ impl<P: Protocol> Reactor<P> {
     fn serve(&mut self, number: usize, ready: EventFlags) -> io::Result<()> {
         let Some(slot) = self.conns.get_mut(number) else { return Ok(()) };
         let Some(conn) = slot else { return Ok(()) };
-        match P::serve(conn, ready, &mut self.scratch) {
+        match self.protocol.serve(conn, ready, &mut self.scratch) {
             Next::Same => {}
             Next::Wait(interest) => {
                 epoll::modify(&self.epoll, conn.fd(), EventData::new_u64(number as u64), interest)?;
@@ -131,7 +130,7 @@ impl<P: Protocol> Reactor<P> {
         if number >= self.conns.len() {
             self.conns.resize_with(number + 1, || None);
         }
-        self.conns[number] = Some(Conn::new(fd));
+        self.conns[number] = Some(Conn::new(fd, self.protocol.open()?));
         Ok(())
     }
 }
