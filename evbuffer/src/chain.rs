@@ -152,7 +152,7 @@ impl Evbuffer {
     /// Copies what lies in blocks with little data into blocks of its size; gives the old ones to `free`.
     #[inline(never)]
     pub(crate) fn pack(&mut self, free: &mut impl FnMut(Box<[u8]>)) {
-        for segment in iter::once(&mut self.head).chain(&mut self.rest) {
+        for segment in iter::once(&mut self.head).chain(self.rest.iter_mut()) {
             if let Segment::Owned(block) = segment {
                 if block.is_sparse() {
                     let packed = Block::copy_of(block.as_slice(), size_rounded(block.len()));
@@ -224,7 +224,7 @@ impl Evbuffer {
     }
 
     pub(crate) fn segments(&self) -> impl Iterator<Item = &Segment> {
-        iter::once(&self.head).chain(&self.rest)
+        iter::once(&self.head).chain(self.rest.iter())
     }
 }
 

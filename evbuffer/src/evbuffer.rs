@@ -1,11 +1,11 @@
 //! The chain of segments: adding, prepending, draining, copying out.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::io::IoSlice;
 
 use crate::freeze::Frozen;
 use crate::observe::Rare;
+use crate::rest::Rest;
 use crate::segment::{Block, Segment};
 use crate::{End, Error};
 
@@ -40,8 +40,7 @@ pub struct Evbuffer {
     // E4  `len` never overflows: every way in has passed `check_room` or `check_len`.
     // E5  `rare.unloaded` is the sum of the lengths of the segments that are files.
     pub(crate) head: Segment,
-    /// What follows the head; has no memory before there is a second segment.
-    pub(crate) rest: VecDeque<Segment>,
+    pub(crate) rest: Rest,
     pub(crate) len: usize,
     /// `usize::MAX`: none.
     pub(crate) limit: usize,
@@ -66,7 +65,7 @@ impl Evbuffer {
     pub fn new() -> Self {
         Evbuffer {
             head: Segment::default(),
-            rest: VecDeque::new(),
+            rest: Rest::default(),
             len: 0,
             limit: usize::MAX,
             spare: Box::default(),
@@ -216,7 +215,7 @@ impl Evbuffer {
         self.spare = Box::default();
         if self.len == 0 {
             self.head = Segment::default();
-            self.rest = VecDeque::new();
+            self.rest = Rest::default();
             self.drop_rare();
         }
     }
@@ -228,7 +227,12 @@ impl Evbuffer {
     /// `evbuffer_copyout`.
     #[doc(alias = "evbuffer_copyout")]
     pub fn copy_out(&self, out: &mut [u8]) -> Result<usize, Error> {
-        self.copy_out_from(0, out)
+        let Some(front @ [_, ..]) = self.head.as_slice().get(..out.len()) else {
+            return self.copy_out_from(0, out);
+        };
+        self.check_front()?;
+        out.copy_from_slice(front);
+        Ok(front.len())
     }
 
     /// Copies the bytes from `position` on into `out`; gives their number, `min(out.len(), len - position)`.

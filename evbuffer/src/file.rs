@@ -214,8 +214,7 @@ impl Evbuffer {
         let wanted = self.segments().nth(index).map_or(0, Segment::len).min(FILE_BLOCK);
         let mut storage = self.storage(wanted, 0);
         let Self { head, rest, rare: Some(rare), .. } = self else { return Ok(()) };
-        // The segment after the head is the first of the rest.
-        let place = if index == 0 { head } else { &mut rest[index - 1] };
+        let Some(place) = std::iter::once(head).chain(rest.iter_mut()).nth(index) else { return Ok(()) };
         let Segment::File(file) = place else { return Ok(()) };
         let (n, result) = file.read(&mut storage[..wanted]);
         if n == 0 {
@@ -227,6 +226,7 @@ impl Evbuffer {
         let is_read = file.is_empty();
         let behind = mem::replace(place, Segment::Owned(Block::filled(storage, n)));
         if !is_read {
+            // The segment after the head is the first of the rest.
             rest.insert(index, behind);
         }
         result

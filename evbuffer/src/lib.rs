@@ -85,6 +85,7 @@ mod iovec;
 mod observe;
 mod observers;
 mod reserve;
+mod rest;
 mod search;
 mod segment;
 mod shared;

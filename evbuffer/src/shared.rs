@@ -84,7 +84,7 @@ impl Evbuffer {
         }
         self.check_back_for(source, source.len)?;
         source.check_front()?;
-        for segment in iter::once(&mut source.head).chain(&mut source.rest) {
+        for segment in iter::once(&mut source.head).chain(source.rest.iter_mut()) {
             if segment.copies(segment.len()) {
                 self.push_slice(segment.as_slice());
             } else {

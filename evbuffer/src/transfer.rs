@@ -40,7 +40,7 @@ impl Evbuffer {
     #[inline]
     fn may_swap(&self, other: &Evbuffer) -> bool {
         let is_plain = self.rare.is_none() & other.rare.is_none();
-        let has_one = (self.rest.capacity() | other.rest.capacity() | self.len) == 0;
+        let has_one = !self.rest.is_allocated() && !other.rest.is_allocated() && self.len == 0;
         is_plain && has_one && (1..=self.limit).contains(&other.len) && self.frozen.lets_swap(other.frozen)
     }
 
@@ -157,9 +157,7 @@ impl Evbuffer {
             return self.transfer_all_behind(target);
         }
         mem::swap(&mut self.head, &mut target.head);
-        if self.rest.capacity() > 0 || target.rest.capacity() > 0 {
-            mem::swap(&mut self.rest, &mut target.rest);
-        }
+        mem::swap(&mut self.rest, &mut target.rest);
         target.len = mem::take(&mut self.len);
     }
 

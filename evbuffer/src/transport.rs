@@ -3,9 +3,9 @@
 //! A bufferevent freezes the back of its input and the front of its output, and still has to fill the one and drain
 //! the other. The limit holds here as everywhere. No observer is called by these operations.
 
-use std::collections::VecDeque;
 use std::io;
 
+use crate::rest::Rest;
 use crate::segment::{Block, Segment};
 use crate::{Error, Evbuffer, FileError};
 
@@ -77,7 +77,8 @@ pub trait Transport {
     /// observers when they are taken back.
     fn lend(&mut self, borrower: &mut Evbuffer, n: usize);
 
-    /// Moves what is left of what was lent back to the front. The observers are told that the rest was removed.
+    /// Moves what is left of what was lent back to the front, and large blocks that were drained, for [`settle`](Self::settle)
+    /// to pool them. The observers are told that the rest was removed.
     fn take_back(&mut self, borrower: &mut Evbuffer);
 
     /// Whether there is nothing to ask for of observers and files. It may stay false when they have gone.
@@ -132,7 +133,7 @@ impl Transport for Evbuffer {
             capacity = 0;
         }
         // One test for all, since an idle connection has none of them.
-        if capacity | self.spare.len() | self.rest.capacity() > 0 || self.rare.is_some() {
+        if capacity | self.spare.len() | usize::from(self.rest.is_allocated()) > 0 || self.rare.is_some() {
             self.settle_blocks(pool);
         }
     }
@@ -212,6 +213,11 @@ impl Transport for Evbuffer {
     fn take_back(&mut self, borrower: &mut Evbuffer) {
         if borrower.len > 0 {
             borrower.transfer_to_front(self);
+        } else if self.len == 0 && borrower.head_capacity() >= MIN_RECLAIMED {
+            std::mem::swap(&mut self.head, &mut borrower.head);
+        }
+        if !borrower.spare.is_empty() {
+            self.retire_storage(std::mem::take(&mut borrower.spare));
         }
         self.noted();
     }
@@ -255,9 +261,7 @@ impl Evbuffer {
             if let Segment::Owned(block) = &mut self.head {
                 give(std::mem::take(block).into_storage());
             }
-            if self.rest.capacity() > 0 {
-                self.rest = VecDeque::new();
-            }
+            self.rest = Rest::default();
             self.drop_rare();
         }
         // With a file at the front it serves the next block of that.

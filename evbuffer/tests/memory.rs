@@ -17,7 +17,7 @@ fn buffer_is_small_and_crosses_threads() {
     shared::<Reservation<'_>>();
     shared::<Error>();
     if cfg!(target_pointer_width = "64") {
-        assert!(size_of::<Evbuffer>() <= 120);
+        assert!(size_of::<Evbuffer>() <= 96);
     }
 }
 
@@ -239,6 +239,26 @@ fn a_settled_buffer_holds_no_more_than_its_data_needs() {
     }
     // Three large blocks that held little; the packed 16 KiB one; the last that was drained.
     assert_eq!(pool, [64 * 1024, 64 * 1024, 64 * 1024, 16 * 1024, 64 * 1024]);
+}
+
+#[test]
+fn a_block_that_was_drained_while_it_was_lent_comes_back_to_be_pooled() {
+    let mut input = Evbuffer::new();
+    input.set_settled();
+    for blocks in 1..=2 {
+        let (mut lent, mut pool) = (Evbuffer::new(), Vec::new());
+        lent.set_settled();
+        for _ in 0..blocks {
+            input.append_block(vec![7; 64 * 1024].into_boxed_slice(), 60_000).unwrap();
+        }
+        input.lend(&mut lent, usize::MAX);
+        lent.drain(usize::MAX).unwrap();
+        input.take_back(&mut lent);
+        input.debug_validate();
+        lent.debug_validate();
+        input.settle(&mut |block| pool.push(block.len()));
+        assert_eq!((pool, input.allocated()), (vec![64 * 1024; blocks], 0));
+    }
 }
 
 #[test]
