@@ -2,7 +2,7 @@
 //!
 //! OpenSSL keeps a queue of errors for each thread, and looks there first to tell what has become of a call: one entry that
 //! somebody else left turns "no data yet" into a fatal error. So every call drains the queue, calls, has the result told at once
-//! on the same thread, and drains again; nothing else runs in between.
+//! on the same thread, and drains again; nothing else runs in between. Only what moved data leaves nothing to be drained.
 
 use openssl::{
     error::ErrorStack,
@@ -38,13 +38,19 @@ pub(crate) fn call<T>(
     stream.get_mut().starved = false;
     let shaking = !stream.ssl().is_init_finished();
     let result = operation(stream);
-    let rest = ErrorStack::get();
     let panic = caught::take();
     let error = match result {
-        Ok(value) if panic.is_none() => return Ok(Reply::Done(value)),
+        Ok(value) if panic.is_none() => {
+            if shaking {
+                drop(ErrorStack::get());
+            }
+            debug_assert!(ErrorStack::get().errors().is_empty(), "data that came or went leaves nothing");
+            return Ok(Reply::Done(value));
+        }
         Ok(_) => None,
         Err(error) => Some(error),
     };
+    let rest = ErrorStack::get();
     if let Some(message) = panic {
         return Err(Error::panicked(message));
     }

@@ -227,12 +227,15 @@ impl<B: Backend> Filter for Tls<B> {
         let engine = self.parts()?;
         let (source, destination) = (&mut *call.source, &mut *call.destination);
         let mut received = with_arrived(engine, source, |engine| engine.receive(destination, limit, now));
+        // What it had before it came here is in no source, which would have it called again.
         while matches!(received, Ok(Received { leftover: true, bytes: 1.., .. }))
             && !engine.arrived().is_empty()
         {
             received = engine.receive(destination, limit.saturating_sub(destination.len()), now);
         }
-        hand_on(engine, call.reply())?;
+        if !engine.to_send().is_empty() {
+            hand_on(engine, call.reply())?;
+        }
         let received = received?;
         if received.ended {
             return Ok(FilterStatus::End);

@@ -16,7 +16,7 @@ use bufferevent::{
     testing::{Census, ManualBase},
 };
 use bufferevent_ssl::{
-    Acceptor, Connector, DangerousConnector, Engine, Identity, Progress, Tls,
+    Acceptor, Connector, DangerousConnector, Engine, Identity, Progress, RECORDS_PER_CALL, Tls,
     openssl::ssl::{SslAcceptor, SslConnector, SslMethod, SslVersion},
 };
 use bufferevent_sync::Mutex;
@@ -176,6 +176,30 @@ fn an_engine_from_elsewhere_gives_what_it_holds() {
     assert_eq!(world.heard(server), b", two and three");
     assert_eq!(world.heard(client), b"hello");
     assert_eq!(world.told(), [""; 0]);
+}
+
+#[test]
+fn an_engine_from_elsewhere_gives_more_records_than_one_call_takes() {
+    // T-03, D19: no byte arrives any more that would tell of them
+    let _census = Census::begin();
+    let mut world = World::new();
+    let (mut server, mut client) = (world.acceptor.engine(), world.connector.engine(NAME).unwrap());
+    while client.handshake().unwrap() == Progress::Pending || server.handshake().unwrap() == Progress::Pending
+    {
+        carry(&mut client, &mut server);
+        let _ = server.handshake().unwrap();
+        carry(&mut server, &mut client);
+    }
+    let count = 3 * RECORDS_PER_CALL;
+    for _ in 0..count {
+        client.send(&mut Evbuffer::from(b"x"), usize::MAX).unwrap();
+    }
+    carry(&mut client, &mut server);
+
+    let (one, _other) = UnixStream::pair().unwrap();
+    let server = world.start(Bufferevent::socket(one).filter(Tls::new(server)));
+    world.settle();
+    assert_eq!(world.heard(server).len(), count);
 }
 
 #[test]

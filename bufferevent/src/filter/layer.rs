@@ -73,6 +73,13 @@ pub(super) struct Called<T = FilterStatus> {
     pub(super) said: Result<T, FilterError>,
 }
 
+/// Where the answers of a filter's own go: a buffer that is made when it is first asked for.
+#[derive(Debug)]
+pub(super) struct Replies {
+    made: Option<Evbuffer>,
+    room: usize,
+}
+
 /// How a filter is called.
 pub(super) struct Calling {
     pub(super) mode: FlushMode,
@@ -257,6 +264,16 @@ impl Layer {
     }
 }
 
+impl Replies {
+    pub(super) fn buffer(&mut self) -> &mut Evbuffer {
+        self.made.get_or_insert_with(|| {
+            let mut buffer = scratch();
+            buffer.set_limit(Some(self.room));
+            buffer
+        })
+    }
+}
+
 /// Calls a filter on buffers of the call's own: what is frozen, capped or observed is none of its business, and what it does
 /// to them is checked after.
 fn call<T>(
@@ -269,20 +286,18 @@ fn call<T>(
 ) -> Option<Called<T>> {
     let Calling { mode, lend, limit, room, now, .. } = *how;
     let About { on_panic, last, bell, home } = about;
-    let [mut lent, mut made, mut replied] = [(); 3].map(|()| scratch());
+    let [mut lent, mut made] = [(); 2].map(|()| scratch());
     source.lend(&mut lent, lend);
     made.set_limit(Some(room));
-    let replies = reply.as_ref().map_or(0, |reply| reply.room());
-    replied.set_limit(Some(replies));
+    let mut replies = reply.as_ref().map(|reply| Replies { made: None, room: reply.room() });
     let lend = lent.len();
     let mut said = None;
     on_panic.guard(|| {
-        let own = reply.is_some().then_some(&mut replied);
-        let (source, destination) = (&mut lent, &mut made);
+        let (source, destination, replies) = (&mut lent, &mut made, replies.as_mut());
         said = Some(filter(&mut FilterCall {
             source,
             destination,
-            reply: own,
+            replies,
             limit,
             mode,
             last,
@@ -291,11 +306,17 @@ fn call<T>(
             home,
         }));
     });
+    let mut replied = replies.as_mut().and_then(|replies| replies.made.take());
+    let room_for_replies = replies.map_or(0, |replies| replies.room);
     let overflows = |made: &Evbuffer, room| made.len() - made.unloaded() > room;
-    if lent.len() > lend || overflows(&made, room) || overflows(&replied, replies) {
+    if lent.len() > lend
+        || overflows(&made, room)
+        || replied.as_ref().is_some_and(|replied| overflows(replied, room_for_replies))
+    {
         // What is in there may be anything.
         said = said.map(|_| Err(Misused.into()));
-        [lent, made, replied] = [(); 3].map(|()| scratch());
+        [lent, made] = [(); 2].map(|()| scratch());
+        replied = None;
     }
     let (left, produced) = (lent.len(), made.len());
     source.take_back(&mut lent);
@@ -306,8 +327,8 @@ fn call<T>(
             0
         })
     };
-    let choked = reply.is_some() && replied.len() >= replies;
-    if let Some(reply) = reply {
+    let choked = replied.as_ref().is_some_and(|replied| replied.len() >= room_for_replies);
+    if let (Some(reply), Some(mut replied)) = (reply, replied) {
         pass_on(&mut replied, reply);
     }
     let produced = if produced > 0 { pass_on(&mut made, destination) } else { 0 };

@@ -20,6 +20,7 @@ use bufferevent_runtime::Time;
 
 use self::bell::Belfry;
 pub(crate) use self::layer::Layer;
+use self::layer::Replies;
 use crate::{bufferevent::Home, defaults::HANDSHAKE_TIMEOUT, interest::Interest};
 
 /// Changes what passes through a bufferevent that is made by [`Builder::filter`](crate::Builder::filter).
@@ -171,7 +172,7 @@ pub struct FilterCall<'a> {
     /// with [`Full`](bufferevent_evbuffer::Error::Full).
     pub destination: &'a mut Evbuffer,
     /// Of an input.
-    reply: Option<&'a mut Evbuffer>,
+    replies: Option<&'a mut Replies>,
     limit: usize,
     mode: FlushMode,
     last: bool,
@@ -210,7 +211,10 @@ impl FilterCall<'_> {
     /// own, which no limit, mark or timeout of who is above counts; else this is the destination.
     #[must_use]
     pub fn reply(&mut self) -> &mut Evbuffer {
-        self.reply.as_deref_mut().unwrap_or(self.destination)
+        match &mut self.replies {
+            Some(replies) => replies.buffer(),
+            None => self.destination,
+        }
     }
 
     /// The time on the clock of its base.

@@ -207,6 +207,9 @@ impl Bufferevent {
         if let Some(later) = lower.later.take() {
             lower.pending.merge(*later);
         }
+        if lower.pending.is_empty() {
+            return None;
+        }
         lower.pending.next(|_| true, || true)
     }
 

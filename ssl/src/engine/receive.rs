@@ -95,7 +95,7 @@ impl Engine {
 
     /// Whether OpenSSL could give anything: it has data, or there is something for it to take.
     fn may_have_more(&mut self) -> bool {
-        self.unproven || self.pending() > 0 || !self.arrived().is_empty()
+        self.unproven || !self.arrived().is_empty() || self.held > 0 && self.pending() > 0
     }
 
     /// Bytes of data of a record that was begun.
