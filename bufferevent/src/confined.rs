@@ -155,6 +155,9 @@ impl<A: HandlerAffinity> Confined<A> {
         if !self.view().ends_idle(base.scratch()) {
             return self.end(base, key, false);
         }
+        if let Some(at) = self.view().next_plain_alarm() {
+            base.arm(key, at);
+        }
         if !self.view().run.errands.is_empty() {
             self.run_errands(base, key);
         }

@@ -253,7 +253,7 @@ impl Bufferevent {
     }
 
     #[inline]
-    fn has_memory_to_count(&self) -> bool {
+    pub(crate) fn has_memory_to_count(&self) -> bool {
         let to_count = |member: &Member| !member.is_counted(self.held_bytes());
         self.memory.as_ref().is_some_and(|member| self.phase == Phase::Ended || to_count(member))
     }
@@ -294,7 +294,7 @@ impl Bufferevent {
             return false;
         }
         // Also one that was held back before: it may have lost its place.
-        let asks = !PLAIN && self.memory.as_ref().is_some_and(|member| member.asks());
+        let asks = self.memory.as_ref().is_some_and(|member| member.asks());
         let waits = asks && self.waits_for_memory();
         let budget = self.room_to_read();
         if waits || budget == 0 {
@@ -351,9 +351,7 @@ impl Bufferevent {
 
     #[inline(always)]
     pub(crate) fn after_read<const PLAIN: bool>(&mut self, n: usize, budget: usize) {
-        if !PLAIN {
-            self.run.progress = self.run.progress | Interest::READ;
-        }
+        self.run.progress = self.run.progress | Interest::READ;
         self.moved.read += n as u64;
         if n == budget {
             if budget < BLOCK && self.throttle.is_none() {
@@ -557,9 +555,7 @@ impl Bufferevent {
     /// So many bytes have left the output.
     #[inline(always)]
     pub(crate) fn has_sent<const PLAIN: bool>(&mut self, n: usize) {
-        if !PLAIN {
-            self.run.progress = self.run.progress | Interest::WRITE;
-        }
+        self.run.progress = self.run.progress | Interest::WRITE;
         self.moved.written += n as u64;
         if !PLAIN && self.is_closing() || n == 0 || self.output.len() > self.write.low {
             return;

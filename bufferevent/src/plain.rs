@@ -8,7 +8,7 @@
 //! * U2 Before a run, and after each callback, the word is asked again. What a step itself makes unusual is told by a callback, or
 //!   at the end of the run.
 
-use bufferevent_runtime::{Ready, Scratch};
+use bufferevent_runtime::{Ready, Scratch, Time};
 
 use crate::{
     bufferevent::{Bufferevent, Phase, UNUSUAL},
@@ -59,8 +59,14 @@ impl Bufferevent {
         // A budget may have ended it, a limit, or a full socket.
         let reads = self.may_go(Ready::READABLE);
         let writes = self.may_go(Ready::WRITABLE) && !self.output.is_empty();
-        let goes_on = reads || writes || self.run.rare != 0;
+        let goes_on = reads || writes || self.run.rare != 0 || self.has_memory_to_count();
         !goes_on && self.throttle.as_ref().is_none_or(|throttle| throttle.rests())
+    }
+
+    /// As [`next_alarm`](Bufferevent::next_alarm), after a plain run.
+    #[inline(always)]
+    pub(crate) fn next_plain_alarm(&mut self) -> Option<Time> {
+        if self.timeouts.is_some() { self.next_alarm() } else { None }
     }
 
     /// Something is on, or may be, that few have.
@@ -76,12 +82,10 @@ impl Bufferevent {
         self.run.rare = self.run.rare & !UNUSUAL | unusual;
     }
 
-    /// No countdown, no limit of memory, nothing that is to be told or deferred, no end of any side; and a base where that is all there is.
-    /// Rate limits are asked in plain runs too, since a lease is nearly always there.
+    /// Nothing that is to be told or deferred, no end of any side; and a base where that is all there is. Countdowns and limits
+    /// are looked at in plain runs too.
     fn is_usual(&self) -> bool {
-        self.timeouts.is_none()
-            && self.memory.is_none()
-            && self.later.is_none()
+        self.later.is_none()
             && !self.options.contains(Options::DEFER_CALLBACKS)
             && !self.told.owes_eof
             && !self.told.announce_writable

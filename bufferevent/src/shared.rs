@@ -351,6 +351,9 @@ impl Body for Stack {
 fn end_plain(held: &mut Held<'_, Stack>, lent: &mut Lent<'_>) -> Left {
     let view = held.body().view();
     if view.ends_idle(lent.scratch) && view.run.errands.is_empty() {
+        if let Some(at) = view.next_plain_alarm() {
+            held.strand().arm(Some(at));
+        }
         return Left::Idle;
     }
     end(held, lent, false)

@@ -141,7 +141,6 @@ impl Bufferevent {
     }
 
     fn timeouts(&mut self) -> &mut Timeouts {
-        self.unusual();
         self.timeouts.get_or_insert_with(Timeouts::boxed)
     }
 
