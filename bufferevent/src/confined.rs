@@ -24,7 +24,7 @@ pub struct Confined<A: HandlerAffinity> {
 
 impl<A: HandlerAffinity> Confined<A> {
     pub(crate) fn new(mut bufferevent: Owned, handler: Box<A::Handler>, on_panic: PanicPolicy) -> Self {
-        bufferevent.hears_write = handler.hears_write();
+        bufferevent.heed(handler.hears_write(), handler.relays());
         Self { bufferevent, handler: Some(handler), on_panic }
     }
 
@@ -37,7 +37,7 @@ impl<A: HandlerAffinity> Confined<A> {
     }
 
     pub(crate) fn replace_handler(&mut self, handler: Box<A::Handler>) -> Option<Box<A::Handler>> {
-        self.bufferevent.hears_write = handler.hears_write();
+        self.bufferevent.heed(handler.hears_write(), handler.relays());
         self.handler.replace(handler)
     }
 

@@ -75,7 +75,7 @@ impl Bufferevent {
             }
         }
         if reasons.contains(Reasons::CLOSE) {
-            self.close();
+            self.close_unasked();
         }
         if reasons.contains(Reasons::TIMER) {
             self.alarm_rings();
@@ -684,7 +684,7 @@ impl Bufferevent {
         }
         let (Socket::Registered(registered), Some(home)) = (&self.socket, &self.home) else { return };
         let mut wanted = Ready::NONE;
-        if self.enabled.contains(Interest::READ) || self.phase == Phase::Lingering {
+        if self.enabled.contains(Interest::READ) || self.phase == Phase::Lingering && !self.told.eof {
             wanted |= Ready::READABLE;
         }
         let connects = matches!(self.phase, Phase::Connecting | Phase::Departing);

@@ -149,6 +149,13 @@ impl Handle {
         let _first = self.strand.outer().lifecycle.request_close();
     }
 
+    /// Closes it behind `last`, for which there is room in any case. False: it closes already, and takes nothing.
+    pub(crate) fn close_after(&self, last: Evbuffer, bounds: Closing) -> bool {
+        let taken = self.apply(Op::CloseAfter(last, bounds));
+        let _first = self.strand.outer().lifecycle.request_close();
+        taken.is_ok()
+    }
+
     /// [`Bufferevent::shutdown`], never waiting for a callback.
     ///
     /// # Errors
@@ -292,9 +299,9 @@ impl<'a> Guard<'a> {
     #[doc(alias = "bufferevent_setcb")]
     pub fn set_handler(&mut self, handler: impl Handler + Send + 'static) -> Result<()> {
         let Slot::Locked(slot) = &mut self.locked.slot else { return Err(Error::WrongHandler) };
-        let hears_write = handler.hears_write();
+        let (hears_write, relays) = (handler.hears_write(), handler.relays());
         let old = slot.replace(Box::new(handler));
-        self.hears_write = hears_write;
+        self.heed(hears_write, relays);
         discard(self.locked.counters(), old);
         Ok(())
     }
@@ -305,9 +312,9 @@ impl<'a> Guard<'a> {
     /// [`Error::WrongHandler`] if it has not.
     pub fn set_unlocked_handler(&mut self, handler: impl UnlockedHandler + 'static) -> Result<()> {
         let Slot::Unlocked(slot) = &mut self.locked.slot else { return Err(Error::WrongHandler) };
-        let hears_write = handler.hears_write();
+        let (hears_write, relays) = (handler.hears_write(), handler.relays());
         let old = slot.replace(Box::new(handler));
-        self.hears_write = hears_write;
+        self.heed(hears_write, relays);
         discard(self.locked.counters(), old);
         Ok(())
     }

@@ -82,6 +82,15 @@ pub trait Handler<A: HandlerAffinity = Movable> {
         let _ = (cx, event);
     }
 
+    /// Whether what is sent comes from another connection, which alone can tell that it ends; asked once, when the handler is
+    /// set. Default: false.
+    ///
+    /// Then an end that nobody asked for is [cut short](crate::Closing::cut_short): by a drain, an abort, or with the base. One
+    /// that a program asks for, `close` or [`shutdown`](crate::Bufferevent::shutdown), is what that says.
+    fn relays(&self) -> bool {
+        false
+    }
+
     /// Whether it reaches for another bufferevent of its base, so that its own must stay there.
     #[doc(hidden)]
     fn is_joined(&self) -> bool {
@@ -109,6 +118,11 @@ pub trait UnlockedHandler: Send {
     /// Whether [`UnlockedHandler::on_write`] is to be called, as [`Handler::hears_write`].
     fn hears_write(&self) -> bool {
         true
+    }
+
+    /// Whether what is sent comes from another connection, as [`Handler::relays`].
+    fn relays(&self) -> bool {
+        false
     }
 
     /// Something else happened.

@@ -1,6 +1,6 @@
 //! Operations given to a bufferevent whose strand is busy: applied in order before its next callback.
 
-use std::{collections::VecDeque, num::NonZeroU32};
+use std::{collections::VecDeque, io, num::NonZeroU32};
 
 use bufferevent_evbuffer::{Evbuffer, transport::Transport};
 use bufferevent_ratelimit::TokenBucketConfig;
@@ -33,6 +33,8 @@ pub(crate) enum Op {
     /// What the other end of a pipe asks: it is not in the queue, and always fits.
     Asked(Asked),
     Close(Closing),
+    /// Behind these bytes, whatever room there is.
+    CloseAfter(Evbuffer, Closing),
     Abort,
 }
 
@@ -43,6 +45,8 @@ pub(crate) struct Asked {
     pub(crate) resume: bool,
     /// To end the side towards the peer, behind all that was written.
     pub(crate) end: bool,
+    /// To fail in what it sends: what carries it takes nothing more.
+    pub(crate) fail: bool,
 }
 
 /// The operations that wait. Leaf lock: nothing is called under it.
@@ -97,13 +101,14 @@ impl Mailbox {
         let Synced { takes, mail } = &mut *self.synced.lock();
         let then = match (&op, *takes) {
             (Op::Abort, Takes::All | Takes::Abort) => Takes::Nothing,
-            (Op::Close(_), Takes::All) => Takes::Abort,
+            (Op::Close(_) | Op::CloseAfter(..), Takes::All) => Takes::Abort,
             (_, Takes::All) => Takes::All,
             (_, Takes::Abort | Takes::Nothing) => return Err((Error::Closed, op)),
         };
-        if let Op::Asked(Asked { resume, end }) = op {
+        if let Op::Asked(Asked { resume, end, fail }) = op {
             mail.asked.resume |= resume;
             mail.asked.end |= end;
+            mail.asked.fail |= fail;
             return Ok(Room::Some);
         }
         if then == Takes::All && mail.ops.len() >= MAILBOX && !mail.joins(&op) {
@@ -191,6 +196,9 @@ impl Mail {
         for op in ops {
             match op {
                 Op::SetBase(to) => base = Some(to),
+                // What was asked was asked before.
+                Op::Close(bounds) => bufferevent.close_with(asked.heeded(bounds)),
+                Op::CloseAfter(last, bounds) => drop(bufferevent.close_after(last, asked.heeded(bounds))),
                 op => op.apply(bufferevent),
             }
         }
@@ -206,6 +214,11 @@ impl Mail {
 }
 
 impl Asked {
+    const NOTHING: Self = Self { resume: false, end: false, fail: false };
+    pub(crate) const RESUME: Self = Self { resume: true, ..Self::NOTHING };
+    pub(crate) const END: Self = Self { end: true, ..Self::NOTHING };
+    pub(crate) const FAIL: Self = Self { fail: true, ..Self::NOTHING };
+
     pub(crate) fn apply(self, bufferevent: &mut Bufferevent) {
         if self.resume {
             bufferevent.enable(Interest::READ);
@@ -214,6 +227,14 @@ impl Asked {
             // It fails only on what is closed, or has no connection to end.
             let _ = bufferevent.shutdown(Direction::Write);
         }
+        if self.fail && !bufferevent.is_closing() {
+            bufferevent.fail(Direction::Write, io::Error::from(io::ErrorKind::BrokenPipe));
+        }
+    }
+
+    /// A close behind it: who is to end its side is not cut short.
+    fn heeded(self, bounds: Closing) -> Closing {
+        Closing { cut_short: bounds.cut_short && !self.end, ..bounds }
     }
 }
 
@@ -240,6 +261,7 @@ impl Op {
             Op::SetBase(_) => debug_assert!(false, "the holder of the strand moves it"),
             Op::Asked(asked) => asked.apply(bufferevent),
             Op::Close(bounds) => bufferevent.close_with(bounds),
+            Op::CloseAfter(last, bounds) => drop(bufferevent.close_after(last, bounds)),
             Op::Abort => bufferevent.abort(),
         }
     }

@@ -14,7 +14,7 @@ use bufferevent_sync::{
 };
 
 use crate::{
-    bufferevent::{Bufferevent, Room},
+    bufferevent::{Bufferevent, Closing, Room},
     context::{BaseExt as _, Context, Id, Spot},
     error::{Error, Result},
     event::{Cause, Event, Trigger},
@@ -38,18 +38,23 @@ pub struct Piped {
 }
 
 /// Why a pipe ended.
+///
+/// A peer is told an end only where the other has said that it is one. In all other cases what has come for it goes out, and then
+/// it is [cut short](Closing::cut_short).
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum PipeEnd {
     /// Both peers ended their sides, and both ends were passed on.
     Ended,
-    /// The connection of the first (0) or the second (1) failed.
+    /// The connection of the first (0) or the second (1) failed: it was reset, or cut off under TLS, could not be had, or has
+    /// lived as long as it may.
     Failed(usize, Cause),
     /// A direction of the first (0) or the second (1) made no progress for its timeout.
     Timeout(usize, Direction),
     /// Nothing came from either for [the time](Pipe::idle_timeout) that they may be silent.
     Idle,
-    /// The first (0) or the second (1) was closed.
+    /// The first (0) or the second (1) was closed: by the program, for the memory it held, or with its base. How it ended itself
+    /// is what whoever closed it said; a drain of the runtime, or a base that is dropped, cuts both short.
     Closed(usize),
 }
 
@@ -63,8 +68,9 @@ type Ending = (Option<Done>, PipeEnd);
 ///
 /// What one receives the other sends; no byte is copied. Neither holds more output than its high mark and what one run
 /// reads, whatever the other receives. When the peer of one ends its side, that of the other is told so after all that
-/// came before. When both have ended, or one fails or times out, both are closed gracefully; when somebody closes one, the
-/// other is closed as soon as that has ended.
+/// came before. When both have ended, both are closed. When one fails or times out, the other is given what has come from it, and
+/// both are closed, [cut short](Closing::cut_short): no peer is told an end that nobody has told. When somebody closes one,
+/// the other is cut short as soon as that has ended.
 ///
 /// The handlers of both are replaced; what they would have been told is gone. The pipe ends with its bufferevents, or is
 /// taken apart by giving both other handlers.
@@ -276,21 +282,19 @@ impl Drop for Watch {
     fn drop(&mut self) {
         if self.own.is_closing() {
             let done = self.joint.claim();
-            Handle::close(&self.other);
+            self.other.close_with(Closing::CUT_SHORT);
             self.joint.tell((done, PipeEnd::Closed(self.side)));
         }
     }
 }
 
-/// What a relay asks of the bufferevent at the other end. Nothing of it waits; one that is gone is of no use any more.
+/// What a relay does with the bufferevent at the other end. Nothing of it waits; one that is gone is of no use any more.
 trait Other {
     /// What is refused stays in `data`.
     fn write(&mut self, data: &mut Evbuffer) -> Result<Room>;
-    /// Reads again.
-    fn resume(&mut self);
-    /// Ends its side towards its peer.
-    fn end(&mut self);
-    fn close(&mut self);
+    fn ask(&mut self, asked: Asked);
+    /// Closes behind these bytes, whatever room there is. False: it closes already, and takes nothing.
+    fn close_after(&mut self, last: Evbuffer, bounds: Closing) -> bool;
 }
 
 impl Other for &Handle {
@@ -301,16 +305,12 @@ impl Other for &Handle {
         })
     }
 
-    fn resume(&mut self) {
-        let _gone = self.ask(Asked { resume: true, ..Asked::default() });
+    fn ask(&mut self, asked: Asked) {
+        let _gone = Handle::ask(self, asked);
     }
 
-    fn end(&mut self) {
-        let _gone = self.ask(Asked { end: true, ..Asked::default() });
-    }
-
-    fn close(&mut self) {
-        Handle::close(self);
+    fn close_after(&mut self, last: Evbuffer, bounds: Closing) -> bool {
+        Handle::close_after(self, last, bounds)
     }
 }
 
@@ -319,22 +319,14 @@ impl Other for Option<&mut Bufferevent> {
         self.as_mut().ok_or(Error::Closed)?.write_buffer(data)
     }
 
-    fn resume(&mut self) {
+    fn ask(&mut self, asked: Asked) {
         if let Some(other) = self {
-            other.enable(Interest::READ);
+            asked.apply(other);
         }
     }
 
-    fn end(&mut self) {
-        if let Some(other) = self {
-            let _gone = other.shutdown(Direction::Write);
-        }
-    }
-
-    fn close(&mut self) {
-        if let Some(other) = self {
-            other.close();
-        }
+    fn close_after(&mut self, last: Evbuffer, bounds: Closing) -> bool {
+        self.as_mut().is_some_and(|other| other.close_after(last, bounds))
     }
 }
 
@@ -344,6 +336,8 @@ enum Offered {
     Taken,
     /// It took some, or none, and tells when it has drained.
     Full,
+    /// Nothing can be sent to its peer any more.
+    Broken,
     /// It is closed.
     Gone,
 }
@@ -393,7 +387,12 @@ impl<T: Other> Side<'_, T> {
                 self.own.disable(Interest::READ);
                 None
             }
-            Offered::Gone => self.close(PipeEnd::Closed(1 - self.side)),
+            Offered::Broken => {
+                self.own.disable(Interest::READ);
+                self.other.ask(Asked::FAIL);
+                None
+            }
+            Offered::Gone => self.cut(PipeEnd::Closed(1 - self.side)),
         }
     }
 
@@ -405,13 +404,21 @@ impl<T: Other> Side<'_, T> {
                 self.on_read()
             }
             Event::Drained => {
-                self.other.resume();
+                self.other.ask(Asked::RESUME);
                 None
             }
-            Event::Error { cause, .. } => self.close(PipeEnd::Failed(self.side, cause)),
+            Event::Error { direction, cause } => {
+                if direction == Some(Direction::Write) {
+                    self.own.take_in();
+                }
+                self.cut(PipeEnd::Failed(self.side, cause))
+            }
             Event::Timeout(Direction::Read) if self.joint.idles => self.fall_silent(),
-            Event::Timeout(direction) => self.close(PipeEnd::Timeout(self.side, direction)),
-            Event::Closed(_) => self.close(PipeEnd::Closed(self.side)),
+            Event::Timeout(direction) => {
+                self.own.take_in();
+                self.cut(PipeEnd::Timeout(self.side, direction))
+            }
+            Event::Closed(_) => self.cut(PipeEnd::Closed(self.side)),
             Event::Connected | Event::InputFull | Event::User(_) => None,
         }
     }
@@ -429,6 +436,7 @@ impl<T: Other> Side<'_, T> {
                 Err(Error::OutputFull { queued, cap, .. }) => most = cap.saturating_sub(queued).min(most),
                 Err(Error::TooLarge { cap, .. }) => most = cap.min(most),
                 Err(Error::MailboxFull { .. }) => return Offered::Full,
+                Err(Error::Unlinked) => return Offered::Broken,
                 Err(_) => return Offered::Gone,
             }
         }
@@ -451,7 +459,7 @@ impl<T: Other> Side<'_, T> {
         if self.own.output().is_empty() {
             *self.silent = true;
             if self.joint.fall_silent(self.side) {
-                return self.close(PipeEnd::Idle);
+                return self.cut(PipeEnd::Idle);
             }
         }
         self.own.enable(Interest::READ);
@@ -462,14 +470,29 @@ impl<T: Other> Side<'_, T> {
         if std::mem::replace(self.passed_on, true) {
             return None;
         }
-        self.other.end();
-        if self.joint.count_end() { self.close(PipeEnd::Ended) } else { None }
+        self.other.ask(Asked::END);
+        if self.joint.count_end() {
+            self.close(PipeEnd::Ended, Evbuffer::new(), Closing::default())
+        } else {
+            None
+        }
     }
 
-    fn close(&mut self, end: PipeEnd) -> Option<Ending> {
-        let done = self.joint.claim();
-        self.own.close();
-        self.other.close();
+    /// Ends it though not both have ended. What has come from here goes to the other first.
+    fn cut(&mut self, end: PipeEnd) -> Option<Ending> {
+        let mut last = Evbuffer::new();
+        // A handler that was here before may have frozen it.
+        let _ = self.own.read_buffer(&mut last);
+        // Of no effect on one whose peer was told the end before.
+        self.close(end, last, Closing::CUT_SHORT)
+    }
+
+    fn close(&mut self, end: PipeEnd, last: Evbuffer, bounds: Closing) -> Option<Ending> {
+        let (done, bytes) = (self.joint.claim(), last.len());
+        self.own.close_with(bounds);
+        if self.other.close_after(last, bounds) {
+            self.joint.moved[self.side].add(bytes as u64);
+        }
         Some((done, end))
     }
 }
@@ -508,6 +531,10 @@ impl Handler for Relay<Handle> {
     fn hears_write(&self) -> bool {
         false
     }
+
+    fn relays(&self) -> bool {
+        true
+    }
 }
 
 impl UnlockedHandler for Relay<Handle> {
@@ -529,6 +556,10 @@ impl UnlockedHandler for Relay<Handle> {
     fn hears_write(&self) -> bool {
         false
     }
+
+    fn relays(&self) -> bool {
+        true
+    }
 }
 
 impl<A: HandlerAffinity> Handler<A> for Relay<Id> {
@@ -548,6 +579,10 @@ impl<A: HandlerAffinity> Handler<A> for Relay<Id> {
 
     fn hears_write(&self) -> bool {
         false
+    }
+
+    fn relays(&self) -> bool {
+        true
     }
 }
 

@@ -84,10 +84,11 @@ impl Outer {
 
 impl Stack {
     pub(crate) fn new(mut bufferevent: Owned, slot: Slot, base: BaseHandle, on_panic: PanicPolicy) -> Self {
-        bufferevent.hears_write = match &slot {
-            Slot::Locked(handler) => handler.as_ref().is_some_and(|handler| handler.hears_write()),
-            Slot::Unlocked(handler) => handler.as_ref().is_some_and(|handler| handler.hears_write()),
-        };
+        match &slot {
+            Slot::Locked(Some(handler)) => bufferevent.heed(handler.hears_write(), handler.relays()),
+            Slot::Unlocked(Some(handler)) => bufferevent.heed(handler.hears_write(), handler.relays()),
+            Slot::Locked(None) | Slot::Unlocked(None) => bufferevent.heed(false, false),
+        }
         Self { bufferevent, slot, base, on_panic }
     }
 

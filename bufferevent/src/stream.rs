@@ -7,6 +7,7 @@ use std::{
         fd::{AsFd, BorrowedFd, OwnedFd},
         unix::net::UnixStream,
     },
+    time::Duration,
 };
 
 use bufferevent_runtime::{Accepted, Permit};
@@ -182,6 +183,26 @@ impl Link<'_> {
             Self::Fd(fd) => connected(fd),
             #[cfg(feature = "test-util")]
             Self::Wire(wire) => wire.connected(),
+        }
+    }
+
+    /// Whether a peer can be told that the connection was cut.
+    pub(crate) fn knows_resets(self) -> bool {
+        match self {
+            Self::Fd(fd) => SockRef::from(&fd).local_addr().is_ok_and(|address| !address.is_unix()),
+            #[cfg(feature = "test-util")]
+            Self::Wire(_) => true,
+        }
+    }
+
+    /// Once it is closed the peer reads an error in place of the end, where it [knows](Link::knows_resets) one. What the
+    /// system has not sent by then is lost.
+    pub(crate) fn reset_on_close(self) {
+        match self {
+            // It fails on what is closed.
+            Self::Fd(fd) => drop(SockRef::from(&fd).set_linger(Some(Duration::ZERO))),
+            #[cfg(feature = "test-util")]
+            Self::Wire(wire) => wire.reset_on_close(),
         }
     }
 

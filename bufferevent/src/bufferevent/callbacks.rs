@@ -10,6 +10,11 @@ use crate::{
 };
 
 impl Bufferevent {
+    /// Takes note of what its handler says of itself.
+    pub(crate) fn heed(&mut self, hears_write: bool, relays: bool) {
+        (self.hears_write, self.relays) = (hears_write, relays);
+    }
+
     /// Whether anybody wants to know how long callbacks take.
     #[inline]
     pub(crate) fn times_callbacks(&self) -> bool {

@@ -14,11 +14,11 @@ use crate::{
     event::{Cause, Closed},
     interest::{Direction, Interest},
     options::Options,
-    stream::Io,
+    stream::{Io, Link},
     trace,
 };
 
-/// How a close is bounded.
+/// How a close goes, and what bounds it.
 ///
 /// ```
 /// use std::time::Duration;
@@ -38,11 +38,33 @@ pub struct Closing {
     pub linger_bytes: usize,
     /// How long all of it may take, `None`: only what the others bound. Default `None`.
     pub deadline: Option<Duration>,
+    /// Whether more was to come, so that the peer must not take this for all: what was written is sent, the end is not told.
+    /// Default false. Of no effect once our side was [shut down](Bufferevent::shutdown).
+    ///
+    /// * A TCP connection is reset, once the linger is over or the peer ends its side: what it has not taken from the system by
+    ///   then is lost. One that had ended its side before has the whole linger. A Unix socket knows no reset: it is closed, which its peer takes for an end.
+    /// * The other half of a pair is told an error behind all that was written.
+    /// * Filters give what they keep, by [`FlushMode::Flush`](crate::FlushMode::Flush), and are not told that it is the end:
+    ///   TLS sends no notice, its sessions stay good.
+    pub cut_short: bool,
+}
+
+impl Closing {
+    /// All that was written is sent, but more was to come: see [`cut_short`](Closing::cut_short).
+    pub const CUT_SHORT: Self = Self { cut_short: true, ..Self::DEFAULT };
+
+    const DEFAULT: Self = Self {
+        drain: DRAIN_IDLE,
+        linger: LINGER,
+        linger_bytes: LINGER_BYTES,
+        deadline: None,
+        cut_short: false,
+    };
 }
 
 impl Default for Closing {
     fn default() -> Self {
-        Self { drain: DRAIN_IDLE, linger: LINGER, linger_bytes: LINGER_BYTES, deadline: None }
+        Self::DEFAULT
     }
 }
 
@@ -65,6 +87,9 @@ impl Bufferevent {
             return;
         }
         self.silence();
+        let cut_short = bounds.cut_short && !self.shut.asked.contains(Interest::WRITE);
+        let bounds = Closing { cut_short, ..bounds };
+        self.told.cut_short = cut_short;
         if bounds != Closing::default() {
             let clocks = self.clocks();
             clocks.set(Limit::Drain, Some(bounds.drain));
@@ -80,12 +105,33 @@ impl Bufferevent {
         }
     }
 
-    /// Ends it now: what is in the buffers is lost. No callback starts after this returns, but a last [`Event::Closed`](crate::Event::Closed)
-    /// if it was asked for.
+    /// A close that is not the user's own.
+    pub(crate) fn close_unasked(&mut self) {
+        self.close_with(Closing { cut_short: self.relays, ..Closing::default() });
+    }
+
+    /// Behind `last`, which may pass the cap of the output: nothing follows it. False: it closes already, and takes nothing.
+    pub(crate) fn close_after(&mut self, mut last: Evbuffer, bounds: Closing) -> bool {
+        let takes = !self.is_closing() && !self.shut.asked.contains(Interest::WRITE);
+        if takes {
+            let (cap, all) = (self.output.limit(), last.len());
+            self.output.set_limit(None);
+            let moved = last.pass_on(&mut self.output, all);
+            debug_assert!(moved.is_ok(), "its limit is off");
+            self.output.set_limit(cap);
+        }
+        self.close_with(bounds);
+        takes
+    }
+
+    /// Ends it now: what is in the buffers is lost, and a TCP connection reset if anything is. No callback starts after this
+    /// returns, but a last [`Event::Closed`](crate::Event::Closed) if it was asked for.
     ///
     /// # Libevent
     /// `bufferevent_free`.
     pub fn abort(&mut self) {
+        self.told.cut_short |=
+            self.relays && !self.is_closing() && !self.shut.asked.contains(Interest::WRITE);
         self.silence();
         self.end();
     }
@@ -187,6 +233,9 @@ impl Bufferevent {
         if self.is_layered() {
             self.end_below();
         } else if self.options.contains(Options::CLOSE_ON_FREE) {
+            if self.leaves_out() {
+                self.reset();
+            }
             self.socket = Socket::None;
             self.permit = Permit::default();
         } else if let Some(fd) = self.release_fd() {
@@ -248,8 +297,20 @@ impl Bufferevent {
 
     /// Ends it with all sent and the peer's end seen.
     fn end_clean(&mut self) {
-        self.told.clean = true;
+        self.told.clean = !self.told.cut_short;
         self.end();
+    }
+
+    /// Whether more was to be sent than was.
+    pub(crate) fn leaves_out(&self) -> bool {
+        self.told.cut_short || !self.output.is_empty()
+    }
+
+    /// Has the peer read an error, where there is one to be read: not the end.
+    fn reset(&self) {
+        if let Some(link) = self.link() {
+            link.reset_on_close();
+        }
     }
 
     pub(crate) fn has_ended(&self) -> bool {
@@ -320,11 +381,24 @@ impl Bufferevent {
     fn half_close(&mut self) {
         if let Some(end) = self.pair_end() {
             // The other half takes what was put when it likes.
-            end.shut_down(Direction::Write);
+            if !self.told.cut_short {
+                end.shut_down(Direction::Write);
+            }
             return self.end_clean();
         }
         // A descriptor that stays open is handed back as it is, for others to go on with (C-03, D19).
-        if !self.options.contains(Options::CLOSE_ON_FREE) || self.told.eof {
+        if !self.options.contains(Options::CLOSE_ON_FREE) {
+            return self.end_clean();
+        }
+        if self.told.cut_short {
+            // What a reset finds in the system is lost: the peer is given time to take it.
+            match self.moved.written > 0 && self.link().is_some_and(Link::knows_resets) {
+                true => self.enter(Phase::Lingering),
+                false => self.end(),
+            }
+            return;
+        }
+        if self.told.eof {
             return self.end_clean();
         }
         match self.link().map(|link| link.shutdown(Direction::Write)) {
@@ -335,7 +409,7 @@ impl Bufferevent {
     }
 
     pub(crate) fn may_linger(&self) -> bool {
-        self.phase == Phase::Lingering && self.ready.contains(Ready::READABLE)
+        self.phase == Phase::Lingering && self.ready.contains(Ready::READABLE) && !self.told.eof
     }
 
     /// Reads and drops, so that unread input does not make the system reset the connection under what we sent.
@@ -364,8 +438,13 @@ impl Bufferevent {
     /// Closes what nobody will run any more, and so does now what can be done without waiting (D15): sends what the socket
     /// takes, ends our side, and reads and drops what is there, within the bounds of a close.
     pub(crate) fn close_without_waiting(&mut self) {
+        self.close_at_once(self.relays);
+    }
+
+    /// The same, which may be [cut short](Closing::cut_short).
+    pub(crate) fn close_at_once(&mut self, cut_short: bool) {
         if self.is_layered() {
-            return self.close_stack_without_waiting();
+            return self.close_stack_at_once(cut_short);
         }
         // Of several sockets none is the connection yet.
         self.connector = None;
@@ -373,7 +452,7 @@ impl Bufferevent {
         let (throttle, before) = (self.throttle.take(), self.moved.written);
         let closes = self.options.contains(Options::CLOSE_ON_FREE) || self.pair_end().is_some();
         if closes && self.prepare().is_ok() {
-            self.close();
+            self.close_with(Closing { cut_short, ..Closing::default() });
             self.ready = Ready::READABLE | Ready::WRITABLE;
             let mut scratch = Scratch::default();
             loop {

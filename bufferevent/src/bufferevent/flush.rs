@@ -5,6 +5,7 @@ use bufferevent_runtime::{Ready, Scratch};
 
 use super::{Bufferevent, Phase};
 use crate::{
+    defaults::INPUT_CAP,
     error::{Error, Result},
     filter::FlushMode,
     interest::{Direction, Interest},
@@ -82,6 +83,16 @@ impl Bufferevent {
             moved |= self.flush_now(mode);
         }
         Ok(Flushed::of(moved))
+    }
+
+    /// Takes in what has come from the peer already, as much as the input may hold: of one that will read no more.
+    pub(crate) fn take_in(&mut self) {
+        if self.is_closing() || self.phase != Phase::Open {
+            return;
+        }
+        self.enable(Interest::READ);
+        let most = self.input.len().saturating_add(INPUT_CAP);
+        while self.input.len() < most && self.flush_input(FlushMode::Normal) {}
     }
 
     fn flush_input(&mut self, mode: FlushMode) -> bool {

@@ -87,6 +87,8 @@ pub struct Bufferevent<Unsized: ?Sized = [()]> {
     pub(crate) shut: Shut,
     /// The handler is told when the output is down to its low mark.
     pub(crate) hears_write: bool,
+    /// Another tells the end of what is sent here: what ends it unasked cuts that short.
+    pub(crate) relays: bool,
     pub(crate) run: Run,
     #[cfg(feature = "test-util")]
     _live: bufferevent_runtime::Live,
@@ -176,6 +178,8 @@ pub(crate) struct Told {
     pub(crate) shortage: bool,
     /// It ended with all sent and the peer's end seen.
     pub(crate) clean: bool,
+    /// More was to come when it was closed: the peer must not take it for all.
+    pub(crate) cut_short: bool,
     /// The filter above wants no input for now.
     pub(crate) withheld: bool,
     /// The end is counted.
@@ -331,6 +335,7 @@ impl Bufferevent<[(); 0]> {
             told: Told::default(),
             shut: Shut::default(),
             hears_write: true,
+            relays: false,
             run: Run { rare: UNUSUAL, ..Run::default() },
             #[cfg(feature = "test-util")]
             _live: bufferevent_runtime::Live::bufferevent(),

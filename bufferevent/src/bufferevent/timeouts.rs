@@ -304,7 +304,11 @@ impl Bufferevent {
             return true;
         }
         if self.is_closing() {
-            self.end_by(Cause::TimeLimit(of_close(over)));
+            match of_close(over) {
+                // The peer was given time, and is to be told nothing.
+                TimeLimit::Linger if self.told.cut_short => self.end(),
+                limit => self.end_by(Cause::TimeLimit(limit)),
+            }
         } else if over.contains(Limit::Lifetime) {
             self.life_over();
         } else if self.phase == Phase::Connecting {

@@ -4,7 +4,7 @@
 use bufferevent_evbuffer::{End, transport::Transport};
 use bufferevent_runtime::Scratch;
 
-use super::{FlushMode, layer::Layer};
+use super::{FlushMode, handshake::Greeting, layer::Layer};
 use crate::{
     bufferevent::{Bufferevent, Closing, Owned, Phase},
     handler::{PanicPolicy, discard},
@@ -101,23 +101,39 @@ impl Bufferevent {
     /// All is out, and the filter has given the rest.
     fn close_below(&mut self) {
         if !self.options.contains(Options::CLOSE_ON_FREE) {
-            self.told.clean = true;
+            self.told.clean = !self.told.cut_short;
             return self.end();
         }
+        let cut_short = self.cuts_below();
         if let Some(layer) = self.layer_mut() {
             layer.sunk = true;
-            layer.lower.close_with(layer.bounds);
+            // An end that the filter has told may be there below, and may not be known.
+            layer.lower.told.eof |= cut_short && layer.incoming.is_done();
+            layer.lower.close_with(Closing { cut_short, ..layer.bounds });
         }
+    }
+
+    /// Whether what is below ends with more to be said. Of a connection that never stood nobody has the half.
+    fn cuts_below(&self) -> bool {
+        let Some(layer) = self.layer().filter(|layer| layer.greeting != Greeting::Failed) else {
+            return false;
+        };
+        self.leaves_out() || self.moved.written > 0 && layer.has_failed_to_send()
     }
 
     /// Tells the filter that nothing follows, once it can do no more with what is there. What is in the output then is
     /// given to it by the write step. False: there is nothing to do now.
     fn finish_output(&mut self) -> bool {
         let (empty, called) = (self.output.is_empty(), self.output_mode().is_some());
+        let cut_short = self.told.cut_short;
         let Some(layer) = self.layer_mut() else { return false };
         // One that has filled its limit gives the rest then.
         if (empty || !called) && layer.room_below() > 0 && !layer.outgoing.is_ending() {
-            layer.outgoing.end();
+            if cut_short {
+                layer.outgoing.cut()
+            } else {
+                layer.outgoing.end()
+            }
             self.look_below();
             return true;
         }
@@ -154,7 +170,9 @@ impl Bufferevent {
 
     /// It has ended: so has what is below, unless that is to be handed back.
     pub(crate) fn end_below(&mut self) {
+        let cut_short = self.cuts_below();
         if let Some(layer) = self.closing_layer_mut() {
+            layer.lower.told.cut_short |= cut_short;
             layer.lower.abort();
         }
     }
@@ -217,20 +235,28 @@ impl Bufferevent {
 
     /// Closes what nobody will run any more, as far as that needs no waiting. What its limits would have to be waited for is
     /// owed to them.
-    pub(crate) fn close_stack_without_waiting(&mut self) {
+    pub(crate) fn close_stack_at_once(&mut self, cut_short: bool) {
         self.set_panic_policy(PanicPolicy::Isolate);
         let closes = self.options.contains(Options::CLOSE_ON_FREE);
         if closes && !self.has_ended() && self.prepare().is_ok() {
+            if !self.is_closing() {
+                self.told.cut_short = cut_short && !self.shut.asked.contains(Interest::WRITE);
+            }
             self.silence();
+            let cut_short = self.told.cut_short;
             self.let_out();
             self.flush_all(FlushMode::Normal);
-            self.layer_mut().into_iter().for_each(|layer| layer.outgoing.end());
-            // Those below have their ends when they close.
-            self.flush_all(FlushMode::Finished);
-            let all = self.output.is_empty() && self.layer().is_some_and(|layer| layer.outgoing.is_done());
             if let Some(layer) = self.layer_mut() {
-                layer.lower.close_without_waiting();
-                self.told.clean = all && self.layer().is_some_and(|layer| layer.lower.is_clean());
+                if cut_short { layer.outgoing.cut() } else { layer.outgoing.end() }
+            }
+            // Those below have their ends when they close.
+            self.flush_all(if cut_short { FlushMode::Flush } else { FlushMode::Finished });
+            let (all, cut_short) = (!self.leaves_out(), self.cuts_below());
+            if let Some(layer) = self.layer_mut() {
+                let done = layer.outgoing.is_done();
+                let owes = !done && layer.greeting == Greeting::Over;
+                layer.lower.close_at_once(cut_short || owes);
+                self.told.clean = all && done && layer.lower.is_clean();
             }
         }
         self.abort();

@@ -24,8 +24,10 @@ pub(super) enum Greeting {
     /// So many bytes had arrived when the filter was called last, and the end if so; whether it filled the room there was, or was
     /// woken since.
     UnderWay { offered: u64, ended: bool, full: bool, woken: bool },
-    /// It was completed, has failed, or there is none.
+    /// It was completed or given up, or there is none.
     Over,
+    /// It has failed.
+    Failed,
 }
 
 impl Greeting {
@@ -37,7 +39,7 @@ impl Greeting {
 impl Layer {
     /// Whether what is below may be connected, and is not yet for who is above.
     pub(crate) fn greets(&self) -> bool {
-        self.greeting != Greeting::Over
+        !matches!(self.greeting, Greeting::Over | Greeting::Failed)
     }
 
     /// Where the connection has come for who is above.
@@ -60,7 +62,7 @@ impl Layer {
             Greeting::UnderWay { offered, ended, full, woken } => {
                 woken || now != (offered, ended) || full && self.lower.output.room() > 0
             }
-            Greeting::Over => false,
+            Greeting::Over | Greeting::Failed => false,
         };
         owes && self.is_greeting()
     }
@@ -185,6 +187,7 @@ impl Bufferevent {
     pub(crate) fn handshake_failed(&mut self, cause: Cause) {
         let Some(layer) = self.layer_mut() else { return };
         layer.end_greeting();
+        layer.greeting = Greeting::Failed;
         layer.incoming.fail();
         layer.outgoing.fail();
         if self.is_closing() {

@@ -2,8 +2,9 @@
 //!
 //! * S1 A call that brought nothing is not made again until the source, the room or the mode is another, or the other
 //!   direction has got on: nothing spins.
-//! * S2 After [`Side::end`] the filter is called with [`FlushMode::Finished`] once nothing is left to do otherwise, and
-//!   again only while it says that there is more: then the side is done, for good.
+//! * S2 After [`Side::end`] the filter is called with [`FlushMode::Finished`], and after [`Side::cut`] with
+//!   [`FlushMode::Flush`], once nothing is left to do otherwise, and again only while it says that there is more: then the
+//!   side is done, for good.
 //! * S3 It is asked to finish at most [`FINISH_CALLS`] times.
 //! * S4 After [`Side::hurry`] it gives at most [`FINISH_BYTES`] without taking any of what is there.
 
@@ -66,8 +67,8 @@ enum Rest {
 enum End {
     #[default]
     Ahead,
-    /// Nothing more will come.
-    Due,
+    /// Nothing more will come. The filter is to be told so in this mode.
+    Due(FlushMode),
     /// The filter has been told so, and has given the rest.
     Done,
 }
@@ -107,14 +108,14 @@ impl Side {
             _ if self.finishing == 0 && !self.gives_rest(supply) && self.goes_on(supply, room) => {
                 Some(FlushMode::Normal)
             }
-            End::Due => Some(FlushMode::Finished),
+            End::Due(mode) => Some(mode),
             End::Ahead | End::Done => None,
         }
     }
 
     /// Whether nothing will come any more, and all was taken: what it has still is the rest.
     fn gives_rest(&self, supply: Supply) -> bool {
-        self.end == End::Due && supply.len == 0
+        matches!(self.end, End::Due(_)) && supply.len == 0
     }
 
     /// Whether another call may bring something, of what is there.
@@ -170,7 +171,7 @@ impl Side {
                 return Err(Endless);
             }
         }
-        if mode != FlushMode::Finished || self.end != End::Due {
+        if mode == FlushMode::Normal || self.end != End::Due(mode) {
             return Ok(());
         }
         self.finishing += 1;
@@ -186,8 +187,17 @@ impl Side {
 
     /// Nothing more will come.
     pub(super) fn end(&mut self) {
+        self.end_in(FlushMode::Finished);
+    }
+
+    /// Nothing more will come, though more was to: the filter gives what it keeps, and is not told that it is the end.
+    pub(super) fn cut(&mut self) {
+        self.end_in(FlushMode::Flush);
+    }
+
+    fn end_in(&mut self, mode: FlushMode) {
         if self.end == End::Ahead {
-            self.end = End::Due;
+            self.end = End::Due(mode);
         }
     }
 
@@ -237,7 +247,7 @@ impl Side {
 #[cfg(test)]
 mod tests {
     use FilterStatus::{NeedMore, Ok as Fine};
-    use FlushMode::{Finished, Normal};
+    use FlushMode::{Finished, Flush, Normal};
 
     use super::*;
 
@@ -294,6 +304,19 @@ mod tests {
         assert!(side.is_done());
         side.end();
         assert_eq!(side.due(supply(5, 15), 100), None);
+    }
+
+    #[test]
+    fn a_cut_has_it_give_what_it_keeps_once_and_is_no_end() {
+        let mut side = Side::default();
+        side.cut();
+        assert_eq!(side.due(supply(10, 10), 100), Some(Normal));
+        side.called(Normal, outcome(4, 4, NeedMore), supply(6, 10)).unwrap();
+        assert_eq!(side.due(supply(6, 10), 100), Some(Flush));
+        side.end();
+        assert_eq!(side.due(supply(6, 10), 100), Some(Flush), "who was cut short does not end");
+        side.called(Flush, outcome(6, 9, Fine), supply(0, 10)).unwrap();
+        assert!(side.is_done());
     }
 
     #[test]

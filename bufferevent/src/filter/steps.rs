@@ -390,7 +390,7 @@ impl Bufferevent {
             return false;
         };
         let (lend, limit) =
-            if mode == FlushMode::Finished { (to_send.len, cap) } else { (window.min(to_send.len), usual) };
+            if mode == FlushMode::Normal { (window.min(to_send.len), usual) } else { (to_send.len, cap) };
         let Some((lend, mode)) = self.loaded(lend, mode) else {
             self.charge(Direction::Write, granted, 0);
             return true;

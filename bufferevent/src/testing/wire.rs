@@ -52,6 +52,7 @@ struct Synced {
     line: Option<Line>,
     usage: Usage,
     shut_down: bool,
+    reset: bool,
     reads: u64,
     writes: u64,
 }
@@ -88,6 +89,7 @@ impl Wire {
             line: None,
             usage: Usage::Free,
             shut_down: false,
+            reset: false,
             reads: 0,
             writes: 0,
         };
@@ -187,6 +189,13 @@ impl Wire {
         self.shared.lock().shut_down
     }
 
+    /// Whether the bufferevent has closed the wire so that the peer reads an error, not the end.
+    #[must_use]
+    pub fn is_reset(&self) -> bool {
+        let synced = self.shared.lock();
+        synced.reset && synced.usage == Usage::Closed
+    }
+
     /// Whether the bufferevent has closed the wire.
     #[must_use]
     pub fn is_closed(&self) -> bool {
@@ -249,6 +258,10 @@ impl Wire {
     /// Reading that was shut down needs no script: the bufferevent reads no more.
     pub(crate) fn shut_down(&self, direction: Direction) {
         self.shared.lock().shut_down |= direction == Direction::Write;
+    }
+
+    pub(crate) fn reset_on_close(&self) {
+        self.shared.lock().reset = true;
     }
 
     /// Changes the script, then posts what is ready by that, if anybody is there.

@@ -461,7 +461,7 @@ fn a_base_that_is_dropped_waits_for_no_reader_and_tells_what_it_could_not_send()
         assert!(!sent.is_empty() && sent == pattern(sent.len()));
         let left = 4_000_000 - sent.len();
         assert!(!config.kind.is_over_socket() || left > 0, "a queue takes all");
-        assert_eq!(is_cut, left > 0 && config.kind.is_tls());
+        assert_eq!(is_cut, left > 0 && config.kind.tells_cuts());
         if config.set.is_shared() {
             let unsent = conn.handle().close_and_wait().unwrap().unsent;
             assert!(unsent == left || unsent > 0 && is_cut, "{unsent} {left}");
@@ -486,7 +486,7 @@ fn one_that_is_never_started_sends_what_was_written_to_it() {
                 let (sent, is_cut) = limbo().receive_last(&mut peer);
                 assert!(!sent.is_empty() && sent == pattern(sent.len()));
                 assert!(kind.is_over_socket() || sent.len() == 4_000_000, "a queue takes all");
-                assert_eq!(is_cut, sent.len() < 4_000_000 && kind.is_tls());
+                assert_eq!(is_cut, sent.len() < 4_000_000 && kind.tells_cuts());
             } else {
                 assert!(!peer.is_ended() && !peer.is_readable(), "it is the user's");
                 Census::leave_open(1);

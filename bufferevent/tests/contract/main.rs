@@ -12,6 +12,7 @@ mod kinds;
 mod backpressure;
 mod buffers;
 mod connecting;
+mod cutting;
 mod descriptor;
 mod ending;
 mod explaining;

@@ -68,6 +68,60 @@ fn a_close_gives_each_filter_its_end_and_what_it_kept_is_sent() {
 }
 
 #[test]
+fn a_close_that_is_cut_short_has_each_filter_give_what_it_kept_and_tells_none_that_it_is_the_end() {
+    let _census = Census::begin();
+    // F-13, D15
+    for shared in [false, true] {
+        let (wire, seen) = (Wire::new(), Seen::default());
+        let builder = Bufferevent::scripted(&wire).filter(framing()).filter(framing());
+        let mut sim = Sim::start(shared, builder.report_close(), &seen);
+        sim.with(|top| top.write(b"abcdef").map(drop)).unwrap().unwrap();
+        sim.with(|top| top.close_with(Closing::CUT_SHORT)).unwrap();
+        sim.settle();
+        assert_eq!(wire.written(), b"abcd||ef");
+        assert!(!wire.is_shut_down() && !wire.is_closed(), "the peer has time to take it");
+        sim.base.advance(Closing::default().linger).unwrap();
+        assert!(sim.is_gone() && wire.is_reset() && !wire.is_shut_down());
+        assert_eq!(seen.events(), ["Closed false 0"]);
+    }
+}
+
+#[test]
+fn one_that_is_cut_short_is_reset_at_once_if_the_peer_ends_or_nothing_was_ever_sent() {
+    let _census = Census::begin();
+    for data in [&b""[..], b"data"] {
+        let (wire, seen) = (Wire::new(), Seen::default());
+        let mut sim = Sim::start(false, Bufferevent::scripted(&wire).filter(FilterFn::new()), &seen);
+        sim.with(|top| top.write(data).map(drop)).unwrap().unwrap();
+        sim.with(|top| top.close_with(Closing::CUT_SHORT)).unwrap();
+        sim.settle();
+        assert_eq!(wire.is_reset(), data.is_empty(), "nothing was ever sent");
+        wire.end();
+        sim.settle();
+        assert!(wire.is_reset() && sim.is_gone());
+    }
+}
+
+#[test]
+fn a_filter_that_loses_what_it_was_given_is_no_end_for_the_peer() {
+    let _census = Census::begin();
+    // D15: what it gave before is sent
+    let (wire, seen) = (Wire::new(), Seen::default());
+    let failing =
+        FilterFn::new().on_output(|call: &mut FilterCall<'_>| -> Result<FilterStatus, FilterError> {
+            call.pass()?;
+            if call.mode() == FlushMode::Normal { Ok(FilterStatus::Ok) } else { Err("no more".into()) }
+        });
+    let mut sim = Sim::start(false, Bufferevent::scripted(&wire).filter(failing).report_close(), &seen);
+    sim.with(|top| top.write(b"half").map(drop)).unwrap().unwrap();
+    sim.with(|top| top.close()).unwrap();
+    sim.base.advance(Closing::default().linger).unwrap();
+    assert!(wire.written() == b"half" && wire.is_reset());
+    let closed = seen.closed();
+    assert!(!closed.clean && matches!(closed.cause, Some(Cause::Filter(_))), "{closed:?}");
+}
+
+#[test]
 fn a_close_that_the_peer_does_not_take_ends_within_its_bounds_and_tells_what_is_left_of_all_layers() {
     let _census = Census::begin();
     // D15, X-72

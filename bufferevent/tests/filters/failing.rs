@@ -46,10 +46,10 @@ fn an_error_of_a_filter_in_a_close_is_its_cause_and_what_it_has_given_is_sent() 
             wire.set_room(usize::MAX);
             sim.settle();
             assert_eq!(wire.written(), b"text alert");
-            assert!(wire.is_shut_down() && !wire.is_closed());
+            assert!(!wire.is_shut_down() && !wire.is_closed(), "what it has lost is no end");
             wire.end();
             sim.settle();
-            assert!(sim.is_gone());
+            assert!(sim.is_gone() && wire.is_reset());
             let closed = seen.closed();
             assert!(!closed.clean && matches!(closed.cause, Some(Cause::Filter(_))), "{closed:?}");
             assert_eq!((closed.unsent, cause(&closed)), (0, "no trailer".to_owned()));

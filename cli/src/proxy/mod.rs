@@ -23,8 +23,8 @@ use crate::{
     tls::Secured,
 };
 use bufferevent::{
-    Accepted, Base, BaseExt as _, Bufferevent, Builder, Direction, Error, Handle, NoHandler, Pipe, PipeEnd,
-    Piped, Result, runtime::BoxError,
+    Accepted, Base, BaseExt as _, Bufferevent, Builder, Closing, Direction, Error, Handle, NoHandler, Pipe,
+    PipeEnd, Piped, Result, runtime::BoxError,
 };
 
 /// Descriptors of a connection: its own, and that to the upstream.
@@ -143,16 +143,17 @@ fn join_on(base: &mut Base, pipe: Pipe, front: Builder, back: Builder) -> Result
     let back = back.handler(NoHandler).start(base);
     let joined = back.and_then(|back| pipe.join_on(base, front, back));
     if let (Err(_), Ok(front)) = (&joined, base.bufferevent(front)) {
-        front.close();
+        front.close_with(Closing::CUT_SHORT);
     }
     joined
 }
 
 /// Joins two that may run elsewhere already. What has failed meanwhile has said so.
 fn join(pipe: Pipe, front: &Handle, back: Result<Handle>) -> Result<()> {
-    let joined = back.and_then(|back| pipe.join(front, &back).inspect_err(|_| back.close()));
+    let joined =
+        back.and_then(|back| pipe.join(front, &back).inspect_err(|_| back.close_with(Closing::CUT_SHORT)));
     if joined.is_err() {
-        front.close();
+        front.close_with(Closing::CUT_SHORT);
     }
     match joined {
         Err(Error::Closed) => Ok(()),

@@ -156,6 +156,14 @@ pub(crate) fn rest(mut read: impl Read) -> String {
     text
 }
 
+/// What comes before the connection is reset, which is no end.
+pub(crate) fn cut(mut read: impl Read) -> String {
+    let mut text = Vec::new();
+    let error = read.read_to_end(&mut text).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "after {} bytes", text.len());
+    String::from_utf8(text).unwrap()
+}
+
 fn texts(output: Output) -> (Option<i32>, String, String) {
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (output.status.code(), text(output.stdout), text(output.stderr))

@@ -3,21 +3,27 @@
 use std::{
     fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpListener,
     path::PathBuf,
     process::Stdio,
+    time::Duration,
 };
 
 use bufferevent_ssl::{
     Identity,
-    openssl::{hash::MessageDigest, x509::X509},
+    openssl::{
+        hash::MessageDigest,
+        ssl::{ErrorCode, SslConnector, SslMethod},
+        x509::X509,
+    },
 };
-use rustix::process::Signal;
+use rustix::{net::sockopt::set_socket_linger, process::Signal};
 
 use crate::{
     load::number,
     proxy::LOCKINGS,
-    servers::talk_to_echo,
-    support::{Server, bev, rest, run},
+    servers::{pattern, talk_to_echo},
+    support::{Server, bev, cut, rest, run},
 };
 
 /// A certificate and its key in files, which go when this does.
@@ -249,13 +255,44 @@ fn an_upstream_with_another_name_is_told_and_its_client_closed() {
     let mut stderr = proxy.process.stderr();
     let mut client = proxy.connect();
     client.write_all(b"for example.org alone").unwrap();
-    assert_eq!(rest(client), "");
+    assert_eq!(cut(client), "");
     let mut line = String::new();
     stderr.read_line(&mut line).unwrap();
     assert!(line.starts_with(&format!("proxy: upstream {}: ", echo.address)), "{line}");
     assert!(line.contains("certificate"), "{line}");
     proxy.end();
     echo.end();
+}
+
+/// An upstream that is cut off in the middle is no end for a client behind TLS; one that ends is.
+#[test]
+fn a_client_of_the_proxy_is_given_no_notice_that_nobody_has_given() {
+    let files = Files::of("cut");
+    for locking in LOCKINGS {
+        for is_cut in [true, false] {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let proxy =
+                Server::proxy(listener.local_addr().unwrap(), &[locking, &files.as_server()].concat());
+            let mut trusting = SslConnector::builder(SslMethod::tls_client()).unwrap();
+            trusting.set_ca_file(&files.certificate).unwrap();
+            let mut client = trusting.build().connect("localhost", proxy.connect()).unwrap();
+            client.write_all(b"a question").unwrap();
+            let (mut server, _) = listener.accept().unwrap();
+            server.read_exact(&mut [0; 10]).unwrap();
+            server.write_all(&pattern(100_000)).unwrap();
+            let mut answer = vec![0; 100_000];
+            client.read_exact(&mut answer).unwrap();
+            assert!(answer == pattern(100_000));
+            if is_cut {
+                set_socket_linger(&server, Some(Duration::ZERO)).unwrap();
+            }
+            drop(server);
+            let end = client.ssl_read(&mut [0; 100]).unwrap_err();
+            assert_eq!(end.code() == ErrorCode::ZERO_RETURN, !is_cut, "{locking:?} {end:?}");
+            drop(client);
+            proxy.end();
+        }
+    }
 }
 
 #[test]

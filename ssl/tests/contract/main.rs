@@ -16,6 +16,8 @@ mod secured;
 mod backpressure;
 #[path = "../../../bufferevent/tests/contract/buffers.rs"]
 mod buffers;
+#[path = "../../../bufferevent/tests/contract/cutting.rs"]
+mod cutting;
 #[path = "../../../bufferevent/tests/contract/descriptor.rs"]
 mod descriptor;
 #[path = "../../../bufferevent/tests/contract/ending.rs"]

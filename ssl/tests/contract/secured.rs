@@ -114,6 +114,12 @@ impl End for Secured {
         self.end.reset();
     }
 
+    fn cut_short(&mut self) {
+        self.sends = Sends::Nothing;
+        let _ = self.flush();
+        self.end.cut_short();
+    }
+
     /// Nothing is received for it: what is unread below has the kernel tell of a reset.
     fn is_readable(&mut self) -> bool {
         !self.data.is_empty() || self.engine.has_ended() || self.end.is_readable()

@@ -122,6 +122,10 @@ impl End for InCode {
         self.end.reset();
     }
 
+    fn cut_short(&mut self) {
+        self.end.cut_short();
+    }
+
     fn is_readable(&mut self) -> bool {
         self.end.is_readable()
     }

@@ -3,8 +3,8 @@
 use std::{io, sync::Arc, time::Duration};
 
 use bufferevent::{
-    Base, BaseExt as _, Bufferevent, Builder, Context, Direction, Error, Event, Handler, Id, Interest,
-    Movable, Stall, Turned,
+    Base, BaseExt as _, Bufferevent, Builder, Closing, Context, Direction, Error, Event, Handler, Id,
+    Interest, Movable, Stall, Turned,
     runtime::{Clock, SelectorKind},
 };
 use bufferevent_sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +16,7 @@ use super::End;
 pub(super) struct Half {
     base: Base<Movable>,
     id: Id,
-    ended: Arc<AtomicBool>,
+    ends: Ends,
     /// The other half was there.
     met: bool,
 }
@@ -24,14 +24,22 @@ pub(super) struct Half {
 /// Of a larger write this much is taken, as a socket takes what it has room for.
 const MOST: usize = 64 * 1024;
 
-/// Takes down that the other side has ended.
-struct Ends(Arc<AtomicBool>);
+/// Takes down that the other side has ended, or was cut short.
+#[derive(Clone, Default)]
+struct Ends {
+    ended: Arc<AtomicBool>,
+    cut_short: Arc<AtomicBool>,
+}
 
 impl Handler for Ends {
     fn on_event(&mut self, _: &mut Context<'_>, event: Event) {
-        if matches!(event, Event::Eof) {
-            // ORDER: Relaxed; one thread.
-            self.0.store(true, Ordering::Relaxed);
+        // ORDER: Relaxed; one thread.
+        match event {
+            Event::Eof => self.ended.store(true, Ordering::Relaxed),
+            Event::Error { direction: Some(Direction::Read), .. } => {
+                self.cut_short.store(true, Ordering::Relaxed);
+            }
+            _ => {}
         }
     }
 }
@@ -39,10 +47,9 @@ impl Handler for Ends {
 impl Half {
     pub(super) fn start(half: Builder) -> Self {
         let mut base = Base::with_selector(SelectorKind::Best.make().unwrap(), Clock::monotonic()).unwrap();
-        let ended = Arc::new(AtomicBool::new(false));
-        let handler = Ends(Arc::clone(&ended));
-        let id = half.enable(Interest::WRITE).handler(handler).start(&mut base).unwrap();
-        let mut half = Self { base, id, ended, met: false };
+        let ends = Ends::default();
+        let id = half.enable(Interest::WRITE).handler(ends.clone()).start(&mut base).unwrap();
+        let mut half = Self { base, id, ends, met: false };
         half.turn();
         half
     }
@@ -51,12 +58,15 @@ impl Half {
     fn look(&mut self, most: usize) -> Seen {
         // First: who is gone puts nothing after that.
         let is_unlinked = self.is_unlinked();
+        if self.fill(most) > 0 {
+            return Seen::Bytes;
+        }
         // ORDER: Relaxed; one thread.
-        match (self.fill(most), self.ended.load(Ordering::Relaxed)) {
-            (1.., _) => Seen::Bytes,
-            (0, true) => Seen::End,
-            (0, false) if is_unlinked => Seen::Unlinked,
-            (0, false) => Seen::Nothing,
+        match (self.ends.ended.load(Ordering::Relaxed), self.ends.cut_short.load(Ordering::Relaxed)) {
+            (true, _) => Seen::End,
+            (false, true) => Seen::Cut,
+            (false, false) if is_unlinked => Seen::Unlinked,
+            (false, false) => Seen::Nothing,
         }
     }
 
@@ -109,7 +119,8 @@ impl End for Half {
         match self.look(to.len()) {
             Seen::Bytes => Ok(self.with(|half| half.read(to)).unwrap()),
             Seen::End => Ok(0),
-            Seen::Unlinked => Err(io::ErrorKind::ConnectionReset.into()),
+            Seen::Cut => Err(io::ErrorKind::ConnectionReset.into()),
+            Seen::Unlinked => Err(io::ErrorKind::NotConnected.into()),
             Seen::Nothing => Err(io::ErrorKind::WouldBlock.into()),
         }
     }
@@ -124,11 +135,15 @@ impl End for Half {
     }
 
     fn is_readable(&mut self) -> bool {
-        matches!(self.look(1), Seen::Bytes | Seen::End)
+        matches!(self.look(1), Seen::Bytes | Seen::End | Seen::Cut)
     }
 
     fn is_ended(&mut self) -> bool {
-        matches!(self.look(1), Seen::End | Seen::Unlinked)
+        matches!(self.look(1), Seen::End | Seen::Cut | Seen::Unlinked)
+    }
+
+    fn cut_short(&mut self) {
+        self.with(|half| half.close_with(Closing::CUT_SHORT));
     }
 
     /// Turns until there is nothing more to do.
@@ -142,6 +157,8 @@ impl End for Half {
 enum Seen {
     Bytes,
     End,
+    /// That more was to come.
+    Cut,
     /// Nothing, and there will be nothing, not even an end.
     Unlinked,
     Nothing,

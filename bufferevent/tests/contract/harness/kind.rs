@@ -60,6 +60,11 @@ impl Kind {
         self.top == Top::Tls
     }
 
+    /// Whether a peer can tell a cut from an end: by an error of TCP, of a pair, or of TLS. A Unix socket has none.
+    pub(crate) fn tells_cuts(&self) -> bool {
+        self.is_tls() || self.ground == Ground::Pair || self.name.contains("TCP")
+    }
+
     /// Whether it is a filter over another.
     pub(crate) fn is_filter(&self) -> bool {
         self.top != Top::Nothing

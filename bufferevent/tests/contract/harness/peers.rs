@@ -39,6 +39,11 @@ pub(crate) trait End {
     /// Sees to it that the other side reads an error when this is dropped, which follows.
     fn reset(&mut self);
 
+    /// The same, behind what was written: where there is no such error, an end.
+    fn cut_short(&mut self) {
+        self.reset();
+    }
+
     /// Whether there is something to read, the end included.
     fn is_readable(&mut self) -> bool;
 
@@ -107,6 +112,12 @@ impl Peer {
         self.end.borrow_mut().reset();
     }
 
+    /// Ends it behind what was written, so that the other side can tell that more was to come, if its kind
+    /// [can](super::Kind::tells_cuts).
+    pub(crate) fn cut_short(self) {
+        self.end.borrow_mut().cut_short();
+    }
+
     /// Whether there is something to read, the end included.
     pub(crate) fn is_readable(&self) -> bool {
         self.end.borrow_mut().is_readable()
@@ -152,7 +163,8 @@ impl End for TcpStream {
     }
 
     fn shutdown_write(&mut self) {
-        self.shutdown(Shutdown::Write).unwrap();
+        // An error means that the other side is gone: reading tells.
+        let _ = self.shutdown(Shutdown::Write);
     }
 
     fn reset(&mut self) {
@@ -178,7 +190,8 @@ impl End for UnixStream {
     }
 
     fn shutdown_write(&mut self) {
-        self.shutdown(Shutdown::Write).unwrap();
+        // An error means that the other side is gone: reading tells.
+        let _ = self.shutdown(Shutdown::Write);
     }
 
     fn reset(&mut self) {}

@@ -297,7 +297,10 @@ impl World {
         let (mut got, mut is_cut) = (Vec::new(), false);
         self.until("the end at the peer", || {
             let ended = peer.read_some(usize::MAX, &mut got);
-            is_cut = matches!(&ended, Err(error) if error.kind() == io::ErrorKind::UnexpectedEof);
+            is_cut = matches!(
+                ended.as_ref().map_err(io::Error::kind),
+                Err(io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset)
+            );
             is_cut || ended.unwrap()
         });
         (got, is_cut)

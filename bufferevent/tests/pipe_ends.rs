@@ -1,0 +1,163 @@
+//! What a pipe does with the end of one side that is none: scripted, so that every byte is accounted for.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::{io, sync::Arc};
+
+use bufferevent::{
+    BaseExt as _, Bufferevent, Direction, Handle, INPUT_CAP, Id, LINGER, NoHandler, OUTPUT_HIGH, Pipe,
+    PipeEnd, Piped,
+    testing::{Census, ManualBase, ReadStep, Wire, WriteStep},
+};
+use bufferevent_sync::Mutex;
+
+/// Two wires joined by a pipe, confined or not.
+struct Joined {
+    base: ManualBase,
+    wires: [Wire; 2],
+    ends: Ends,
+    piped: Arc<Mutex<Option<Piped>>>,
+}
+
+enum Ends {
+    Confined([Id; 2]),
+    Shared([Handle; 2]),
+}
+
+impl Joined {
+    fn new(shared: bool) -> Self {
+        let (mut base, wires) = (ManualBase::new().unwrap(), [(); 2].map(|()| Wire::new()));
+        let piped: Arc<Mutex<Option<Piped>>> = Arc::default();
+        let told = Arc::clone(&piped);
+        let pipe = Pipe::new().on_end(move |piped| *told.lock() = Some(piped));
+        let builders = wires.each_ref().map(|wire| Bufferevent::scripted(wire).handler(NoHandler));
+        let ends = if shared {
+            let ends = builders.map(|builder| builder.threadsafe().start(&mut base).unwrap());
+            pipe.join(&ends[0], &ends[1]).unwrap();
+            Ends::Shared(ends)
+        } else {
+            let ends = builders.map(|builder| builder.start(&mut base).unwrap());
+            pipe.join_on(&mut base, ends[0], ends[1]).unwrap();
+            Ends::Confined(ends)
+        };
+        base.settle().unwrap();
+        Self { base, wires, ends, piped }
+    }
+
+    fn with<R>(&mut self, side: usize, f: impl FnOnce(&mut Bufferevent) -> R) -> R {
+        match &self.ends {
+            Ends::Confined(ids) => f(self.base.bufferevent(ids[side]).unwrap()),
+            Ends::Shared(handles) => f(&mut handles[side].lock().unwrap()),
+        }
+    }
+
+    fn settle(&mut self) {
+        self.base.settle().unwrap();
+    }
+
+    fn end(&self) -> PipeEnd {
+        self.piped.lock().take().unwrap().end
+    }
+}
+
+fn bytes(len: usize) -> Vec<u8> {
+    (0..len).map(|i| (i * 31 + i / 251) as u8).collect()
+}
+
+#[test]
+fn all_that_one_has_sent_before_it_failed_reaches_the_other_however_slow_that_is() {
+    // X-76, D15: more than the other has room for, with backpressure
+    let _census = Census::begin();
+    for shared in [false, true] {
+        let mut joined = Joined::new(shared);
+        let data = bytes(3 * INPUT_CAP / 2);
+        joined.wires[1].set_room(1_000);
+        joined.wires[0].deliver_in(&data, 50_000);
+        joined.wires[0].reset();
+        joined.settle();
+        let held = joined.with(1, |b| b.output().len());
+        assert!((OUTPUT_HIGH..2 * OUTPUT_HIGH + 64 * 1024).contains(&held), "{held}");
+        for room in [100_000, 1_000_000, usize::MAX] {
+            joined.wires[1].set_room(room);
+            joined.settle();
+        }
+        assert!(joined.wires[1].written() == data, "{}", joined.wires[1].written().len());
+        assert!(matches!(joined.end(), PipeEnd::Failed(0, _)));
+        assert!(!joined.wires[1].is_closed() && !joined.wires[1].is_shut_down(), "it has time to take it");
+        joined.base.advance(LINGER).unwrap();
+        assert!(joined.wires[1].is_reset() && !joined.wires[1].is_shut_down());
+        joined.base.advance(LINGER).unwrap();
+        assert_eq!(joined.base.len(), 0);
+    }
+}
+
+#[test]
+fn what_one_has_sent_that_takes_nothing_more_reaches_the_other() {
+    // A server that answers early and closes, while the rest of the question is on its way.
+    let _census = Census::begin();
+    for shared in [false, true] {
+        let mut joined = Joined::new(shared);
+        let data = bytes(INPUT_CAP / 2);
+        joined.wires[1].set_room(0);
+        joined.wires[0].deliver_in(&data, 50_000);
+        joined.settle();
+        joined.wires[0].write_next(WriteStep::Failed(io::ErrorKind::BrokenPipe.into()));
+        joined.wires[1].deliver(b"the rest of the question");
+        joined.settle();
+        assert!(
+            matches!(joined.end(), PipeEnd::Failed(0, cause) if cause.kind() == io::ErrorKind::BrokenPipe)
+        );
+        joined.wires[1].set_room(usize::MAX);
+        joined.base.advance(LINGER).unwrap();
+        assert!(joined.wires[1].written() == data, "{}", joined.wires[1].written().len());
+        assert!(joined.wires[1].is_reset());
+        joined.base.advance(LINGER).unwrap();
+        assert_eq!(joined.base.len(), 0);
+    }
+}
+
+#[test]
+fn an_end_that_was_passed_on_stays_one_whatever_becomes_of_the_other_direction() {
+    // It waits behind bytes that are not taken yet.
+    let _census = Census::begin();
+    for shared in [false, true] {
+        let mut joined = Joined::new(shared);
+        joined.wires[1].set_room(0);
+        joined.wires[0].deliver(b"all there is");
+        joined.wires[0].end();
+        joined.settle();
+        joined.wires[1].read_next(ReadStep::Failed(io::ErrorKind::TimedOut.into()));
+        joined.settle();
+        assert!(matches!(joined.end(), PipeEnd::Failed(1, _)));
+        assert!(joined.wires[0].is_reset(), "it was told nothing");
+        joined.wires[1].set_room(usize::MAX);
+        joined.settle();
+        assert!(joined.wires[1].written() == b"all there is" && joined.wires[1].is_shut_down());
+        joined.base.advance(LINGER).unwrap();
+        assert!(joined.wires[1].is_closed() && !joined.wires[1].is_reset());
+        assert_eq!(joined.base.len(), 0);
+    }
+}
+
+#[test]
+fn one_that_is_short_of_life_or_slow_cuts_the_other_short() {
+    let _census = Census::begin();
+    for shared in [false, true] {
+        let mut joined = Joined::new(shared);
+        joined.wires[0].deliver(b"so far");
+        joined.with(0, |b| b.set_lifetime(Some(LINGER)));
+        joined.base.advance(LINGER).unwrap();
+        assert!(matches!(joined.end(), PipeEnd::Failed(0, _)));
+        joined.base.advance(LINGER).unwrap();
+        assert!(joined.wires[1].written() == b"so far" && joined.wires[1].is_reset());
+        assert!(joined.wires[0].is_reset());
+
+        let mut joined = Joined::new(shared);
+        joined.wires[0].deliver(b"so far");
+        joined.with(1, |b| b.set_timeouts(Some(LINGER), None));
+        joined.base.advance(LINGER).unwrap();
+        assert!(matches!(joined.end(), PipeEnd::Timeout(1, Direction::Read)));
+        joined.base.advance(LINGER).unwrap();
+        assert!(joined.wires.iter().all(|wire| wire.is_reset() && !wire.is_shut_down()));
+    }
+}
