@@ -203,6 +203,9 @@ impl<W: Waiter> Group<W> {
     ///
     /// * `None`, the default: from 64 to 16,384, as the rate and the number of those who wait suggest.
     /// * 0: no least share. More than what the burst holds beside a tick's worth counts as that, but a tick's worth counts.
+    ///
+    /// What one of them leaves of its turn is for the next in the same tick, however little, where the burst could not hold it
+    /// beside the next tick's worth; but a hundredth of that.
     /// # Libevent
     /// `bufferevent_rate_limit_group_set_min_share`. Differs: the default follows the rate; each direction is clipped by
     /// its own limit.

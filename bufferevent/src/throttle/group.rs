@@ -162,6 +162,8 @@ impl RateLimitGroup {
     /// * 0: the same up to 16,384, without a least. More than a tick's worth, or than what the burst holds beside one, counts
     ///   as that.
     ///
+    /// What one of them leaves of its turn is for the next in the same tick, however little, where the burst could not hold it
+    /// beside the next tick's worth; but a hundredth of that.
     /// # Libevent
     /// `bufferevent_rate_limit_group_set_min_share`. Differs: the default follows the rate; each direction is clipped by its
     /// own limit.
