@@ -9,7 +9,7 @@ host=$(rustc +nightly -vV | sed -n 's/^host: //p')
 out=$PWD/target/fuzz
 
 export CARGO_TARGET_DIR="$out/build" CARGO_INCREMENTAL=0
-export RUSTFLAGS="--cfg fuzzing -Zsanitizer=address -Cpasses=sancov-module -Ccodegen-units=1
+export RUSTFLAGS="--cfg fuzzing -Zsanitizer=address -Cpasses=sancov-module
     -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters
     -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares"
 
