@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod arguments;
+mod cuts;
 mod demo;
 mod interop;
 mod load;

@@ -3,11 +3,13 @@
 use std::{
     io::{self, Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
+    time::Duration,
 };
 
 use bufferevent_ssl::openssl::ssl::{
-    Ssl, SslAcceptor, SslConnector, SslContext, SslFiletype, SslMethod, SslStream, SslVersion,
+    ShutdownState, Ssl, SslAcceptor, SslConnector, SslContext, SslFiletype, SslMethod, SslStream, SslVersion,
 };
+use rustix::net::sockopt::set_socket_linger;
 
 use crate::{
     proxy::before_us,
@@ -121,6 +123,31 @@ impl Peer {
             stream.shutdown().unwrap();
         }
         self.socket().shutdown(Shutdown::Write).unwrap();
+    }
+
+    /// Ends its side as if it were cut off: without the notice of TLS.
+    pub(crate) fn truncate(&self) {
+        self.socket().shutdown(Shutdown::Write).unwrap();
+    }
+
+    /// Crashes.
+    pub(crate) fn reset(self) {
+        set_socket_linger(self.socket(), Some(Duration::ZERO)).unwrap();
+        // OpenSSL would say that it ends, if it were dropped with the connection.
+        if let Self::Tls(mut stream) = self {
+            stream.set_shutdown(ShutdownState::SENT | ShutdownState::RECEIVED);
+        }
+    }
+
+    /// Reads all that comes; whether its end is one: over TLS it takes the notice, and a reset is none.
+    pub(crate) fn read_out(&mut self) -> (Vec<u8>, bool) {
+        let mut came = Vec::new();
+        let read = self.read_to_end(&mut came);
+        let is_end = match self {
+            Self::Plain(_) => true,
+            Self::Tls(stream) => stream.get_shutdown().contains(ShutdownState::RECEIVED),
+        };
+        (came, read.is_ok() && is_end)
     }
 }
 

@@ -188,7 +188,10 @@ fn an_upstream_that_is_killed_ends_the_stream_of_its_client() {
 fn a_client_that_dies_ends_the_connection_to_the_upstream() {
     let (mut proxy, listener) = before_us(&["--json"]);
     let stderr = proxy.process.stderr();
-    let (client, server) = through(&proxy, &listener);
+    let (mut client, mut server) = through(&proxy, &listener);
+    // So that both connections stand, as seen from the proxy.
+    client.write_all(b"x").unwrap();
+    server.read_exact(&mut [0]).unwrap();
     let address = client.local_addr().unwrap();
     reset(client);
     assert_eq!(cut(server), "");

@@ -1,0 +1,146 @@
+//! A connection through the proxy that is cut off on one side: the other gets what came before, and is never told that it is the
+//! end.
+
+use std::{
+    io::{Read as _, Write as _},
+    thread,
+};
+
+use rustix::process::Signal;
+
+use crate::{
+    peers::{Between, Peer, Speaks},
+    proxy::LOCKINGS,
+    servers::pattern,
+};
+
+/// More than the buffers of both systems and of the proxy hold at once.
+const MUCH: usize = 10_000_000;
+
+/// More than a record, and no whole number of them.
+const SOME: usize = 100_001;
+
+/// Calls `test` with a new proxy and both ends of a connection through it, who is cut off first: of each locking, with and without
+/// TLS on either side. Those of one locking run side by side, for a reset comes only when the other has had time to read.
+fn each(name: &str, args: &[&str], test: impl Fn(Peer, Peer, &str) + Sync) {
+    let one = |locking: &[&str], speaks: Speaks, of_upstream: bool| {
+        let name = format!("{name}-{of_upstream}-{speaks}").replace([' ', ','], "");
+        let between = Between::start(&name, speaks, &[locking, args].concat());
+        let (client, server) = between.connect();
+        let (cut, other) = if of_upstream { (server, client) } else { (client, server) };
+        test(cut, other, &format!("{locking:?}, {speaks}, upstream cut off: {of_upstream}"));
+        between.proxy.signal(Signal::TERM);
+        assert_eq!(between.proxy.wait(), Some(0), "{locking:?}, {speaks}");
+    };
+    for locking in [LOCKINGS[0], LOCKINGS[2], LOCKINGS[4]] {
+        thread::scope(|scope| {
+            for speaks in Speaks::ALL {
+                for of_upstream in [true, false] {
+                    let one = &one;
+                    scope.spawn(move || one(locking, speaks, of_upstream));
+                }
+            }
+        });
+    }
+}
+
+#[test]
+fn an_end_is_told_to_the_other_side_behind_all_that_came() {
+    let sent = pattern(SOME);
+    each("ended", &[], |mut one, mut other, shown| {
+        one.write_all(&sent).unwrap();
+        one.end();
+        let (came, is_end) = other.read_out();
+        assert!(came == sent && is_end, "{shown}: {} bytes came, then an end: {is_end}", came.len());
+    });
+}
+
+#[test]
+fn a_reset_is_no_end_for_the_other_side() {
+    let sent = pattern(SOME);
+    each("reset", &[], |mut cut, mut other, shown| {
+        cut.write_all(&sent).unwrap();
+        let mut came = vec![0; SOME];
+        other.read_exact(&mut came).unwrap();
+        assert!(came == sent, "{shown}");
+        cut.reset();
+        let (more, is_end) = other.read_out();
+        assert!(more.is_empty() && !is_end, "{shown}: {} bytes more, then an end: {is_end}", more.len());
+    });
+}
+
+#[test]
+fn an_upstream_that_dies_in_the_middle_of_a_download_is_no_end_for_the_client() {
+    let sent = pattern(MUCH);
+    each("download", &[], |mut cut, mut other, shown| {
+        thread::scope(|scope| {
+            let sending = scope.spawn(|| {
+                // It dies as soon as its system has taken all.
+                cut.write_all(&sent).unwrap();
+                cut.reset();
+            });
+            let mut begun = vec![0; SOME];
+            other.read_exact(&mut begun).unwrap();
+            let (rest, is_end) = other.read_out();
+            sending.join().unwrap();
+            let came = [begun, rest].concat();
+            // What its system had not sent when it died is lost with it.
+            assert!(sent.starts_with(&came), "{shown}: {} bytes came", came.len());
+            assert!(!is_end, "{shown}: an end after {} bytes", came.len());
+        });
+    });
+}
+
+#[test]
+fn a_truncation_of_tls_is_no_end_for_the_other_side_and_loses_nothing() {
+    let sent = pattern(SOME);
+    each("truncated", &[], |mut cut, mut other, shown| {
+        if let Peer::Plain(_) = cut {
+            // An end like any other.
+            return;
+        }
+        cut.write_all(&sent).unwrap();
+        cut.truncate();
+        let (came, is_end) = other.read_out();
+        assert!(came == sent && !is_end, "{shown}: {} bytes came, then an end: {is_end}", came.len());
+    });
+}
+
+#[test]
+fn a_timeout_is_no_end_for_either_side_and_loses_nothing() {
+    let sent = pattern(SOME);
+    each("silent", &["--idle", "300ms"], |mut one, mut other, shown| {
+        one.write_all(&sent).unwrap();
+        for (peer, expected) in [(&mut other, &sent[..]), (&mut one, &[])] {
+            let (came, is_end) = peer.read_out();
+            assert!(came == expected && !is_end, "{shown}: {} bytes came, then an end: {is_end}", came.len());
+        }
+    });
+}
+
+#[test]
+fn a_proxy_that_ends_in_the_middle_tells_no_end() {
+    let sent = pattern(SOME);
+    let one = |locking: &[&str], speaks: Speaks| {
+        let between = Between::start(&format!("drained-{speaks}").replace([' ', ','], ""), speaks, locking);
+        let (mut client, mut server) = between.connect();
+        server.write_all(&sent).unwrap();
+        let mut came = vec![0; SOME];
+        client.read_exact(&mut came).unwrap();
+        assert!(came == sent, "{locking:?}, {speaks}");
+        between.proxy.signal(Signal::TERM);
+        for peer in [&mut client, &mut server] {
+            let (more, is_end) = peer.read_out();
+            assert!(more.is_empty() && !is_end, "{locking:?}, {speaks}: then an end: {is_end}");
+        }
+        assert_eq!(between.proxy.wait(), Some(0), "{locking:?}, {speaks}");
+    };
+    for locking in [LOCKINGS[0], LOCKINGS[2], LOCKINGS[4]] {
+        thread::scope(|scope| {
+            for speaks in Speaks::ALL {
+                let one = &one;
+                scope.spawn(move || one(locking, speaks));
+            }
+        });
+    }
+}
