@@ -174,6 +174,12 @@ impl Connector {
         }
     }
 
+    /// Where a connection stands already, though that was not seen yet, its peer is to read an error in place of the end.
+    pub(crate) fn reset_on_close(&self) {
+        let Stage::Race(_, sockets) = &self.stage else { return };
+        sockets.iter().for_each(|socket| Link::Fd(socket.source().as_fd()).reset_on_close());
+    }
+
     /// Moves to another base: all its sockets, or nothing.
     pub(crate) fn move_to(
         &mut self,

@@ -226,14 +226,17 @@ impl Bufferevent {
         }
         self.enter(Phase::Ended);
         self.enabled = Interest::NONE;
-        self.connector = None;
+        let leaves_out = self.leaves_out();
+        if let Some(connector) = self.connector.take().filter(|_| leaves_out) {
+            connector.reset_on_close();
+        }
         if let Some(mut throttle) = self.throttle.take() {
             throttle.leave(self.time());
         }
         if self.is_layered() {
             self.end_below();
         } else if self.options.contains(Options::CLOSE_ON_FREE) {
-            if self.leaves_out() {
+            if leaves_out {
                 self.reset();
             }
             self.socket = Socket::None;

@@ -14,22 +14,22 @@ use crate::support::{Process, rest, shell};
 /// Two demos at a time could not keep what they promise on a machine with few cores.
 static ONE_BY_ONE: Mutex<()> = Mutex::new(());
 
-/// Runs a demo of a second with so many open files; what it says. A machine that other tests keep busy may break a promise, but not
-/// again and again.
-fn good_demo(files: usize) -> String {
-    let script = format!("ulimit -n {files} && exec \"$BEV\" demo --seconds 1");
-    let broken = |stderr: &str| stderr.starts_with("error: a promise was not kept: ");
-    let mut told = shell(&script);
-    for _ in 0..2 {
-        if broken(&told.2) {
-            told = shell(&script);
+/// Runs a demo of a second with so many open files; what it says. On a machine that others keep busy a group may get less than it
+/// was promised, or its members uneven shares: then it must say so, and fail. More than its limit lets nothing excuses.
+fn demo(files: usize) -> String {
+    let (code, stdout, stderr) = shell(&format!("ulimit -n {files} && exec \"$BEV\" demo --seconds 1"));
+    match stderr.strip_prefix("error: a promise was not kept: ") {
+        None => {
+            assert_eq!((code, stderr.as_str()), (Some(0), ""), "{stdout}");
+            assert!(stdout.ends_with("\n  every promise was kept\n"), "{stdout}");
+        }
+        Some(broken) => {
+            assert_eq!(code, Some(1), "{broken}");
+            assert!(!broken.contains("may have") && !stdout.contains("every promise"), "{broken}{stdout}");
         }
     }
-    let (code, stdout, stderr) = told;
-    assert_eq!((code, stderr.as_str()), (Some(0), ""), "{stdout}");
     assert!(stdout.starts_with("bev demo: a TLS echo server on "), "{stdout}");
     assert!(stdout.contains("\n  every byte came back in place\n"), "{stdout}");
-    assert!(stdout.ends_with("\n  every promise was kept\n"), "{stdout}");
     assert!(stdout.lines().all(|line| line.chars().count() <= 100), "{stdout}");
     stdout
 }
@@ -38,7 +38,7 @@ fn good_demo(files: usize) -> String {
 fn a_second_of_it_succeeds() {
     let _alone = ONE_BY_ONE.lock();
     // As many as a busy machine shakes hands with in the time there is.
-    let stdout = good_demo(1_100);
+    let stdout = demo(1_100);
     for word in [
         "requests", "MB/s", "p50", "p99", "checked", "steals", "busy", "gold", "silver", "bronze", "site",
         "fairness",
@@ -83,7 +83,7 @@ fn assert_connections_add_up(stdout: &str) {
 #[test]
 fn it_makes_do_with_the_open_files_it_may_have() {
     let _alone = ONE_BY_ONE.lock();
-    let stdout = good_demo(400);
+    let stdout = demo(400);
     let told: Vec<&str> = stdout.lines().filter(|line| line.contains("open files")).collect();
     assert!(matches!(told[..], [line] if line.contains("2,000")), "{stdout}");
 }
@@ -94,7 +94,7 @@ fn one_connection_is_told_in_the_singular() {
     let cores = available_parallelism().unwrap().get();
     // As the demo reckons: 64, 4 for each core and base, and 2 for a connection.
     let files = 64 + 4 * (cores + cores.max(4)) + 2;
-    let stdout = good_demo(files);
+    let stdout = demo(files);
     for words in
         [", 1 connection,", "1 connection, not 2,000", "1 connection stands", "with 1 request under way"]
     {
