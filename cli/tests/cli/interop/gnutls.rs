@@ -38,7 +38,7 @@ fn gnutls_cli_ends_its_side_and_gets_the_rest_back() {
     let direct = Server::start("echo", &files.as_server());
     for version in VERSIONS {
         for server in [&direct, &proxy] {
-            talk_to_the_end(&mut gnutls_cli(server, &files, version), &files, &text(3_000_000));
+            talk_to_the_end(&mut gnutls_cli(server, &files, version), &files, &text(400_000));
         }
     }
     [direct, proxy, echo].into_iter().for_each(Server::end);
