@@ -39,8 +39,8 @@ pub struct Piped {
 
 /// Why a pipe ended.
 ///
-/// A peer is told an end only where the other has said that it is one. In all other cases what has come for it goes out, and then
-/// it is [cut short](Closing::cut_short).
+/// A peer is told an end only where the other has said that it is one, which holds whatever becomes of the other afterwards. In all
+/// other cases what has come for it goes out, and then it is [cut short](Closing::cut_short).
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum PipeEnd {
@@ -472,24 +472,29 @@ impl<T: Other> Side<'_, T> {
         }
         self.other.ask(Asked::END);
         if self.joint.count_end() {
-            self.close(PipeEnd::Ended, Evbuffer::new(), Closing::default())
+            self.own.close();
+            self.close_other(PipeEnd::Ended, Evbuffer::new(), Closing::default())
         } else {
             None
         }
     }
 
-    /// Ends it though not both have ended. What has come from here goes to the other first.
+    /// Ends it though not both have ended. What has come from here goes to the other first, with its end if that has come.
     fn cut(&mut self, end: PipeEnd) -> Option<Ending> {
         let mut last = Evbuffer::new();
         // A handler that was here before may have frozen it.
         let _ = self.own.read_buffer(&mut last);
+        // What one that was closed has not passed on is lost.
+        let is_whole = !self.own.is_closing() && self.own.input().is_empty();
+        let is_all = is_whole && (*self.ended || self.own.told.eof);
         // Of no effect on one whose peer was told the end before.
-        self.close(end, last, Closing::CUT_SHORT)
+        self.own.close_with(Closing::CUT_SHORT);
+        self.close_other(end, last, Closing { cut_short: !is_all, ..Closing::default() })
     }
 
-    fn close(&mut self, end: PipeEnd, last: Evbuffer, bounds: Closing) -> Option<Ending> {
+    /// Closes the other behind what has come `last`.
+    fn close_other(&mut self, end: PipeEnd, last: Evbuffer, bounds: Closing) -> Option<Ending> {
         let (done, bytes) = (self.joint.claim(), last.len());
-        self.own.close_with(bounds);
         if self.other.close_after(last, bounds) {
             self.joint.moved[self.side].add(bytes as u64);
         }

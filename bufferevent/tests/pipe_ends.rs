@@ -5,8 +5,8 @@
 use std::{io, sync::Arc};
 
 use bufferevent::{
-    BaseExt as _, Bufferevent, Direction, Handle, INPUT_CAP, Id, LINGER, NoHandler, OUTPUT_HIGH, Pipe,
-    PipeEnd, Piped,
+    BaseExt as _, Bufferevent, Direction, Filter, FilterCall, FilterError, FilterStatus, Handle, INPUT_CAP,
+    Id, LINGER, NoHandler, OUTPUT_HIGH, Pipe, PipeEnd, Piped,
     testing::{Census, ManualBase, ReadStep, Wire, WriteStep},
 };
 use bufferevent_sync::Mutex;
@@ -137,6 +137,135 @@ fn an_end_that_was_passed_on_stays_one_whatever_becomes_of_the_other_direction()
         assert!(joined.wires[1].is_closed() && !joined.wires[1].is_reset());
         assert_eq!(joined.base.len(), 0);
     }
+}
+
+#[test]
+fn an_end_that_has_come_is_told_behind_the_bytes_before_it_though_its_sender_takes_nothing_more() {
+    // the first has ended, and more waits than the other has room for.
+    let _census = Census::begin();
+    for shared in [false, true] {
+        for fails in [false, true] {
+            let mut joined = Joined::new(shared);
+            let data = bytes(INPUT_CAP / 2);
+            joined.wires[0].set_room(0);
+            joined.wires[1].set_room(0);
+            joined.wires[0].deliver_in(&data, 50_000);
+            joined.wires[0].end();
+            joined.wires[1].deliver(b"half an answer");
+            joined.with(0, |b| b.set_timeouts(None, Some(LINGER)));
+            joined.settle();
+            if fails {
+                joined.wires[0].write_next(WriteStep::Failed(io::ErrorKind::BrokenPipe.into()));
+                joined.wires[0].set_room(usize::MAX);
+                joined.settle();
+                assert!(matches!(joined.end(), PipeEnd::Failed(0, _)));
+            } else {
+                joined.base.advance(LINGER).unwrap();
+                assert!(matches!(joined.end(), PipeEnd::Timeout(0, Direction::Write)));
+            }
+            joined.wires[1].set_room(usize::MAX);
+            joined.settle();
+            assert!(joined.wires[1].written() == data, "{}", joined.wires[1].written().len());
+            assert!(joined.wires[1].is_shut_down(), "{shared} {fails}: it was told that this is all");
+            joined.base.advance(LINGER).unwrap();
+            joined.base.advance(LINGER).unwrap();
+            assert!(joined.wires[1].is_closed() && !joined.wires[1].is_reset());
+        }
+    }
+}
+
+#[test]
+fn an_end_is_not_told_of_one_that_is_closed_with_bytes_before_it() {
+    let _census = Census::begin();
+    for shared in [false, true] {
+        let mut joined = Joined::new(shared);
+        let data = bytes(INPUT_CAP / 2);
+        joined.wires[1].set_room(0);
+        joined.wires[0].deliver_in(&data, 50_000);
+        joined.wires[0].end();
+        joined.settle();
+        joined.with(0, Bufferevent::close);
+        joined.settle();
+        joined.base.advance(LINGER).unwrap();
+        joined.settle();
+        assert!(matches!(joined.end(), PipeEnd::Closed(0)));
+        joined.wires[1].set_room(usize::MAX);
+        joined.settle();
+        assert!(joined.wires[1].written().len() < data.len() && !joined.wires[1].is_shut_down());
+        joined.base.advance(LINGER).unwrap();
+        joined.base.advance(LINGER).unwrap();
+        assert!(joined.wires[1].is_reset());
+        assert_eq!(joined.base.len(), 0);
+    }
+}
+
+/// Passes everything as it is.
+struct Nothing;
+
+impl Filter for Nothing {}
+
+#[test]
+fn what_half_of_a_pair_said_before_it_went_reaches_the_other_with_its_end() {
+    // P-09, D9: what comes for it meanwhile cannot be sent to it
+    let _census = Census::begin();
+    for layered in [false, true] {
+        let (mut base, wire) = (ManualBase::new().unwrap(), Wire::new());
+        let (half, far) = Bufferevent::pair();
+        let half = if layered { half.filter(Nothing) } else { half };
+        let front = Bufferevent::scripted(&wire).handler(NoHandler).start(&mut base).unwrap();
+        let back = half.handler(NoHandler).start(&mut base).unwrap();
+        let far = far.handler(NoHandler).start(&mut base).unwrap();
+        Pipe::new().join_on(&mut base, front, back).unwrap();
+        base.settle().unwrap();
+        wire.deliver(b"the rest of the question");
+        let far = base.bufferevent(far).unwrap();
+        far.write(b"an early answer").unwrap();
+        far.close();
+        base.settle().unwrap();
+        assert_eq!(wire.written(), b"an early answer", "{layered}");
+        assert!(wire.is_shut_down(), "{layered}: it was told that this is all");
+        base.advance(LINGER).unwrap();
+        base.advance(LINGER).unwrap();
+        assert!(wire.is_closed() && !wire.is_reset());
+        assert_eq!(base.len(), 0);
+    }
+}
+
+/// Keeps the last byte until it knows that it is.
+struct Keeper;
+
+impl Filter for Keeper {
+    fn input(&mut self, call: &mut FilterCall<'_>) -> Result<FilterStatus, FilterError> {
+        let (len, kept) = (call.source.len(), usize::from(!call.is_last()));
+        let n = len.saturating_sub(kept).min(call.limit());
+        call.source.move_to(call.destination, n)?;
+        Ok(if len - n > kept { FilterStatus::Ok } else { FilterStatus::NeedMore })
+    }
+}
+
+#[test]
+fn what_a_filter_keeps_until_the_end_reaches_the_other_though_its_sender_takes_nothing_more() {
+    // F-09
+    let _census = Census::begin();
+    let (mut base, wires) = (ManualBase::new().unwrap(), [(); 2].map(|()| Wire::new()));
+    let front = Bufferevent::scripted(&wires[0]).filter(Keeper).handler(NoHandler).start(&mut base).unwrap();
+    let back = Bufferevent::scripted(&wires[1]).handler(NoHandler).start(&mut base).unwrap();
+    Pipe::new().join_on(&mut base, front, back).unwrap();
+    let data = bytes(INPUT_CAP / 2);
+    wires[1].set_room(0);
+    wires[0].deliver_in(&data, 50_000);
+    wires[0].end();
+    base.settle().unwrap();
+    wires[0].write_next(WriteStep::Failed(io::ErrorKind::BrokenPipe.into()));
+    wires[1].deliver(b"an early answer");
+    base.settle().unwrap();
+    wires[1].set_room(usize::MAX);
+    base.settle().unwrap();
+    assert!(wires[1].written() == data, "{}", wires[1].written().len());
+    assert!(wires[1].is_shut_down(), "it was told that this is all");
+    base.advance(LINGER).unwrap();
+    base.advance(LINGER).unwrap();
+    assert_eq!(base.len(), 0);
 }
 
 #[test]

@@ -73,16 +73,23 @@ impl Bufferevent {
         if self.is_unlinked() {
             return Err(Error::Unlinked);
         }
-        let flushes =
-            |this: &Self, direction| directions.contains(direction) && this.enabled.contains(direction);
+        Ok(Flushed::of(self.flush_open(directions, mode)))
+    }
+
+    /// [`flush`](Self::flush), of one below too; what half of a pair was sent is taken though the other is gone. True: something
+    /// moved.
+    pub(crate) fn flush_open(&mut self, directions: Interest, mode: FlushMode) -> bool {
+        let flushes = |this: &Self, direction| {
+            this.phase == Phase::Open && directions.contains(direction) && this.enabled.contains(direction)
+        };
         let mut moved = false;
         if flushes(self, Interest::READ) {
             moved |= self.flush_input(mode);
         }
-        if flushes(self, Interest::WRITE) {
+        if flushes(self, Interest::WRITE) && !self.is_unlinked() {
             moved |= self.flush_now(mode);
         }
-        Ok(Flushed::of(moved))
+        moved
     }
 
     /// Takes in what has come from the peer already, as much as the input may hold: of one that will read no more.

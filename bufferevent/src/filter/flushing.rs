@@ -2,7 +2,7 @@
 
 use super::{FlushMode, layer::Calling};
 use crate::{
-    bufferevent::{Bufferevent, Flushed},
+    bufferevent::Bufferevent,
     defaults::FINISH_CALLS,
     interest::{Direction, Interest},
 };
@@ -12,9 +12,7 @@ impl Bufferevent {
     pub(crate) fn flush_down(&mut self, mode: FlushMode, below: FlushMode) -> bool {
         let mut moved = false;
         for call in 0..FINISH_CALLS {
-            if !self.flush_goes_on(Direction::Write, call, mode) {
-                break;
-            }
+            let Some(mode) = self.flush_mode(Direction::Write, call, mode) else { break };
             let Some((lend, mode)) = self.loaded(self.to_send().len, mode) else { break };
             let cap = self.layer().map_or(0, |layer| layer.lower.output.room());
             let calling = Calling { mode, lend, limit: cap, usual: cap, room: cap, now: self.time() };
@@ -43,9 +41,7 @@ impl Bufferevent {
     pub(crate) fn flush_up(&mut self, mode: FlushMode) -> bool {
         let mut moved = self.flush_below(Interest::READ, mode);
         for call in 0..FINISH_CALLS {
-            if !self.flush_goes_on(Direction::Read, call, mode) {
-                break;
-            }
+            let Some(mode) = self.flush_mode(Direction::Read, call, mode) else { break };
             let cap = self.input_cap.room(self.input.len());
             let now = self.time();
             let calling = Calling { mode, lend: usize::MAX, limit: cap, usual: cap, room: cap, now };
@@ -57,25 +53,26 @@ impl Bufferevent {
         moved
     }
 
-    /// Whether the filter is to be called again, when it was so often.
-    fn flush_goes_on(&self, direction: Direction, calls: u32, mode: FlushMode) -> bool {
-        let Some(layer) = self.layer().filter(|_| self.enabled.contains(direction.into())) else {
-            return false;
-        };
+    /// How the filter is to be called again, when it was so often.
+    fn flush_mode(&self, direction: Direction, calls: u32, mode: FlushMode) -> Option<FlushMode> {
+        let layer = self.layer().filter(|_| self.enabled.contains(direction.into()))?;
         let (side, supply, cap) = match direction {
             Direction::Read => (&layer.incoming, layer.arrived(), self.input_cap.room(self.input.len())),
             Direction::Write => (&layer.outgoing, self.to_send(), layer.lower.output.room()),
         };
-        cap > 0
-            && layer.is_sound()
-            && !layer.greets()
-            && !side.is_done()
-            && (side.goes_on(supply, cap) || calls == 0 && mode != FlushMode::Normal)
+        if cap == 0 || !layer.is_sound() || layer.greets() || side.has_ended() {
+            return None;
+        }
+        if direction == Direction::Read && side.due(supply, cap) == Some(FlushMode::Finished) {
+            // All has arrived: what it keeps is the rest.
+            return Some(FlushMode::Finished);
+        }
+        (side.goes_on(supply, cap) || calls == 0 && mode != FlushMode::Normal).then_some(mode)
     }
 
     fn flush_below(&mut self, direction: Interest, mode: FlushMode) -> bool {
-        let flushed = self.layer_mut().map(|layer| layer.lower.flush(direction, mode));
+        let moved = self.layer_mut().is_some_and(|layer| layer.lower.flush_open(direction, mode));
         self.hear_from_below();
-        matches!(flushed, Some(Ok(Flushed::Produced)))
+        moved
     }
 }
