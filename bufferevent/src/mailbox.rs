@@ -223,9 +223,9 @@ impl Asked {
         if self.resume {
             bufferevent.enable(Interest::READ);
         }
-        if self.end {
-            // It fails only on what is closed, or has no connection to end.
-            let _ = bufferevent.shutdown(Direction::Write);
+        // It fails only on what is closed, or has no connection to end.
+        if self.end && bufferevent.shutdown(Direction::Write).is_err() {
+            bufferevent.end_though_closing();
         }
         if self.fail && !bufferevent.is_closing() {
             bufferevent.fail(Direction::Write, io::Error::from(io::ErrorKind::BrokenPipe));

@@ -5,8 +5,8 @@
 use std::{io, sync::Arc};
 
 use bufferevent::{
-    BaseExt as _, Bufferevent, Direction, Filter, FilterCall, FilterError, FilterStatus, Handle, INPUT_CAP,
-    Id, LINGER, NoHandler, OUTPUT_HIGH, Pipe, PipeEnd, Piped,
+    BaseExt as _, Bufferevent, Closing, Direction, Filter, FilterCall, FilterError, FilterStatus, Handle,
+    INPUT_CAP, Id, LINGER, NoHandler, OUTPUT_HIGH, Pipe, PipeEnd, Piped,
     testing::{Census, ManualBase, ReadStep, Wire, WriteStep},
 };
 use bufferevent_sync::Mutex;
@@ -197,6 +197,26 @@ fn an_end_is_not_told_of_one_that_is_closed_with_bytes_before_it() {
         assert!(joined.wires[1].is_reset());
         assert_eq!(joined.base.len(), 0);
     }
+}
+
+#[test]
+fn an_end_that_is_passed_on_while_the_other_is_busy_is_told_though_that_is_cut_short_meanwhile() {
+    let _census = Census::begin();
+    let mut joined = Joined::new(true);
+    let Ends::Shared([_, handle]) = &joined.ends else { unreachable!() };
+    let handle = handle.clone();
+    let mut guard = handle.lock().unwrap();
+    joined.wires[0].deliver(b"all there is");
+    joined.wires[0].end();
+    joined.settle();
+    guard.close_with(Closing::CUT_SHORT);
+    drop(guard);
+    joined.settle();
+    assert!(joined.wires[1].written() == b"all there is" && joined.wires[1].is_shut_down());
+    joined.base.advance(LINGER).unwrap();
+    joined.base.advance(LINGER).unwrap();
+    assert!(!joined.wires[1].is_reset());
+    assert_eq!(joined.base.len(), 0);
 }
 
 /// Passes everything as it is.

@@ -144,6 +144,14 @@ impl Bufferevent {
         self.filter_output(0)
     }
 
+    /// One that was cut short was asked to end its side before, and learns it now: it does, unless that is too late.
+    pub(crate) fn end_though_closing(&mut self) {
+        let ends_yet = self.layer().is_none_or(|layer| !layer.outgoing.is_ending());
+        if ends_yet && matches!(self.phase, Phase::Departing | Phase::Draining) {
+            self.told.cut_short = false;
+        }
+    }
+
     /// A direction was shut down: so it is below, behind all that the filter gives.
     pub(crate) fn shut_below(&mut self, direction: Direction) -> bool {
         if direction == Direction::Write && self.layer().is_some_and(|layer| !layer.outgoing.is_done()) {
