@@ -570,7 +570,7 @@ fn nobody_is_idle_while_one_takes_what_is_there() {
         let (mut joined, hand) = join_until_idle(config);
         let mut left = joined.send_until_held_up(&pattern(64 * 1024));
         let conn = joined.conns[1].clone();
-        let mut queued = |joined: &mut Joined| joined.world.with(&conn, |b| b.output().len()).unwrap();
+        let queued = |joined: &mut Joined| joined.world.with(&conn, |b| b.output().len()).unwrap();
         // Nothing comes any more, but something goes. The kernel takes more only once much of what it has is read. Up to then
         // what is queued may have grown, for what came before may be passed on late.
         while queued(&mut joined) > 0 {
