@@ -7,7 +7,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use bufferevent_evbuffer::Evbuffer;
-use bufferevent_runtime::Base;
+use bufferevent_runtime::{Base, BaseHandle};
 use bufferevent_sync::{
     Counter, Leaf,
     atomic::{AtomicU32, Ordering},
@@ -110,8 +110,8 @@ impl Pipe {
         Self::default()
     }
 
-    /// Tells how the pipe ended, once, when its bufferevents begin to close. It is called in a callback of one of
-    /// them, and is `Send` on every base, also a [`Pinned`](crate::Pinned) one.
+    /// Tells how the pipe ended, once, when its bufferevents begin to close, or are dropped with their base. It is called in a callback of one of
+    /// them, or by who drops the base, and is `Send` on every base, also a [`Pinned`](crate::Pinned) one.
     pub fn on_end(mut self, done: impl FnOnce(Piped) + Send + 'static) -> Self {
         self.done = Some(Box::new(done));
         self
@@ -163,7 +163,8 @@ impl Pipe {
         }
         let joint = Joint::of(&mut self);
         for (side, id, other) in [(0, first, second), (1, second, first)] {
-            base.set_handler(id, Relay::new(&joint, side, other))?;
+            let watched = Watched::Base(base.handle().as_movable());
+            base.set_handler(id, Relay::new(&joint, side, other, watched))?;
             let bufferevent = base.bufferevent(id)?;
             // So that the end of one closes the other, whoever closes it.
             bufferevent.told.report_close = true;
@@ -266,23 +267,35 @@ pub struct Relay<O> {
     passed_on: bool,
     /// Nothing came for its timeout, and nothing since.
     silent: bool,
-    _watch: Option<Watch>,
+    _watch: Watch,
 }
 
-/// Goes with the relay of a THREADSAFE bufferevent: if that is dropped because its bufferevent has ended, whoever ended
-/// it, the other is closed.
+/// Goes with a relay: if that is dropped because its bufferevent has ended, whoever ended it, the end is told, and the other is
+/// closed.
 struct Watch {
     joint: Arc<Joint>,
     side: usize,
-    own: Handle,
-    other: Handle,
+    of: Watched,
+}
+
+enum Watched {
+    /// A THREADSAFE one.
+    Strand { own: Handle, other: Handle },
+    /// One that is confined to a base, which closes both when it is dropped; any other end is an event.
+    Base(BaseHandle),
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        if self.own.is_closing() {
+        let has_ended = match &self.of {
+            Watched::Strand { own, .. } => own.is_closing(),
+            Watched::Base(base) => base.is_gone(),
+        };
+        if has_ended {
             let done = self.joint.claim();
-            self.other.close_with(Closing::CUT_SHORT);
+            if let Watched::Strand { other, .. } = &self.of {
+                other.close_with(Closing::CUT_SHORT);
+            }
             self.joint.tell((done, PipeEnd::Closed(self.side)));
         }
     }
@@ -343,7 +356,7 @@ enum Offered {
 }
 
 impl<O> Relay<O> {
-    fn new(joint: &Arc<Joint>, side: usize, other: O) -> Self {
+    fn new(joint: &Arc<Joint>, side: usize, other: O, of: Watched) -> Self {
         Self {
             joint: Arc::clone(joint),
             side,
@@ -351,15 +364,15 @@ impl<O> Relay<O> {
             ended: false,
             passed_on: false,
             silent: false,
-            _watch: None,
+            _watch: Watch { joint: Arc::clone(joint), side, of },
         }
     }
 }
 
 impl Relay<Handle> {
     fn watching(joint: &Arc<Joint>, side: usize, own: &Handle, other: &Handle) -> Self {
-        let watch = Watch { joint: Arc::clone(joint), side, own: own.clone(), other: other.clone() };
-        Self { _watch: Some(watch), ..Self::new(joint, side, other.clone()) }
+        let watched = Watched::Strand { own: own.clone(), other: other.clone() };
+        Self::new(joint, side, other.clone(), watched)
     }
 }
 

@@ -627,6 +627,16 @@ fn one_whose_base_is_dropped_closes_the_other() {
 }
 
 #[test]
+fn the_end_of_a_pipe_that_is_dropped_with_its_base_is_told() {
+    each_by_hand_once(|config| {
+        let joined = join(config);
+        let end = Arc::clone(&joined.end);
+        drop(joined);
+        assert!(matches!(end.lock().take().unwrap().end, PipeEnd::Closed(_)));
+    });
+}
+
+#[test]
 fn an_end_that_is_confined_stays_on_its_base_until_it_is_taken_apart() {
     // D16: the other would not find it any more
     let _census = Census::begin();

@@ -22,7 +22,7 @@ pub(crate) struct ServerTls {
     /// second line of output
     #[arg(long, group = "identity")]
     self_signed: bool,
-    /// Write that certificate to this file, as PEM: who is given it can trust the server, as `bev load --ca` and `curl --cacert`
+    /// Write that certificate to this file, as PEM, in place of what is there: who is given it can trust the server, as `bev load --ca` and `curl --cacert`
     #[arg(long, value_name = "FILE", requires = "self_signed", conflicts_with = "tls_cert")]
     save_cert: Option<PathBuf>,
     /// Refuse clients without a certificate that one in this file, as PEM, vouches for; needs --tls-cert or --self-signed

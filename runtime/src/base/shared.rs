@@ -423,6 +423,11 @@ impl<A: Affinity> BaseHandle<A> {
         self.shared.gate.is_broken() || self.shared.gate.is_exiting()
     }
 
+    /// Whether the base was dropped, or is being dropped: nothing runs there any more.
+    pub fn is_gone(&self) -> bool {
+        self.shared.inbox.is_closed()
+    }
+
     /// Runs the source or strand `key`, soon, with [`Reasons::USER`](crate::Reasons::USER), whatever the base's affinity.
     /// Nothing if it is gone.
     ///
