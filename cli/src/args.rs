@@ -122,14 +122,13 @@ pub(crate) struct Serve {
 
 /// The arguments of the proxy.
 #[derive(Debug, ClapArgs)]
-#[command(group(ArgGroup::new("secured")))]
 pub(crate) struct Proxy {
     /// Address to pass connections on to, such as 127.0.0.1:7000 or example.org:80; a name is looked up for each, and of its
     /// addresses the first that can be had is taken
     #[arg(long, value_name = "ADDR")]
     pub(crate) upstream: Upstream,
     /// Speak TLS to the upstream
-    #[arg(long, group = "secured")]
+    #[arg(id = "secured", long = "upstream-tls")]
     pub(crate) upstream_tls: bool,
     #[command(flatten)]
     pub(crate) trust: Trust,
@@ -143,7 +142,6 @@ pub(crate) struct Proxy {
 /// The arguments of the load generator.
 #[derive(Debug, ClapArgs)]
 #[command(
-    group(ArgGroup::new("secured")),
     after_help = "Each connection has one request under way at a time. Those that have no answer when the measurement \
     ends are told as unanswered, with the age of the oldest. They do not count as requests, but in the latencies: with \
     what they took in the end, or, if there is no answer within the time that is left for it, with their age by then, which is a \
@@ -172,7 +170,7 @@ pub(crate) struct Load {
     #[arg(long, value_name = "N", value_parser = units::whole(1, 1_024))]
     pub(crate) workers: Option<u64>,
     /// Speak TLS
-    #[arg(long, group = "secured")]
+    #[arg(id = "secured", long = "tls")]
     pub(crate) tls: bool,
     #[command(flatten)]
     pub(crate) trust: Trust,

@@ -11,7 +11,7 @@ use openssl::{
 };
 use openssl_sys::SSL_ERROR_WANT_X509_LOOKUP;
 
-use crate::{Error, ErrorKind, caught, lookup, wire::Wire};
+use crate::{Error, ErrorKind, caught, wire::Wire};
 
 /// What has become of a call that did not fail.
 #[derive(Debug, PartialEq, Eq)]
@@ -81,9 +81,6 @@ fn drain(stale: &mut u32) {
 /// What a failed call is to the user. The stack is OpenSSL's whole queue (T-20).
 fn failure(ssl: &SslRef, shaking: bool, error: Option<ssl::Error>, rest: ErrorStack) -> Error {
     let Some(error) = error else { return Error::new(ErrorKind::Library) };
-    if let Some(why) = lookup::refusal(ssl).filter(|_| shaking) {
-        return Error::new(ErrorKind::NoIdentity).detailed(why);
-    }
     let code = error.code();
     let error = match error.into_io_error() {
         Ok(refused) => return Error::io(refused),

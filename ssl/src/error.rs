@@ -23,6 +23,8 @@ struct Inner {
     certificate: X509VerifyResult,
     io: Option<io::Error>,
     detail: Option<String>,
+    /// The detail says it better than the stack, which is the source alone.
+    explained: bool,
 }
 
 /// What kind of failure it was.
@@ -74,7 +76,8 @@ impl Error {
     /// One that OpenSSL has nothing to do with: what stands in its queue is of others.
     pub(crate) fn new(kind: ErrorKind) -> Self {
         let certificate = X509VerifyResult::OK;
-        Self(Box::new(Inner { kind, stack: None, alert: None, certificate, io: None, detail: None }))
+        let (stack, alert, io, detail) = (None, None, None, None);
+        Self(Box::new(Inner { kind, stack, alert, certificate, io, detail, explained: false }))
     }
 
     /// The alert of the peer is taken from the stack.
@@ -97,6 +100,13 @@ impl Error {
 
     pub(crate) fn configuration(detail: impl Into<String>) -> Self {
         Self::new(ErrorKind::Configuration).detailed(detail)
+    }
+
+    /// What OpenSSL does not like about what it was given, in our words.
+    pub(crate) fn explained(stack: ErrorStack, why: &str) -> Self {
+        let mut error = Self::from(stack).detailed(why);
+        error.0.explained = true;
+        error
     }
 
     pub(crate) fn detailed(mut self, detail: impl Into<String>) -> Self {
@@ -179,7 +189,7 @@ impl ErrorKind {
 }
 
 impl fmt::Display for Error {
-    /// One line: the kind, then what is known of the reason, in the words of OpenSSL where it has some.
+    /// One line: the kind, then what is known of the reason, in the words of OpenSSL where there are no better ones.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0.kind.says())?;
         if let Some(verdict) = self.certificate() {
@@ -190,6 +200,9 @@ impl fmt::Display for Error {
         }
         if let Some(source) = &self.0.io {
             write!(f, ": {source}")?;
+        }
+        if self.0.explained {
+            return Ok(());
         }
         let mut before = ": ";
         for reason in self.stack().iter().filter_map(openssl::error::Error::reason) {

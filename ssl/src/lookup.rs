@@ -4,7 +4,7 @@
 //! [`Answer`] that goes where it may; as long as there is none the handshake is left where it is, and OpenSSL asks again when it
 //! goes on.
 
-use std::{fmt, mem, sync::OnceLock, task::Waker};
+use std::{ffi::c_int, fmt, mem, sync::OnceLock, task::Waker};
 
 use bufferevent_sync::{Arc, Leaf};
 use openssl::{
@@ -12,6 +12,7 @@ use openssl::{
     ex_data::Index,
     ssl::{NameType, Ssl, SslContext, SslContextBuilder, SslRef},
 };
+use openssl_sys::{SSL_AD_ACCESS_DENIED, SSL_AD_UNRECOGNIZED_NAME};
 
 use crate::{Identity, caught::catch, ffi, sni::plain};
 
@@ -53,7 +54,7 @@ impl Answer {
     }
 
     /// Refuses: the handshake fails with [`ErrorKind::NoIdentity`](crate::ErrorKind::NoIdentity), of which `why` is a part. The
-    /// peer is told by an alert, and not why.
+    /// peer is told by an alert, and not why: `unrecognized_name`, or `access_denied` if it asked for none.
     pub fn refuse(mut self, why: impl Into<String>) {
         self.say(Said::Refused(why.into()));
     }
@@ -162,7 +163,15 @@ impl Drop for Asked {
 enum Lookup {
     Asked(Asked),
     Answered,
-    Refused(String),
+    Refused(Refusal),
+}
+
+/// Why a connection is given no certificate, and what its peer is told of that.
+#[derive(Debug, Clone)]
+pub(crate) struct Refusal {
+    pub(crate) why: String,
+    /// By its number.
+    pub(crate) alert: c_int,
 }
 
 /// Asks the user who the server is; the argument is the name that the client asks for.
@@ -193,6 +202,7 @@ pub(crate) fn install(
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     GoesOn,
+    /// For an answer; where that was a [refusal], for nothing more: OpenSSL would tell the peer of a fault of ours.
     Waits,
     Fails,
 }
@@ -225,22 +235,27 @@ fn step(ssl: &mut SslRef) -> Result<Verdict, ErrorStack> {
     }
     let said = match ssl.ex_data(of_connection) {
         Some(Lookup::Asked(asked)) => asked.take(),
-        Some(Lookup::Refused(_)) => return Ok(Verdict::Fails),
+        Some(Lookup::Refused(_)) => return Ok(Verdict::Waits),
         _ => return Ok(Verdict::GoesOn),
     };
-    let becomes = match said {
+    let refused = match said {
         None => return Ok(Verdict::Waits),
         Some(Said::Identity(identity)) => {
             identity.install_on(ssl)?;
-            Lookup::Answered
+            None
         }
-        Some(Said::Default) if has_default => Lookup::Answered,
-        Some(Said::Default) => Lookup::Refused("there is no certificate for all".to_owned()),
-        Some(Said::Refused(why)) => Lookup::Refused(why),
+        Some(Said::Default) if has_default => None,
+        Some(Said::Default) => Some("there is no certificate for all".to_owned()),
+        Some(Said::Refused(why)) => Some(why),
     };
-    let verdict = if matches!(becomes, Lookup::Answered) { Verdict::GoesOn } else { Verdict::Fails };
-    ssl.set_ex_data(of_connection, becomes);
-    Ok(verdict)
+    let Some(why) = refused else {
+        ssl.set_ex_data(of_connection, Lookup::Answered);
+        return Ok(Verdict::GoesOn);
+    };
+    let named = ssl.servername(NameType::HOST_NAME).is_some();
+    let alert = if named { SSL_AD_UNRECOGNIZED_NAME } else { SSL_AD_ACCESS_DENIED };
+    ssl.set_ex_data(of_connection, Lookup::Refused(Refusal { why, alert }));
+    Ok(Verdict::Waits)
 }
 
 /// Wakes `waker` when the answer is there that a connection waits for; at once if it is, or if it waits for none.
@@ -252,9 +267,9 @@ pub(crate) fn wake(ssl: &SslRef, waker: &Waker) {
 }
 
 /// Why a connection was refused its certificate, if it was.
-pub(crate) fn refusal(ssl: &SslRef) -> Option<&str> {
+pub(crate) fn refusal(ssl: &SslRef) -> Option<&Refusal> {
     match ssl.ex_data(of_connection().ok()?) {
-        Some(Lookup::Refused(why)) => Some(why),
+        Some(Lookup::Refused(refusal)) => Some(refusal),
         _ => None,
     }
 }

@@ -130,10 +130,26 @@ fn who_is_refused_learns_why() {
             assert_eq!(error.kind(), ErrorKind::NoIdentity);
             assert!(error.to_string().contains(says), "{error}");
             pair.reach_client();
-            assert_eq!(pair.client.handshake().unwrap_err().alert(), Some(SslAlert::INTERNAL_ERROR));
+            // RFC 6066, 3
+            assert_eq!(pair.client.handshake().unwrap_err().alert(), Some(SslAlert::UNRECOGNIZED_NAME));
             assert_eq!(pair.server.handshake().unwrap_err().kind(), ErrorKind::Broken);
         }
     }
+}
+
+#[test]
+fn who_asked_for_no_name_and_is_refused_is_denied() {
+    let _census = Census::begin();
+    let (_, acceptor, connector, questions) = asking(SslVersion::TLS1_3);
+    let mut pair = Pair { client: connector.engine("127.0.0.1").unwrap(), server: acceptor.engine() };
+    assert_eq!(pair.client.handshake().unwrap(), Progress::Pending);
+    pair.reach_server();
+    assert_eq!(pair.server.handshake().unwrap(), Progress::Waiting);
+    assert_eq!(questions.names(), [None]);
+    questions.take().refuse("not here");
+    assert_eq!(pair.server.handshake().unwrap_err().kind(), ErrorKind::NoIdentity);
+    pair.reach_client();
+    assert_eq!(pair.client.handshake().unwrap_err().alert(), Some(SslAlert::ACCESS_DENIED));
 }
 
 #[test]

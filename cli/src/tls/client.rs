@@ -8,7 +8,7 @@ use clap::Args;
 use super::{identity, read, useless};
 use crate::failure::Failure;
 
-/// Whom one who connects by TLS trusts, and who it is. The arguments need that of the group `secured`.
+/// Whom one who connects by TLS trusts, and who it is. The arguments need the one with the id `secured`.
 #[derive(Debug, Args)]
 pub(crate) struct Trust {
     /// Trust the certificates in this file, as PEM, and no other [default: those that the system trusts]

@@ -25,7 +25,7 @@ use crate::{
     call::{Reply, call, prepare},
     ffi,
     flood::Flood,
-    lookup,
+    lookup::{self, Refusal},
     origin::Origin,
     wire::Wire,
 };
@@ -179,6 +179,7 @@ impl Engine {
             match self.call(SslStream::do_handshake)? {
                 Reply::Done(()) => break,
                 Reply::Starved => return Ok(Progress::Pending),
+                Reply::Waits if self.is_refused() => return Err(self.refuse()),
                 Reply::Waits if self.wire().is_within_allowance() => return Ok(Progress::Waiting),
                 Reply::Waits => return Err(self.broken(ErrorKind::Flood)),
                 Reply::NoData if self.wire().allowance > 0 => {}
@@ -376,6 +377,24 @@ impl Engine {
         call(stream, &mut self.stale, operation).inspect_err(|_| self.state = State::Broken)
     }
 
+    /// Whether the application gives it no certificate.
+    fn is_refused(&self) -> bool {
+        self.ssl().and_then(lookup::refusal).is_some()
+    }
+
+    /// Tells the peer so, in the clear: a server has said nothing by then that would have made keys.
+    fn refuse(&mut self) -> Error {
+        let error = self.broken(ErrorKind::NoIdentity);
+        let Some(Refusal { why, alert }) = self.ssl().and_then(lookup::refusal).cloned() else {
+            return error;
+        };
+        let [.., alert] = alert.to_be_bytes();
+        match self.to_send().add(&[ALERT, 3, 3, 0, 2, FATAL, alert]) {
+            Ok(_) => error.detailed(why),
+            Err(full) => full.into(),
+        }
+    }
+
     fn broken(&mut self, kind: ErrorKind) -> Error {
         self.state = State::Broken;
         Error::new(kind)
@@ -433,3 +452,8 @@ impl fmt::Debug for Engine {
             .finish_non_exhaustive()
     }
 }
+
+/// The type of a record that carries an alert.
+const ALERT: u8 = 21;
+/// An alert after which nothing comes.
+const FATAL: u8 = 2;
