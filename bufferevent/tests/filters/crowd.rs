@@ -117,6 +117,23 @@ fn so_many_calls_are_made_in_a_pass_and_the_rest_in_the_next_ones() {
 }
 
 #[test]
+fn who_was_put_off_comes_before_who_is_new() {
+    // Else a stream of new ones keeps the first waiting until their time is over.
+    let _census = Census::begin();
+    let per_pass = HANDSHAKES_PER_PASS as usize;
+    for shared in [false, true] {
+        let mut crowd = Crowd::new(shared, true, 4 * per_pass, 1_000);
+        crowd.say(0..2 * per_pass, b"hi");
+        for passes in 1..=4 {
+            let _ = crowd.base.turn(Some(Duration::ZERO)).unwrap();
+            assert_eq!(crowd.connected(), (0..passes * per_pass).collect::<Vec<_>>(), "shared: {shared}");
+            let new = (passes + 1) * per_pass;
+            crowd.say(new..(new + per_pass).min(4 * per_pass), b"hi");
+        }
+    }
+}
+
+#[test]
 fn those_past_the_limit_wait_in_order_and_none_is_lost() {
     let _census = Census::begin();
     for shared in [false, true] {

@@ -249,6 +249,7 @@ impl<A: Affinity> Base<A> {
         let waited = wait(&self.shared, &mut events);
         self.now = self.shared.clock.now();
         self.shared.counters.polls.add(1);
+        self.look_again();
         self.deliver(&events);
         self.batch_was_full = events.is_full();
         self.events = events;
@@ -297,11 +298,10 @@ impl<A: Affinity> Base<A> {
         self.fire_timers();
         self.queues.begin_pass();
         self.scratch.begin_pass();
-        self.look_again();
         messages
     }
 
-    /// Posts to what asked for it in the last turn.
+    /// Posts to what asked for it in the last turn: before what is new, which might use up every turn of what they share.
     fn look_again(&mut self) {
         let mut keys = std::mem::take(&mut self.next_turn);
         for key in keys.drain(..) {
