@@ -36,7 +36,9 @@ impl Default for Drain {
 /// What a runtime can do with all of its bufferevents.
 pub trait RuntimeExt {
     /// Ends the runtime gracefully: listeners and timers close, each bufferevent is closed ([`Bufferevent::close`]), and
-    /// [`Runtime::run`] returns when nothing is left, or when the grace is over. [`Runtime::stop`] ends it at once.
+    /// [`Runtime::run`] returns when nothing is left, or when the grace is over. What a [`Pipe`](crate::Pipe) has joined goes on
+    /// until both peers have ended, for only they know when that is; what the grace has not seen ending is cut short.
+    /// [`Runtime::stop`] ends it at once.
     ///
     /// Signal events close with the rest, and what the process does on those signals from then on is what they left: nothing.
     /// Who wants a second signal to end the process registers that with `signal_hook::flag`, as `bev` does.

@@ -74,8 +74,9 @@ impl Bufferevent {
                 self.pending.merge(*later);
             }
         }
-        if reasons.contains(Reasons::CLOSE) {
-            self.close_unasked();
+        // What a pipe has joined goes on until its peers end it.
+        if reasons.contains(Reasons::CLOSE) && !self.relays {
+            self.close();
         }
         if reasons.contains(Reasons::TIMER) {
             self.alarm_rings();

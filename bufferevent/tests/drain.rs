@@ -4,7 +4,7 @@
 
 use std::{
     io::{Read, Write},
-    net::{SocketAddr, TcpStream},
+    net::{Shutdown, SocketAddr, TcpStream},
     os::unix::net::UnixStream,
     thread::{self, JoinHandle},
     time::Duration,
@@ -12,7 +12,7 @@ use std::{
 
 use bufferevent::{
     Base, BaseHandle, Bufferevent, Context, Drain, Event, Handler, Interest, NoHandler, PanicPolicy, Pinned,
-    Runtime, RuntimeExt, Turned,
+    Pipe, Runtime, RuntimeExt, Turned,
     runtime::{self, Clock},
     testing::Census,
 };
@@ -182,6 +182,47 @@ fn a_drain_does_not_end_while_one_is_on_its_way_to_another_base() {
                 assert_eq!(report.ended, 1, "{workers} workers, {bases} bases, {spread:?}: {report}");
             }
         }
+    }
+}
+
+#[test]
+fn a_pipe_goes_on_until_both_peers_have_ended() {
+    let _census = Census::begin();
+    for shared in [false, true] {
+        let runtime = Runtime::builder().workers(1).build().unwrap();
+        let ((mut one, front), (back, mut other)) =
+            (UnixStream::pair().unwrap(), UnixStream::pair().unwrap());
+        let builders = [front, back].map(|socket| Bufferevent::socket(socket).handler(NoHandler));
+        if shared {
+            let [front, back] =
+                builders.map(|b| b.threadsafe().start(&mut runtime.bases()[0].clone()).unwrap());
+            Pipe::new().join(&front, &back).unwrap();
+        } else {
+            let join = |base: &mut Base| {
+                let [front, back] = builders.map(|builder| builder.start(base).unwrap());
+                Pipe::new().join_on(base, front, back).unwrap();
+            };
+            runtime.bases()[0].post(join).unwrap();
+        }
+        let mine = runtime.clone();
+        let running = thread::spawn(move || mine.run().unwrap());
+        // It stands once a byte is through.
+        one.write_all(b"x").unwrap();
+        other.read_exact(&mut [0]).unwrap();
+        let draining = runtime.drain(Drain { grace: Duration::from_secs(600), ..Drain::default() }).unwrap();
+        one.write_all(b"question").unwrap();
+        one.shutdown(Shutdown::Write).unwrap();
+        let mut came = Vec::new();
+        other.read_to_end(&mut came).unwrap();
+        assert_eq!(came, b"question");
+        other.write_all(b"answer").unwrap();
+        drop(other);
+        came.clear();
+        one.read_to_end(&mut came).unwrap();
+        assert_eq!(came, b"answer");
+        running.join().unwrap();
+        let report = draining.report();
+        assert_eq!((report.ended, report.clean, report.unsent), (2, 2, 0), "{report}");
     }
 }
 

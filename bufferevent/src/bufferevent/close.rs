@@ -105,11 +105,6 @@ impl Bufferevent {
         }
     }
 
-    /// A close that is not the user's own.
-    pub(crate) fn close_unasked(&mut self) {
-        self.close_with(Closing { cut_short: self.relays, ..Closing::default() });
-    }
-
     /// Behind `last`, which may pass the cap of the output: nothing follows it. False: it closes already, and takes nothing.
     pub(crate) fn close_after(&mut self, mut last: Evbuffer, bounds: Closing) -> bool {
         let takes = !self.is_closing() && !self.shut.asked.contains(Interest::WRITE);

@@ -324,17 +324,14 @@ fn of_one_that_ends_for_want_of_news_who_has_ended_is_told_nothing_else() {
 #[test]
 fn when_one_is_closed_the_other_sends_what_it_has_and_is_cut_short() {
     each_by_hand(|config| {
-        for how in ["closed", "aborted", "drained"] {
+        for how in ["closed", "aborted"] {
             let (mut joined, hand) = join_kinds(config, [config.kind; 2]);
             joined.send(0, b"last words");
             joined.world.settle();
             let conn = joined.conns[0].clone();
-            match (how, &mut joined.world.drive) {
-                ("closed", _) => joined.world.close(&conn),
-                ("aborted", _) => joined.world.abort(&conn),
-                (_, Drive::Pinned(base)) => base.close_all(),
-                (_, Drive::Movable(base)) => base.close_all(),
-                (_, Drive::Threads { .. }) => unreachable!("it is turned by hand"),
+            match how {
+                "closed" => joined.world.close(&conn),
+                _ => joined.world.abort(&conn),
             }
             let is_told = config.kind.tells_cuts();
             let last = joined.receive_last(1, &hand);
@@ -343,8 +340,6 @@ fn when_one_is_closed_the_other_sends_what_it_has_and_is_cut_short() {
                 // That is what who closed it has said.
                 let (world, peer) = joined.peer(0);
                 assert_eq!(world.receive_last(peer), (vec![], false));
-            } else if how == "drained" {
-                assert_eq!(joined.receive_last(0, &hand), (vec![], is_told));
             }
             joined.peers = [None, None];
             pass(&mut joined.world, &hand, LINGER);
@@ -353,6 +348,32 @@ fn when_one_is_closed_the_other_sends_what_it_has_and_is_cut_short() {
             assert_eq!(piped.forth, 10);
             joined.world.until_empty();
         }
+    });
+}
+
+#[test]
+fn those_of_a_base_that_is_drained_go_on_until_both_peers_have_ended() {
+    // D15: only the peers know when that is.
+    each_by_hand(|config| {
+        let (mut joined, hand) = join_kinds(config, [config.kind; 2]);
+        joined.send(0, b"before");
+        assert_eq!(joined.receive(1, 6), b"before");
+        match &mut joined.world.drive {
+            Drive::Pinned(base) => base.close_all(),
+            Drive::Movable(base) => base.close_all(),
+            Drive::Threads { .. } => unreachable!("it is turned by hand"),
+        }
+        joined.world.settle();
+        for from in [0, 1] {
+            joined.send(from, b"after");
+            joined.peers[from].as_ref().unwrap().shutdown_write();
+            assert_eq!(joined.receive_last(1 - from, &hand), (b"after".to_vec(), false));
+        }
+        let piped = joined.end();
+        assert!(matches!(piped.end, PipeEnd::Ended), "{piped:?}");
+        assert_eq!((piped.forth, piped.back), (11, 5));
+        joined.peers = [None, None];
+        joined.world.until_empty();
     });
 }
 

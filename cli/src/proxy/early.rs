@@ -21,7 +21,7 @@ impl Early {
 
     fn event(&self, event: &Event, close: impl FnOnce()) {
         let Event::Error { cause, .. } = event else { return };
-        self.line.failed(self.side, cause);
+        self.line.failed_by(self.side, cause);
         close();
     }
 }

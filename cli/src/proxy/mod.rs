@@ -23,8 +23,8 @@ use crate::{
     tls::Secured,
 };
 use bufferevent::{
-    Accepted, Base, BaseExt as _, Bufferevent, Builder, Closing, Direction, Error, Handle, NoHandler, Pipe,
-    PipeEnd, Piped, Result, runtime::BoxError,
+    Accepted, Base, BaseExt as _, Bufferevent, Builder, Cause, Closing, Direction, Error, Handle, NoHandler,
+    Pipe, PipeEnd, Piped, Result, TimeLimit, runtime::BoxError,
 };
 
 /// Descriptors of a connection: its own, and that to the upstream.
@@ -118,11 +118,20 @@ impl Line {
         self.tally.passed(piped);
         let side = |number| if number == 0 { Side::Client(client) } else { Side::Upstream };
         match &piped.end {
-            PipeEnd::Failed(number, cause) => self.failed(side(*number), cause),
+            PipeEnd::Failed(number, cause) => self.failed_by(side(*number), cause),
             PipeEnd::Timeout(number, Direction::Write) => {
                 self.failed(side(*number), "it takes nothing any more");
             }
+            PipeEnd::Idle => self.tally.idle(),
             _ => {}
+        }
+    }
+
+    /// The same for what its bufferevent was told. That it has lasted as long as it may is no failure.
+    fn failed_by(&self, side: Side, cause: &Cause) {
+        match cause {
+            Cause::TimeLimit(TimeLimit::Lifetime) => self.tally.outlived(),
+            cause => self.failed(side, cause),
         }
     }
 

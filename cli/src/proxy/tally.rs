@@ -13,6 +13,9 @@ pub(super) struct Tally {
     /// question.
     from_clients: SharedCounter,
     from_upstream: SharedCounter,
+    /// Ended since nothing came from either side, and since they had lasted as long as they may.
+    idle: SharedCounter,
+    outlived: SharedCounter,
     /// Of either side; each ended a connection of the other.
     pub(super) client_failures: Failures,
     pub(super) upstream_failures: Failures,
@@ -24,6 +27,8 @@ impl Tally {
             clients: SharedCounter::default(),
             from_clients: SharedCounter::default(),
             from_upstream: SharedCounter::default(),
+            idle: SharedCounter::default(),
+            outlived: SharedCounter::default(),
             client_failures: Failures::from("proxy"),
             upstream_failures: Failures::from("proxy"),
         }
@@ -31,6 +36,14 @@ impl Tally {
 
     pub(super) fn accepted(&self) {
         self.clients.add(1);
+    }
+
+    pub(super) fn idle(&self) {
+        self.idle.add(1);
+    }
+
+    pub(super) fn outlived(&self) {
+        self.outlived.add(1);
     }
 
     pub(super) fn passed(&self, piped: &Piped) {
@@ -45,6 +58,8 @@ impl Tally {
             ("clients", self.clients.get()),
             ("from_clients", self.from_clients.get()),
             ("from_upstream", self.from_upstream.get()),
+            ("idle", self.idle.get()),
+            ("outlived", self.outlived.get()),
             ("client_failures", self.client_failures.count()),
             ("upstream_failures", self.upstream_failures.count()),
             ("drained", *ended),
@@ -56,7 +71,7 @@ impl Tally {
     }
 
     pub(super) fn text(&self, upstream: &str, drained: Drained) -> String {
-        format!(
+        let mut text = format!(
             "{}\n  read  {} from {}, {} from {upstream}; {}, {}",
             farewell(drained),
             units::bytes(self.from_clients.get()),
@@ -64,7 +79,14 @@ impl Tally {
             units::bytes(self.from_upstream.get()),
             units::counted(self.client_failures.count(), "client failure"),
             units::counted(self.upstream_failures.count(), "upstream failure"),
-        )
+        );
+        for (why, count) in [("idle", self.idle.get()), ("at the end of their lifetime", self.outlived.get())]
+        {
+            if count > 0 {
+                text += &format!("; {} {why}", units::count(count));
+            }
+        }
+        text
     }
 }
 
@@ -76,17 +98,18 @@ mod tests {
     fn what_went_through_is_told_in_both_forms() {
         let tally = Tally::new();
         tally.accepted();
+        tally.idle();
         tally.upstream_failures.tell("upstream", "of a test");
         tally.from_clients.add(1_500);
         let drained = Drained::default();
         assert_eq!(
             tally.json("[::1]:7", &drained),
-            "{\"upstream\":\"[::1]:7\",\"clients\":1,\"from_clients\":1500,\"from_upstream\":0,\"client_failures\":0,\
-             \"upstream_failures\":1,\"drained\":0,\"drained_clean\":0,\"unsent\":0}"
+            "{\"upstream\":\"[::1]:7\",\"clients\":1,\"from_clients\":1500,\"from_upstream\":0,\"idle\":1,\
+             \"outlived\":0,\"client_failures\":0,\"upstream_failures\":1,\"drained\":0,\"drained_clean\":0,\"unsent\":0}"
         );
         assert_eq!(
             tally.text("[::1]:7", drained),
-            "no connection was open\n  read  1.50 kB from 1 client, 0 B from [::1]:7; 0 client failures, 1 upstream failure"
+            "no connection was open\n  read  1.50 kB from 1 client, 0 B from [::1]:7; 0 client failures, 1 upstream failure; 1 idle"
         );
     }
 }

@@ -118,21 +118,14 @@ fn a_timeout_is_no_end_for_either_side_and_loses_nothing() {
     });
 }
 
-#[test]
-fn a_proxy_that_ends_in_the_middle_tells_no_end() {
-    let sent = pattern(SOME);
+/// Calls `test` with a new proxy that is told to end, and both ends of a connection through it: the client, the upstream.
+fn each_that_is_to_end(name: &str, grace: &str, test: impl Fn(Peer, Peer, &str) + Sync) {
     let one = |locking: &[&str], speaks: Speaks| {
-        let between = Between::start(&format!("drained-{speaks}").replace([' ', ','], ""), speaks, locking);
-        let (mut client, mut server) = between.connect();
-        server.write_all(&sent).unwrap();
-        let mut came = vec![0; SOME];
-        client.read_exact(&mut came).unwrap();
-        assert!(came == sent, "{locking:?}, {speaks}");
+        let name = format!("{name}-{speaks}").replace([' ', ','], "");
+        let between = Between::start(&name, speaks, &[locking, &["--grace", grace]].concat());
+        let (client, server) = between.connect();
         between.proxy.signal(Signal::TERM);
-        for peer in [&mut client, &mut server] {
-            let (more, is_end) = peer.read_out();
-            assert!(more.is_empty() && !is_end, "{locking:?}, {speaks}: then an end: {is_end}");
-        }
+        test(client, server, &format!("{locking:?}, {speaks}"));
         assert_eq!(between.proxy.wait(), Some(0), "{locking:?}, {speaks}");
     };
     for locking in [LOCKINGS[0], LOCKINGS[2], LOCKINGS[4]] {
@@ -143,4 +136,39 @@ fn a_proxy_that_ends_in_the_middle_tells_no_end() {
             }
         });
     }
+}
+
+#[test]
+fn a_proxy_that_is_told_to_end_lets_what_is_under_way_end_first() {
+    let (question, answer) = (pattern(SOME), pattern(MUCH));
+    each_that_is_to_end("under-way", "10m", |mut client, mut server, shown| {
+        client.write_all(&question).unwrap();
+        let mut asked = vec![0; SOME];
+        server.read_exact(&mut asked).unwrap();
+        assert!(asked == question, "{shown}");
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                server.write_all(&answer).unwrap();
+                server.end();
+            });
+            let (came, is_end) = client.read_out();
+            assert!(came == answer && is_end, "{shown}: {} bytes came, then an end: {is_end}", came.len());
+        });
+    });
+}
+
+#[test]
+fn a_proxy_whose_grace_is_over_tells_no_end() {
+    let sent = pattern(SOME);
+    each_that_is_to_end("over", "300ms", |mut client, mut server, shown| {
+        server.write_all(&sent).unwrap();
+        let (came, is_end) = client.read_out();
+        assert!(
+            sent.starts_with(&came) && !is_end,
+            "{shown}: {} bytes came, then an end: {is_end}",
+            came.len()
+        );
+        let (more, is_end) = server.read_out();
+        assert!(more.is_empty() && !is_end, "{shown}: then an end: {is_end}");
+    });
 }

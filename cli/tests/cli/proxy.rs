@@ -202,14 +202,16 @@ fn a_client_that_dies_ends_the_connection_to_the_upstream() {
 
 #[test]
 fn a_connection_on_which_nothing_moves_is_closed() {
-    for limit in ["--idle", "--lifetime"] {
+    for (limit, counted) in [("--idle", "idle"), ("--lifetime", "outlived")] {
         for locking in LOCKINGS {
-            let (proxy, listener) = before_us(&[locking, &[limit, "50ms"]].concat());
+            let (proxy, listener) = before_us(&[locking, &[limit, "50ms", "--json"]].concat());
             let (client, server) = through(&proxy, &listener);
             for peer in [client, server] {
                 assert_eq!(cut(peer), "", "{limit} {locking:?}");
             }
-            proxy.end();
+            let told = farewell(proxy);
+            let numbers = [counted, "client_failures", "upstream_failures"].map(|name| number(&told, name));
+            assert_eq!(numbers, [1.0, 0.0, 0.0], "{locking:?}: {told}");
         }
     }
 }
@@ -231,7 +233,7 @@ fn an_upstream_that_takes_nothing_is_told() {
 #[test]
 fn a_signal_lets_what_was_read_go_out_to_both_sides() {
     for locking in LOCKINGS {
-        let (proxy, listener) = before_us(locking);
+        let (proxy, listener) = before_us(&[locking, &["--grace", "100ms"]].concat());
         let (client, server) = through(&proxy, &listener);
         for (mut from, mut to) in [(&client, &server), (&server, &client)] {
             from.write_all(b"on its way").unwrap();
