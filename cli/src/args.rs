@@ -50,7 +50,7 @@ pub(crate) enum Command {
 #[command(
     group(ArgGroup::new("rates").multiple(true)),
     after_help = "SIGTERM or SIGINT ends the server with exit code 0: it accepts no more, writes out what it \
-    owes, for the grace at most, and tells how that went; a proxy goes on until both sides of each connection have ended, and cuts \
+    owes, for the grace at most, and tells how that went (a connection ends clean when all was sent and its peer ended too); a proxy goes on until both sides of each connection have ended, and cuts \
     short what the grace has not seen ending. A second signal ends it at once, with 128 and the signal's number.\n\n\
     A RATE is a number and a unit, such as 10MB/s, 10MiB/s or 80Mbit/s; without a unit it is bytes per second. What was not \
     used of it is kept for four ticks. Limits hold for what is written out at the end too. Who sends to a server notices \

@@ -8,18 +8,13 @@ use bufferevent_sync::SharedCounter;
 use crate::warnings::Warnings;
 
 /// What fails on one side of a server, from any thread.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Failures {
     count: SharedCounter,
     warnings: Warnings,
 }
 
 impl Failures {
-    /// With what each line begins.
-    pub(crate) fn from(from: &'static str) -> Self {
-        Self { count: SharedCounter::default(), warnings: Warnings::of(from) }
-    }
-
     /// Counts a failure of `whom`, and tells it, if none was told just now.
     pub(crate) fn tell(&self, whom: impl fmt::Display, why: impl fmt::Display) {
         self.count.add(1);

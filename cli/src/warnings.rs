@@ -12,24 +12,12 @@ use bufferevent_sync::Mutex;
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Warnings of one kind, from any thread: at most one line a second.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Warnings {
-    /// What each line begins with.
-    from: &'static str,
     throttle: Mutex<Throttle>,
 }
 
-impl Default for Warnings {
-    fn default() -> Self {
-        Self::of("warning")
-    }
-}
-
 impl Warnings {
-    pub(crate) fn of(from: &'static str) -> Self {
-        Self { from, throttle: Mutex::default() }
-    }
-
     /// Tells that `what` failed, or counts it for the next line.
     pub(crate) fn tell(&self, what: impl fmt::Display, why: impl fmt::Display) {
         let now = Instant::now();
@@ -40,7 +28,7 @@ impl Warnings {
             n => format!(" (and {n} more since the last such line)"),
         };
         // Without a stderr there is nobody to tell.
-        let _ = writeln!(io::stderr(), "{}: {what}: {why}{more}", self.from);
+        let _ = writeln!(io::stderr(), "warning: {what}: {why}{more}");
     }
 }
 

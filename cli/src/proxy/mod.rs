@@ -38,7 +38,7 @@ pub(crate) fn run(proxy: &args::Proxy) -> std::result::Result<(), Failure> {
         upstream: proxy.upstream.clone(),
         secured: proxy.upstream_tls.then(|| proxy.trust.secured(&proxy.upstream.address)).transpose()?,
         terms: server.terms.clone(),
-        tally: Tally::new(),
+        tally: Tally::default(),
     });
     let passes = Arc::clone(&line);
     let drained = server.run(move |connection, base| passes.accept(connection, base))?;

@@ -6,7 +6,7 @@ use bufferevent_sync::SharedCounter;
 use crate::{failures::Failures, server::farewell, units};
 
 /// What went through a proxy so far.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Tally {
     clients: SharedCounter,
     /// Bytes that were taken of clients for the upstream, and the other way. Whether the other's system took them is another
@@ -22,18 +22,6 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    pub(super) fn new() -> Self {
-        Self {
-            clients: SharedCounter::default(),
-            from_clients: SharedCounter::default(),
-            from_upstream: SharedCounter::default(),
-            idle: SharedCounter::default(),
-            outlived: SharedCounter::default(),
-            client_failures: Failures::from("proxy"),
-            upstream_failures: Failures::from("proxy"),
-        }
-    }
-
     pub(super) fn accepted(&self) {
         self.clients.add(1);
     }
@@ -96,7 +84,7 @@ mod tests {
 
     #[test]
     fn what_went_through_is_told_in_both_forms() {
-        let tally = Tally::new();
+        let tally = Tally::default();
         tally.accepted();
         tally.idle();
         tally.upstream_failures.tell("upstream", "of a test");

@@ -141,7 +141,7 @@ impl<'a> Server<'a> {
             limits: TimeLimits { idle: serve.idle, lifetime: serve.lifetime },
             rates: Rates::of(serve)?,
             memory: memory(serve, &connections),
-            handshakes: tls.is_some().then(|| Arc::new(Failures::from("warning"))),
+            handshakes: tls.is_some().then(Arc::default),
             tls,
         };
         Ok(Self { serve, runtime, connections, terms, fingerprint })

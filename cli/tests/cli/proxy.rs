@@ -130,7 +130,7 @@ fn an_upstream_that_refuses_is_told_and_its_client_closed() {
         assert_eq!(cut(proxy.connect()), "", "{locking:?}");
         assert_eq!(
             line(&mut stderr),
-            format!("proxy: upstream {address}: Connection refused (os error 111)\n")
+            format!("warning: upstream {address}: Connection refused (os error 111)\n")
         );
         assert_eq!(cut(proxy.connect()), "");
         let told = farewell(proxy);
@@ -156,7 +156,7 @@ fn an_upstream_that_dies_in_the_middle_is_told_and_what_it_sent_is_not_lost() {
         // No end: more was to come.
         assert_eq!(cut(client), "", "{locking:?}");
         let told = line(&mut stderr);
-        let begin = format!("proxy: upstream {}: Connection reset", listener.local_addr().unwrap());
+        let begin = format!("warning: upstream {}: Connection reset", listener.local_addr().unwrap());
         assert!(told.starts_with(&begin), "{told}");
         // The next one is served.
         let (mut client, mut server) = through(&proxy, &listener);
@@ -197,7 +197,7 @@ fn a_client_that_dies_ends_the_connection_to_the_upstream() {
     assert_eq!(cut(server), "");
     let told = farewell(proxy);
     assert_eq!((number(&told, "client_failures"), number(&told, "upstream_failures")), (1.0, 0.0), "{told}");
-    assert_eq!(rest(stderr), format!("proxy: client {address}: Connection reset by peer (os error 104)\n"));
+    assert_eq!(rest(stderr), format!("warning: client {address}: Connection reset by peer (os error 104)\n"));
 }
 
 #[test]
@@ -225,7 +225,7 @@ fn an_upstream_that_takes_nothing_is_told() {
     client.set_write_timeout(Some(Duration::from_millis(100))).unwrap();
     while (&client).write(&[7; 65_536]).is_ok() {}
     let address = listener.local_addr().unwrap();
-    assert_eq!(line(&mut stderr), format!("proxy: upstream {address}: it takes nothing any more\n"));
+    assert_eq!(line(&mut stderr), format!("warning: upstream {address}: it takes nothing any more\n"));
     drop((client, server));
     proxy.end();
 }

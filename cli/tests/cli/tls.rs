@@ -147,7 +147,7 @@ fn the_proxy_shows_its_certificate_to_an_upstream_that_asks_for_one() {
         let _ = nobody.connect().read_to_end(&mut Vec::new());
         let mut line = String::new();
         stderr.read_line(&mut line).unwrap();
-        let begin = format!("proxy: upstream {}: the peer gave up: ", echo.address);
+        let begin = format!("warning: upstream {}: the peer gave up: ", echo.address);
         assert!(line.starts_with(&begin), "{locking:?}: {line}");
         nobody.end();
     }
@@ -186,7 +186,7 @@ fn a_client_of_the_proxy_that_does_not_speak_tls_is_told_and_counted() {
         let _ = client.read_to_end(&mut Vec::new());
         let mut line = String::new();
         stderr.read_line(&mut line).unwrap();
-        let begin = format!("proxy: client {address}: the handshake failed: ");
+        let begin = format!("warning: client {address}: the handshake failed: ");
         assert!(line.starts_with(&begin), "{locking:?}: {line}");
         proxy.signal(Signal::TERM);
         let told = proxy.farewell();
@@ -258,7 +258,7 @@ fn an_upstream_with_another_name_is_told_and_its_client_closed() {
     assert_eq!(cut(client), "");
     let mut line = String::new();
     stderr.read_line(&mut line).unwrap();
-    assert!(line.starts_with(&format!("proxy: upstream {}: ", echo.address)), "{line}");
+    assert!(line.starts_with(&format!("warning: upstream {}: ", echo.address)), "{line}");
     assert!(line.contains("certificate"), "{line}");
     proxy.end();
     echo.end();
