@@ -68,6 +68,8 @@ pub const MAX_LAYERS: usize = 64;
 pub const FINISH_CALLS: u32 = 1_024;
 /// Bytes that a filter may give in a close without taking any of what is there for it.
 pub const FINISH_BYTES: usize = 64 << 20;
+/// Pieces in which what a filter has given and is not sent is counted back into what it had taken: of more, two are one.
+pub const UNSENT_PIECES: usize = 64;
 
 /// Prints every default limit, one a line.
 ///
@@ -126,6 +128,7 @@ impl fmt::Display for Defaults {
             ("filters above each other", MAX_LAYERS.to_string()),
             ("calls of a filter to give the rest", FINISH_CALLS.to_string()),
             ("bytes of one that takes nothing in a close", FINISH_BYTES.to_string()),
+            ("pieces of what a filter gave that is not sent", UNSENT_PIECES.to_string()),
             ("close: wait without progress", format!("{DRAIN_IDLE:?}")),
             ("close: linger", format!("{LINGER:?}, {LINGER_BYTES} bytes")),
         ];

@@ -626,6 +626,7 @@ impl Bufferevent {
         if self.is_closing() {
             return self.close_failed(cause.into());
         }
+        self.told.broken_off |= direction == Direction::Read;
         self.enabled = self.enabled.difference(direction.into());
         self.pending.event(Event::Error { direction: Some(direction), cause: cause.into() });
     }

@@ -155,16 +155,22 @@ impl From<FileError> for Cause {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Closed {
-    /// Whether all output was sent and the peer ended its side too, within the bounds of the close; for a descriptor that
-    /// comes back, and for half of a pair, whether all output was sent. Of a filter also whether none had failed in what is
-    /// sent, and none has left bytes when the peer ended its side, which may be half a message.
+    /// Whether all output was sent, and the peer has ended its side, within the bounds of the close and with no error of what
+    /// arrived, before or in it.
+    ///
+    /// * For a descriptor that comes back, and for half of a pair, it need not have ended its side.
+    /// * Of a filter none has failed, or has left bytes at the end, which may be half a message. What
+    ///   [tells the end](crate::Ending) itself says when the peer has ended its side, whatever becomes of the connection below; its
+    ///   own last message to a peer that is gone is not missed. (Below a filter that does not, over another, it may be: what that
+    ///   one had kept would be lost with it.)
     pub clean: bool,
     /// Why it is not clean, if something failed in the close, or before it and no event has told of that yet: the first error
     /// of a filter, the connection or a file, or the bound of the close that was reached. `None` if it was aborted, and of what
     /// an event has told.
     pub cause: Option<Cause>,
-    /// Bytes of output that were not sent, of all layers that were closed. Of half of a pair what is in the queue counts as sent,
-    /// also if the other half never reads it.
+    /// Bytes that were written and not sent: in the output, and, of what filters have taken, those of which they had made what is
+    /// not sent of any layer that was closed. What became of one call and went in part is counted in proportion; what a filter
+    /// keeps to itself counts as sent, as does what is in the queue of a pair, also if the other half never reads it.
     pub unsent: usize,
     /// Input that nobody has read.
     pub unread: Evbuffer,

@@ -106,7 +106,8 @@ pub use self::{
     event::{Cause, Closed, Event, TimeLimit, Trigger},
     explain::{Flow, Snapshot, Stall, State, StrandSnapshot},
     filter::{
-        Filter, FilterCall, FilterError, FilterFn, FilterSide, FilterStatus, FlushMode, Handshake, SideFn,
+        Ending, Filter, FilterCall, FilterError, FilterFn, FilterSide, FilterStatus, FlushMode, Handshake,
+        SideFn,
     },
     handle::{Guard, Handle, lock_both},
     handler::{

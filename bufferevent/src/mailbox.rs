@@ -198,7 +198,7 @@ impl Mail {
                 Op::SetBase(to) => base = Some(to),
                 // What was asked was asked before.
                 Op::Close(bounds) => bufferevent.close_with(asked.heeded(bounds)),
-                Op::CloseAfter(last, bounds) => drop(bufferevent.close_after(last, asked.heeded(bounds))),
+                Op::CloseAfter(last, bounds) => bufferevent.close_behind(last, asked.heeded(bounds)),
                 op => op.apply(bufferevent),
             }
         }
@@ -261,7 +261,7 @@ impl Op {
             Op::SetBase(_) => debug_assert!(false, "the holder of the strand moves it"),
             Op::Asked(asked) => asked.apply(bufferevent),
             Op::Close(bounds) => bufferevent.close_with(bounds),
-            Op::CloseAfter(last, bounds) => drop(bufferevent.close_after(last, bounds)),
+            Op::CloseAfter(last, bounds) => bufferevent.close_behind(last, bounds),
             Op::Abort => bufferevent.abort(),
         }
     }

@@ -54,7 +54,8 @@ pub enum PipeEnd {
     /// Nothing came from either for [the time](Pipe::idle_timeout) that they may be silent.
     Idle,
     /// The first (0) or the second (1) was closed: by the program, for the memory it held, or with its base. How it ended itself
-    /// is what whoever closed it said; a base that is dropped, as at the end of the grace of a drain, cuts both short.
+    /// is what whoever closed it said; a base that is dropped, as at the end of the grace of a drain, cuts both short. What it had
+    /// received and the other had no room for is lost with it, as who closes wants no more of it.
     Closed(usize),
 }
 

@@ -2,11 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
 use bufferevent::{
     BaseExt as _, Bufferevent, Closing, Direction, Filter, FilterCall, FilterError, FilterStatus, Handle,
-    INPUT_CAP, Id, LINGER, NoHandler, OUTPUT_HIGH, Pipe, PipeEnd, Piped,
+    INPUT_CAP, Id, Interest, LINGER, NoHandler, OUTPUT_HIGH, Pipe, PipeEnd, Piped,
     testing::{Census, ManualBase, ReadStep, Wire, WriteStep},
 };
 use bufferevent_sync::Mutex;
@@ -217,6 +217,39 @@ fn an_end_that_is_passed_on_while_the_other_is_busy_is_told_though_that_is_cut_s
     joined.base.advance(LINGER).unwrap();
     assert!(!joined.wires[1].is_reset());
     assert_eq!(joined.base.len(), 0);
+}
+
+#[test]
+fn what_comes_last_for_one_that_is_busy_and_closes_meanwhile_is_sent_or_told_as_unsent() {
+    let _census = Census::begin();
+    for abort in [false, true] {
+        let mut joined = Joined::new(true);
+        let Ends::Shared(handles) = &joined.ends else { unreachable!() };
+        let [first, handle] = handles.clone();
+        let mut guard = handle.lock().unwrap();
+        // There is room for what closes it alone.
+        while handle.enable(Interest::READ).is_ok() {}
+        guard.close_with(Closing { linger: Duration::from_secs(60), ..Closing::default() });
+        joined.wires[0].deliver(b"last words");
+        joined.settle();
+        joined.wires[0].write_next(WriteStep::Failed(io::ErrorKind::BrokenPipe.into()));
+        first.write(b"answer").unwrap();
+        joined.settle();
+        if abort {
+            guard.abort();
+        }
+        drop(guard);
+        let moved = joined.piped.lock().take().unwrap().forth;
+        joined.settle();
+        joined.wires[1].end();
+        joined.settle();
+        let closed = handle.close_and_wait().unwrap();
+        let sent = joined.wires[1].written().len();
+        assert_eq!((moved, sent + closed.unsent), (10, 10), "{abort}: {closed:?}");
+        assert_eq!(sent, if abort { 0 } else { 10 });
+        joined.base.advance(LINGER).unwrap();
+        assert_eq!(joined.base.len(), 0);
+    }
 }
 
 /// Passes everything as it is.

@@ -3,7 +3,7 @@
 use std::{os::fd::AsFd, time::Duration};
 
 use bufferevent::{
-    Bufferevent, Builder, Evbuffer, Filter, FilterCall, FilterError, FilterStatus, HANDSHAKE_TIMEOUT,
+    Bufferevent, Builder, Ending, Evbuffer, Filter, FilterCall, FilterError, FilterStatus, HANDSHAKE_TIMEOUT,
     Handshake, Interest,
 };
 use openssl::ssl::{SslRef, SslStream};
@@ -55,14 +55,20 @@ pub struct Tls<B = Engine> {
     handshake_timeout: Option<Duration>,
 }
 
-/// What a close, or a shutdown of what is sent, tells the peer.
+/// What a close, or a shutdown of what is sent, tells the peer, and what it waits for. Sessions stay good in each mode.
+///
+/// [`abort`](bufferevent::Bufferevent::abort) is the fourth way: it tells nothing and waits for nothing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum CloseMode {
+    /// As [`Notify`](Self::Notify), and a close waits for the peer's notice: what comes before it is read and dropped, within the
+    /// [linger](bufferevent::Closing::linger) of the close and its bytes. [`Closed::clean`](bufferevent::Closed::clean) tells
+    /// whether it came.
+    Full,
     /// That nothing follows: TLS's own notice. What is waited for after it is the end of the connection, within the bounds of a
     /// close, not the peer's notice.
     #[default]
     Notify,
-    /// Nothing: it sees the end of the connection alone, and must take it for a truncation. Sessions stay good.
+    /// Nothing: it sees the end of the connection alone, and must take it for a truncation.
     Quiet,
 }
 
@@ -195,6 +201,14 @@ impl<B: Backend> Filter for Tls<B> {
         true
     }
 
+    fn ending(&self) -> Ending {
+        match self.close {
+            CloseMode::Full => Ending::Exchanged,
+            CloseMode::Notify => Ending::Told,
+            CloseMode::Quiet => Ending::Below,
+        }
+    }
+
     fn restart(&mut self) {
         if let Some(engine) = &mut self.engine {
             engine.restart();
@@ -258,7 +272,7 @@ impl<B: Backend> Filter for Tls<B> {
                 break;
             }
         }
-        if call.is_last() && call.source.is_empty() && close == CloseMode::Notify {
+        if call.is_last() && call.source.is_empty() && close != CloseMode::Quiet {
             engine.notify()?;
             hand_on(engine, call.destination)?;
         }

@@ -11,7 +11,7 @@ use crate::{
     clocks::Limit,
     defaults::{DRAIN_IDLE, LINGER, LINGER_BYTES},
     error::{Error, Result},
-    event::{Cause, Closed},
+    event::{Cause, Closed, TimeLimit},
     interest::{Direction, Interest},
     options::Options,
     stream::{Io, Link},
@@ -32,7 +32,8 @@ pub struct Closing {
     /// How long it waits for the peer to take any of the output that is left. Default 30 s. It does not run while a rate limit
     /// holds the output up, which goes out at that pace then: under a small one a deadline is the only end.
     pub drain: Duration,
-    /// How long it waits for the peer to end its side after ours was ended; zero: not at all. Default 2 s.
+    /// How long it waits for the peer to end its side after ours was ended; zero: not at all. Default 2 s. After the message by
+    /// which a filter [tells that](crate::Ending::Exchanged), the end of what is below is awaited as long.
     pub linger: Duration,
     /// Bytes that it reads and drops meanwhile. Default 256 KiB.
     pub linger_bytes: usize,
@@ -45,7 +46,9 @@ pub struct Closing {
     ///   then is lost. One that had ended its side before has the whole linger. A Unix socket knows no reset: it is closed, which its peer takes for an end.
     /// * The other half of a pair is told an error behind all that was written.
     /// * Filters give what they keep, by [`FlushMode::Flush`](crate::FlushMode::Flush), and are not told that it is the end:
-    ///   TLS sends no notice, its sessions stay good.
+    ///   TLS sends no notice, its sessions stay good. Where that is [how they tell it](crate::Ending::Told), the peer learns of the
+    ///   cut by what it misses: then what is below ends in order, and at once. A peer that takes such an end for one like any other
+    ///   has the half for the whole.
     pub cut_short: bool,
 }
 
@@ -106,9 +109,18 @@ impl Bufferevent {
     }
 
     /// Behind `last`, which may pass the cap of the output: nothing follows it. False: it closes already, and takes nothing.
-    pub(crate) fn close_after(&mut self, mut last: Evbuffer, bounds: Closing) -> bool {
-        let takes = !self.is_closing() && !self.shut.asked.contains(Interest::WRITE);
+    pub(crate) fn close_after(&mut self, last: Evbuffer, bounds: Closing) -> bool {
+        let takes = !self.is_closing();
         if takes {
+            self.close_behind(last, bounds);
+        }
+        takes
+    }
+
+    /// The same, with bytes that were accepted before: if it closes already, and they cannot be sent any more, they are told as
+    /// unsent.
+    pub(crate) fn close_behind(&mut self, mut last: Evbuffer, bounds: Closing) {
+        if !self.shut.asked.contains(Interest::WRITE) {
             let (cap, all) = (self.output.limit(), last.len());
             self.output.set_limit(None);
             let moved = last.pass_on(&mut self.output, all);
@@ -116,7 +128,6 @@ impl Bufferevent {
             self.output.set_limit(cap);
         }
         self.close_with(bounds);
-        takes
     }
 
     /// Ends it now: what is in the buffers is lost, and a TCP connection reset if anything is. No callback starts after this
@@ -261,9 +272,20 @@ impl Bufferevent {
     /// Something went wrong while it closes: nothing more of the output is sent. What a filter has given is.
     #[cold]
     pub(crate) fn close_failed(&mut self, cause: Cause) {
+        // What has come may be the peer's end, after which nothing that a filter says last is missed.
+        let reads_on = self.is_lower()
+            && self.phase == Phase::Draining
+            && !self.told.cut_short
+            && self.link().is_some()
+            && matches!(cause, Cause::Io(_));
         self.note_failure(cause);
-        if !self.give_up_output() {
-            self.end();
+        if self.give_up_output() {
+            return;
+        }
+        match reads_on {
+            true if self.told.eof => self.end_clean(),
+            true => self.enter(Phase::Lingering),
+            false => self.end(),
         }
     }
 
@@ -276,7 +298,9 @@ impl Bufferevent {
     /// What went wrong first while it closed, or else below.
     fn take_failure(&mut self) -> Option<Cause> {
         let own = self.failure.take().map(|cause| *cause);
-        own.or_else(|| self.closing_layer_mut()?.lower.take_failure())
+        let first = own.or_else(|| self.closing_layer_mut()?.lower.take_failure());
+        // Of a cut the peer was given time, and told nothing.
+        first.filter(|cause| !(self.told.cut_short && matches!(cause, Cause::TimeLimit(TimeLimit::Linger))))
     }
 
     /// For the report of a drain, once.
@@ -290,7 +314,12 @@ impl Bufferevent {
     }
 
     pub(crate) fn is_clean(&self) -> bool {
-        self.told.clean && self.output.is_empty() && !self.is_cut_short()
+        self.has_ended_in_order() && self.unsent() == 0
+    }
+
+    /// Whether the peer's end was seen, and all that came before.
+    pub(crate) fn has_ended_in_order(&self) -> bool {
+        self.told.clean && !self.is_cut_short()
     }
 
     /// Ends it with all sent and the peer's end seen.

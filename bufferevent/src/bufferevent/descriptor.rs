@@ -94,7 +94,7 @@ impl Bufferevent {
         if self.connector.take().is_some() {
             self.connection_is_gone();
         }
-        (self.told.eof, self.told.owes_eof) = (false, false);
+        (self.told.eof, self.told.owes_eof, self.told.broken_off) = (false, false, false);
         let fd = self.release_fd()?;
         if std::mem::take(&mut self.shut).asked.contains(Interest::WRITE) {
             self.output.unfreeze(End::Back);

@@ -176,8 +176,10 @@ pub(crate) struct Told {
     pub(crate) announce_writable: bool,
     /// The system had no memory to send with; a timer tells when to try again.
     pub(crate) shortage: bool,
-    /// It ended with all sent and the peer's end seen.
+    /// It ended with the peer's end seen, where that is awaited.
     pub(crate) clean: bool,
+    /// An error of what arrives was told: it is not all.
+    pub(crate) broken_off: bool,
     /// More was to come when it was closed: the peer must not take it for all.
     pub(crate) cut_short: bool,
     /// The filter above wants no input for now.

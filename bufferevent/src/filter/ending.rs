@@ -1,21 +1,55 @@
 //! Closes and ends through a stack: what is above goes out first, then the filter is told that nothing follows, then what is
 //! below closes.
 
-use bufferevent_evbuffer::{End, transport::Transport};
-use bufferevent_runtime::Scratch;
+use bufferevent_evbuffer::{End, Evbuffer, transport::Transport};
+use bufferevent_runtime::{BLOCK, CallbackKind, Scratch};
 
-use super::{FlushMode, handshake::Greeting, layer::Layer};
+use super::{
+    Ending, FlushMode,
+    given::Mark,
+    handshake::Greeting,
+    layer::{Called, Calling, Layer},
+};
 use crate::{
     bufferevent::{Bufferevent, Closing, Owned, Phase},
+    event::Cause,
     handler::{PanicPolicy, discard},
     interest::{Direction, Interest},
     options::Options,
 };
 
+impl Layer {
+    /// Whether what is below is to be cut off, where more was to be sent: not if the peer learns of that by what it misses.
+    fn cuts_below(&self, leaves_out: bool) -> bool {
+        leaves_out && self.ending == Ending::Below
+    }
+
+    /// Whether the peer has told its end, as far as that is awaited.
+    fn has_heard_enough(&self) -> bool {
+        self.ending != Ending::Exchanged || self.has_heard_end()
+    }
+
+    /// Whether the peer has ended its side, and it is not known that anything was lost below of what was to be sent.
+    fn is_in_order(&self) -> bool {
+        let lower = &self.lower;
+        match self.ending {
+            Ending::Below => {
+                lower.is_clean() || self.has_heard_end() && lower.unsent() == 0 && !lower.is_cut_short()
+            }
+            // What is lost of the last message is no data: above it is known what else was.
+            Ending::Told => lower.has_ended_in_order() || self.has_heard_end(),
+            Ending::Exchanged => self.has_heard_end(),
+        }
+    }
+}
+
 impl Bufferevent {
     /// A close begins.
     pub(crate) fn begin_to_sink(&mut self, bounds: Closing) {
         let nothing_waits = self.output.is_empty();
+        if !self.ask_how_it_ends() {
+            return;
+        }
         let Some(layer) = self.layer_mut() else { return };
         layer.bounds = Closing { deadline: None, ..bounds };
         if layer.lower.has_ended() || layer.lower.phase == Phase::Detached {
@@ -30,6 +64,9 @@ impl Bufferevent {
         }
         layer.outgoing.hurry();
         layer.lower.let_out();
+        if layer.ending == Ending::Exchanged {
+            layer.lower.let_in();
+        }
         let untold = layer.untold.take();
         untold.into_iter().for_each(|cause| self.note_failure(cause));
         self.begin_drain();
@@ -44,11 +81,34 @@ impl Bufferevent {
         }
     }
 
+    /// Nor does what arrives, but that the end of the peer is behind it.
+    fn let_in(&mut self) {
+        if !self.told.eof {
+            self.enabled = self.enabled | Interest::READ;
+        }
+        if let Some(layer) = self.layer_mut() {
+            layer.lower.let_in();
+        }
+    }
+
+    /// Asks the filter how it tells the end. False: it panicked.
+    fn ask_how_it_ends(&mut self) -> bool {
+        let Some(layer) = self.layer_mut() else { return true };
+        let (on_panic, mut ending) = (layer.on_panic, None);
+        on_panic.guard(|| ending = Some(layer.filter_mut().ending()));
+        match ending {
+            Some(ending) => layer.ending = ending,
+            None => drop(self.panicked_below()),
+        }
+        ending.is_some()
+    }
+
     /// A step of a bufferevent over another that is closing, or has no connection.
     pub(crate) fn step_unusual_layer(&mut self, scratch: &mut Scratch) -> bool {
         match self.phase {
             Phase::Ended => false,
-            Phase::Draining => self.sink() || self.step_below(scratch),
+            Phase::Draining => self.sink() || self.drop_arrivals() || self.step_below(scratch),
+            Phase::Lingering => self.await_end() || self.step_below(scratch),
             _ => self.step_below(scratch),
         }
     }
@@ -57,23 +117,124 @@ impl Bufferevent {
     fn sink(&mut self) -> bool {
         let Some(layer) = self.layer() else { return false };
         if layer.lower.has_ended() {
-            self.told.clean = layer.lower.is_clean();
-            self.end();
+            self.end_as_below();
             return true;
         }
         if layer.sunk || layer.greets() {
             return false;
         }
+        let (done, awaits) = (layer.outgoing.is_done(), self.awaits_end());
         if self.is_unlinked() {
-            self.end();
+            match done && awaits {
+                true => self.enter(Phase::Lingering),
+                false => self.end_as_below(),
+            }
             return true;
         }
-        if layer.outgoing.is_done() {
-            self.close_below();
-            return true;
+        if done {
+            return if awaits { self.end_side_below() } else { self.close_below() };
         }
-        self.refuse_mate();
+        if !awaits {
+            self.refuse_mate();
+        }
         self.step_write() || self.finish_output()
+    }
+
+    /// Whether the end of the peer is to come yet, which a close waits for.
+    pub(super) fn awaits_end(&self) -> bool {
+        self.is_closing()
+            && !self.told.cut_short
+            && self.layer().is_some_and(|layer| {
+                layer.ending == Ending::Exchanged
+                    && layer.greeting == Greeting::Over
+                    && !layer.sunk
+                    && !layer.has_failed_to_send()
+                    && !layer.incoming.has_ended()
+            })
+    }
+
+    /// All is out, and the peer's end is to come: our side is ended, if what is below goes with this. False: what was given below is
+    /// to be sent first.
+    fn end_side_below(&mut self) -> bool {
+        let closes = self.options.contains(Options::CLOSE_ON_FREE);
+        let Some(layer) = self.layer_mut() else { return false };
+        if closes && !layer.lower.shut.asked.contains(Interest::WRITE) {
+            // It fails only on what has no connection to end.
+            return layer.lower.shutdown(Direction::Write).is_ok();
+        }
+        let sent = layer.lower.unsent() == 0;
+        if sent {
+            self.enter(Phase::Lingering);
+        }
+        sent
+    }
+
+    /// A step of a close in which the end of the peer is to come, after our own.
+    fn await_end(&mut self) -> bool {
+        if self.layer().is_some_and(|layer| layer.lower.has_ended()) {
+            self.end_as_below();
+            return true;
+        }
+        if self.awaits_end() {
+            return self.drop_arrivals();
+        }
+        if let Some(layer) = self.layer_mut() {
+            layer.untold = None;
+        }
+        self.enter(Phase::Draining);
+        self.close_below()
+    }
+
+    /// Whether something has arrived that the peer's end may be behind.
+    pub(super) fn owes_drop(&self) -> bool {
+        self.awaits_end()
+            && self.layer().is_some_and(|layer| layer.incoming.due(layer.arrived(), BLOCK).is_some())
+    }
+
+    /// Calls the filter for what arrives in a close, and drops what becomes of it. False: there is nothing, or no budget.
+    fn drop_arrivals(&mut self) -> bool {
+        if self.run.reads == 0 || !self.owes_drop() {
+            return false;
+        }
+        self.run.reads -= 1;
+        let inside = self.callback_begins(CallbackKind::Filter);
+        let now = self.run.now;
+        let called = self.layer_mut().and_then(|layer| {
+            let mode = layer.incoming.due(layer.arrived(), BLOCK)?;
+            let how = Calling { mode, lend: BLOCK, limit: BLOCK, usual: BLOCK, room: BLOCK, now };
+            layer.call_input(&how, &mut Evbuffer::new())
+        });
+        drop(inside);
+        let Some(Called { bytes, said, .. }) = called else {
+            self.filter_panicked();
+            return true;
+        };
+        match said {
+            Err(error) => self.note_failure(Cause::Filter(error)),
+            Ok(said) => drop(self.goes_on_after_pause(said)),
+        }
+        if self.phase == Phase::Lingering {
+            match self.run.linger_bytes.checked_sub(bytes.consumed) {
+                Some(left) => self.run.linger_bytes = left,
+                None => self.end(),
+            }
+        }
+        true
+    }
+
+    /// Nothing more can be sent below, of one that closes: what has come may be the peer's end all the same.
+    pub(super) fn cannot_send(&mut self, cause: Cause) {
+        self.note_failure(cause);
+        match self.awaits_end() && self.layer().is_some_and(|layer| layer.outgoing.is_done()) {
+            true => self.enter(Phase::Lingering),
+            false => self.end_as_below(),
+        }
+    }
+
+    /// What is below has ended, or will not get any further.
+    fn end_as_below(&mut self) {
+        self.told.clean = !self.told.cut_short && self.layer().is_some_and(Layer::is_in_order);
+        self.end();
     }
 
     /// Nothing more is given to the filter, of one that closes: what it has given is sent. False: what is below closes already.
@@ -84,12 +245,14 @@ impl Bufferevent {
         true
     }
 
-    /// Whether the filter has failed in what is sent, or has left some of what arrived before the end.
+    /// Whether what arrived is known to be no whole, the filter has failed in what is sent, or it has left some of what arrived
+    /// before the end.
     pub(crate) fn is_cut_short(&self) -> bool {
         let closes = self.options.contains(Options::CLOSE_ON_FREE);
-        self.layer().is_some_and(|layer| {
-            layer.has_failed_to_send() || closes && layer.incoming.has_ended() && layer.arrived().len > 0
-        })
+        self.told.broken_off
+            || self.layer().is_some_and(|layer| {
+                layer.has_failed_to_send() || closes && layer.incoming.has_ended() && layer.arrived().len > 0
+            })
     }
 
     /// Bytes that arrived and that no filter has taken, of all layers.
@@ -99,18 +262,21 @@ impl Bufferevent {
     }
 
     /// All is out, and the filter has given the rest.
-    fn close_below(&mut self) {
+    fn close_below(&mut self) -> bool {
         if !self.options.contains(Options::CLOSE_ON_FREE) {
-            self.told.clean = !self.told.cut_short;
-            return self.end();
+            self.told.clean = !self.told.cut_short && self.layer().is_some_and(Layer::has_heard_enough);
+            self.end();
+            return true;
         }
         let cut_short = self.cuts_below();
         if let Some(layer) = self.layer_mut() {
             layer.sunk = true;
+            let cut_short = layer.cuts_below(cut_short);
             // An end that the filter has told may be there below, and may not be known.
             layer.lower.told.eof |= cut_short && layer.incoming.is_done();
             layer.lower.close_with(Closing { cut_short, ..layer.bounds });
         }
+        true
     }
 
     /// Whether what is below ends with more to be said. Of a connection that never stood nobody has the half.
@@ -185,10 +351,26 @@ impl Bufferevent {
         }
     }
 
-    /// Bytes that were not sent, of all layers.
+    /// Bytes that were not sent: of what filters have taken, those of which they have made what is not sent below.
     pub(crate) fn unsent(&self) -> usize {
-        let below = self.layer().filter(|_| self.options.contains(Options::CLOSE_ON_FREE));
-        self.output.len() + below.map_or(0, |layer| layer.lower.unsent())
+        let taken = self.moved.written.saturating_sub(self.sent());
+        self.output.len().saturating_add(usize::try_from(taken).unwrap_or(usize::MAX))
+    }
+
+    /// Bytes that have left the output, and of which all is sent.
+    pub(super) fn sent(&self) -> u64 {
+        let taken = self.moved.written;
+        match self.layer().filter(|_| self.options.contains(Options::CLOSE_ON_FREE)) {
+            Some(Layer { lower, given, .. }) => {
+                given.sent(Mark { taken, given: lower.offered() }, lower.sent())
+            }
+            None => taken,
+        }
+    }
+
+    /// Bytes that were ever put into the output.
+    pub(super) fn offered(&self) -> u64 {
+        self.moved.written + self.output.len() as u64
     }
 
     /// Takes what is below out, of one that has ended and does not close it. The filter is dropped.
@@ -223,7 +405,11 @@ impl Bufferevent {
             if let Some(layer) = self.layer_mut().filter(|layer| goes_on && layer.greets()) {
                 layer.lower.drop_data();
             }
-            (self.told.eof, self.told.owes_eof) = (false, false);
+            let taken = self.moved.written;
+            if let Some(layer) = self.layer_mut() {
+                layer.given.begin(Mark { taken, given: layer.lower.offered() });
+            }
+            (self.told.eof, self.told.owes_eof, self.told.broken_off) = (false, false, false);
             if std::mem::take(&mut self.shut).asked.contains(Interest::WRITE) {
                 self.output.unfreeze(End::Back);
             }
@@ -246,7 +432,7 @@ impl Bufferevent {
     pub(crate) fn close_stack_at_once(&mut self, cut_short: bool) {
         self.set_panic_policy(PanicPolicy::Isolate);
         let closes = self.options.contains(Options::CLOSE_ON_FREE);
-        if closes && !self.has_ended() && self.prepare().is_ok() {
+        if closes && !self.has_ended() && self.prepare().is_ok() && self.ask_how_it_ends() {
             if !self.is_closing() {
                 self.told.cut_short = cut_short && !self.shut.asked.contains(Interest::WRITE);
             }
@@ -263,8 +449,9 @@ impl Bufferevent {
             if let Some(layer) = self.layer_mut() {
                 let done = layer.outgoing.is_done();
                 let owes = !done && layer.greeting == Greeting::Over;
-                layer.lower.close_at_once(cut_short || owes);
-                self.told.clean = all && done && layer.lower.is_clean();
+                let cut_short = layer.cuts_below(cut_short || owes);
+                layer.lower.close_at_once(cut_short);
+                self.told.clean = all && done && layer.is_in_order();
             }
         }
         self.abort();

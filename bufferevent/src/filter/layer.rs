@@ -7,7 +7,8 @@ use bufferevent_runtime::{SemaphorePermit, Time};
 use bufferevent_sync::Mutex;
 
 use super::{
-    Belfry, Filter, FilterCall, FilterError, FilterStatus, FlushMode, Handshake,
+    Belfry, Ending, Filter, FilterCall, FilterError, FilterStatus, FlushMode, Handshake,
+    given::{Given, Mark},
     handshake::Greeting,
     side::{Outcome, Side, Supply},
 };
@@ -38,8 +39,12 @@ pub(crate) struct Layer {
     broken: bool,
     /// How the lower one is to be closed when the time has come.
     pub(super) bounds: Closing,
+    /// How the filter tells the end, in a close.
+    pub(super) ending: Ending,
     /// The lower one closes: all that the filter has given is there.
     pub(super) sunk: bool,
+    /// What the filter has made of what it took, as long as that is not sent.
+    pub(super) given: Given,
     /// Directions below that the end, an error or a timeout has switched off, and `enable` above switches on again.
     pub(super) stopped: Interest,
     /// The end that the filter is to be told of is none for good: what comes behind it is read once it has been told.
@@ -120,7 +125,9 @@ impl Layer {
             touched: false,
             broken: false,
             bounds: Closing::default(),
+            ending: Ending::default(),
             sunk: false,
+            given: Given::default(),
             stopped: Interest::NONE,
             pauses: false,
             untold: None,
@@ -170,6 +177,22 @@ impl Layer {
     /// Whether what is above can go nowhere.
     pub(super) fn has_failed_to_send(&self) -> bool {
         self.broken || self.outgoing.has_failed()
+    }
+
+    /// A call for what is to be sent begins, of which `taken` bytes were taken before.
+    #[inline]
+    pub(super) fn note_given(&mut self, taken: u64) {
+        let now = Mark { taken, given: self.lower.offered() };
+        if self.lower.unsent() == 0 {
+            self.given.begin(now)
+        } else {
+            self.given.go_on(now, self.lower.sent())
+        }
+    }
+
+    /// Whether the peer has ended its side, as the filter takes it, and all that came before was filtered.
+    pub(super) fn has_heard_end(&self) -> bool {
+        self.incoming.is_done() && !self.incoming.has_failed()
     }
 
     /// Calls the filter for what arrives, into `input`. `None`: it panicked.

@@ -8,6 +8,7 @@
 mod bell;
 mod ending;
 mod flushing;
+mod given;
 mod handshake;
 mod layer;
 mod side;
@@ -137,11 +138,33 @@ pub trait Filter: Any + Send {
         Interest::NONE
     }
 
+    /// How it tells the peer that nothing follows. Asked when a close begins. By default it does not: the end of what is below
+    /// does.
+    fn ending(&self) -> Ending {
+        Ending::default()
+    }
+
     /// Whether rate limits of the bufferevent count what is below the filter, not what is above: then they are set there. By
     /// default they count above.
     fn counts_below(&self) -> bool {
         false
     }
+}
+
+/// How a filter [tells](Filter::ending) the peer that nothing follows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Ending {
+    /// By nothing of its own: the peer sees the end of what is below.
+    #[default]
+    Below,
+    /// By a last message, which [`Filter::output`] gives once nothing follows, and which carries no data; the filter keeps none
+    /// to itself either. Who misses it knows that more was to come. So a close that is [cut short](crate::Closing::cut_short)
+    /// leaves it out, and ends what is below at once and in order; and nothing is lost if it alone cannot be sent.
+    Told,
+    /// As [`Told`](Ending::Told), and a close waits for that of the peer, until [`Filter::input`] says [`FilterStatus::End`]: what
+    /// comes before that is given to the filter, and what becomes of it dropped, within the
+    /// [linger](crate::Closing::linger). Without it the close is not [clean](crate::Closed::clean).
+    Exchanged,
 }
 
 /// How far a [handshake](Filter::handshake) has come.

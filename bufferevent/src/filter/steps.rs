@@ -108,7 +108,7 @@ impl Bufferevent {
         if alarm.is_some() {
             self.clocks().set_end(Limit::Below, alarm, now);
         }
-        match self.hear_from_below() | (again && !self.has_ended()) | self.owes_call() {
+        match self.hear_from_below() | (again && !self.has_ended()) | self.owes_call() | self.owes_drop() {
             true => Ended::Again,
             false if put_off => Ended::PutOff,
             false => Ended::Idle,
@@ -157,7 +157,7 @@ impl Bufferevent {
                     || self.layer().is_some_and(|layer| layer.pauses)
             }
             _ if self.layer().is_some_and(Layer::waits_to_greet) => true,
-            _ => self.is_closing() && !self.greets(),
+            _ => self.is_closing() && !self.greets() && !self.awaits_end(),
         }
     }
 
@@ -194,12 +194,20 @@ impl Bufferevent {
 
     /// All has been filtered up to an end: of what is below, or by what the filter said.
     fn arrivals_ended(&mut self, said: FilterStatus) {
-        let Some(layer) = self.layer_mut() else { return };
-        if std::mem::take(&mut layer.pauses) && said != FilterStatus::End {
-            layer.incoming.begin_anew();
+        if self.goes_on_after_pause(said) {
             return self.tell_pause();
         }
         self.read_eof();
+    }
+
+    /// Whether the end that was filtered is none for good. What comes behind it is a beginning then.
+    pub(super) fn goes_on_after_pause(&mut self, said: FilterStatus) -> bool {
+        let Some(layer) = self.layer_mut().filter(|layer| layer.incoming.is_done()) else { return false };
+        let goes_on = std::mem::take(&mut layer.pauses) && said != FilterStatus::End;
+        if goes_on {
+            layer.incoming.begin_anew();
+        }
+        goes_on
     }
 
     fn next_below(&mut self) -> Option<Callback> {
@@ -234,26 +242,33 @@ impl Bufferevent {
             return;
         }
         if self.is_closing() {
-            if stopped.contains(Interest::WRITE) || matches!(event, Event::Error { direction: None, .. }) {
+            let awaits = self.awaits_end();
+            match event {
                 // What is left can go nowhere.
-                match event {
-                    Event::Error { cause, .. } => self.end_by(cause),
-                    _ => self.end_by(Cause::TimeLimit(TimeLimit::Drain)),
+                Event::Error { cause, direction } if direction != Some(Direction::Read) => {
+                    self.cannot_send(cause)
                 }
+                Event::Timeout(Direction::Write) => self.cannot_send(Cause::TimeLimit(TimeLimit::Drain)),
+                Event::Error { cause, .. } if awaits => self.tell_when_filtered(cause),
+                _ => {}
             }
             return;
         }
         match event {
-            Event::Error { direction: Some(Direction::Read), cause } if self.owes_input_call() => {
-                if let Some(layer) = self.layer_mut() {
-                    layer.untold = Some(cause);
-                }
-            }
+            Event::Error { direction: Some(Direction::Read), cause } => self.tell_when_filtered(cause),
             event => {
                 self.enabled = self.enabled.difference(stopped);
                 self.pending.event(event);
             }
         }
+    }
+
+    /// An error of reading below: it is told behind all that came before.
+    fn tell_when_filtered(&mut self, cause: Cause) {
+        if let Some(layer) = self.layer_mut() {
+            layer.untold = Some(cause);
+        }
+        self.tell_untold();
     }
 
     /// Whether the filter is to be called for what has arrived, once there is room.
@@ -407,6 +422,7 @@ impl Bufferevent {
     pub(super) fn call_output(&mut self, calling: &Calling) -> Option<Bytes> {
         let inside = self.callback_begins(CallbackKind::Filter);
         let Socket::Filter(layer) = &mut self.socket else { return None };
+        layer.note_given(self.moved.written);
         let called = layer.call_output(calling, &mut self.output, self.moved.written);
         drop(inside);
         let Some(Called { bytes, said, .. }) = called else {

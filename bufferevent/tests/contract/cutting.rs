@@ -110,3 +110,24 @@ fn who_cannot_send_all_tells_no_end() {
         assert_eq!(is_cut, config.kind.tells_cuts());
     });
 }
+
+#[test]
+fn a_close_after_an_error_of_what_arrives_was_told_is_not_clean() {
+    // D4, D15: by whatever the kind tells it, and however the rest ends
+    each_by_hand(|config| {
+        if !config.kind.tells_cuts() {
+            return;
+        }
+        let (mut world, hand) = config.with_manual_clock();
+        let (conn, mut peer) = start(config, &mut world);
+        world.send(&mut peer, b"half of it");
+        peer.cut_short();
+        world.until_called(&conn, Call::Failed(Some(Direction::Read)), 1);
+        assert_eq!(conn.log.data(), b"half of it");
+        world.close(&conn);
+        pass(&mut world, &hand, LINGER + JUST);
+        world.until_called(&conn, Call::Closed, 1);
+        let closed = conn.log.closed().unwrap();
+        assert_eq!((closed.clean, closed.unsent), (false, 0));
+    });
+}

@@ -351,7 +351,7 @@ fn who_waits_on_a_runtime_that_nobody_runs_is_let_go_by_whatever_comes_of_it() {
                     let mine = runtime.clone();
                     let running = std::thread::spawn(move || mine.run());
                     let closed = waiting.join().unwrap().unwrap();
-                    assert_eq!(closed.clean, !KINDS[0].is_tls(), "the peer is gone");
+                    assert!(closed.clean, "the peer is gone, and has ended its side before");
                     runtime.stop();
                     running.join().unwrap().unwrap();
                 }

@@ -170,7 +170,7 @@ fn an_abort_drops_all_layers_at_once_and_no_filter_is_called() {
     sim.with(|top| top.abort()).unwrap();
     sim.settle();
     assert!(wire.is_closed() && wire.written().is_empty());
-    assert_eq!(seen.events(), ["Closed false 7"], "five below, two above");
+    assert_eq!(seen.events(), ["Closed false 6"], "four as five below, two above");
 }
 
 #[test]

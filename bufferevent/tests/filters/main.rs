@@ -12,5 +12,6 @@ mod misbehaving;
 mod model;
 mod passing;
 mod seen;
+mod telling;
 mod threads;
 mod waking;
