@@ -9,11 +9,14 @@
 //! users need.
 
 mod protocol;
+#[cfg_attr(loom, allow(unreachable_pub, reason = "for the models"))]
+mod semaphore;
 
 #[cfg(loom)]
 #[doc(hidden)]
 pub mod __loom {
     pub use crate::protocol::*;
+    pub use crate::semaphore::*;
 }
 
 #[cfg(not(loom))]
@@ -53,8 +56,6 @@ mod scratch;
 #[cfg(not(loom))]
 mod selector;
 #[cfg(not(loom))]
-mod semaphore;
-#[cfg(not(loom))]
 mod slots;
 #[cfg(not(loom))]
 mod source;
@@ -89,8 +90,8 @@ pub use self::{
     },
     placement::Placement,
     protocol::{
-        AnswerWord, Answered, Cancelled, Conduit, End, Ended, Lifecycle, Put, Reasons, SPARE_TOKENS, Taken,
-        Waiter,
+        AnswerWord, Answered, Awaited, Bell, Cancelled, Conduit, End, Ended, Lifecycle, Put, Reasons,
+        SPARE_TOKENS, Taken, Waiter,
     },
     random::Random,
     runtime::Runtime,

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, mem, num::NonZeroUsize, sync::Arc, task::Waker};
 
-use bufferevent_sync::Leaf;
+use bufferevent_sync::{Leaf, mutant};
 
 /// Counts those who are in, and keeps the others in a queue. Nobody waits inside a call: who is let in later is woken.
 ///
@@ -58,7 +58,7 @@ impl Queue {
         let mut woken = Vec::new();
         while self.inside < self.limit.get() {
             let Some((_, waker)) = self.waiting.pop_first() else { break };
-            self.inside += 1;
+            self.inside += usize::from(!mutant::is("semaphore_lets_in_uncounted"));
             woken.push(waker);
         }
         woken
@@ -71,6 +71,11 @@ impl Queue {
             return (Some(waker), Vec::new());
         }
         self.inside -= 1;
+        if waiting.is_some() && mutant::is("semaphore_loses_an_unseen_place")
+            || mutant::is("semaphore_leaves_in_silence")
+        {
+            return (None, Vec::new());
+        }
         (None, self.admit())
     }
 }

@@ -4,9 +4,10 @@
 //! [`Answer`] that goes where it may; as long as there is none the handshake is left where it is, and OpenSSL asks again when it
 //! goes on.
 
-use std::{ffi::c_int, fmt, mem, sync::OnceLock, task::Waker};
+use std::{ffi::c_int, fmt, sync::OnceLock, task::Waker};
 
-use bufferevent_sync::{Arc, Leaf};
+use bufferevent::runtime::Awaited;
+use bufferevent_sync::Arc;
 use openssl::{
     error::ErrorStack,
     ex_data::Index,
@@ -62,12 +63,13 @@ impl Answer {
     /// Whether the handshake still waits for it: if not, there is no need to look any further.
     #[must_use]
     pub fn is_wanted(&self) -> bool {
-        self.question.as_ref().is_some_and(|question| matches!(*question.state.lock(), State::Open(_)))
+        self.question.as_ref().is_some_and(|question| question.is_wanted())
     }
 
     fn say(&mut self, said: Said) {
-        if let Some(question) = self.question.take() {
-            question.answer(said);
+        let Some(question) = self.question.take() else { return };
+        if let Ok(Some(waker)) = question.answer(said) {
+            waker.wake();
         }
     }
 }
@@ -90,63 +92,25 @@ enum Said {
     Refused(String),
 }
 
-/// What both ends share. Leaf lock: who is woken and what is dropped are so after it.
-struct Question {
-    state: Leaf<State>,
-}
-
-enum State {
-    /// There is no answer yet; who is to be woken by it.
-    Open(Option<Waker>),
-    Answered(Said),
-    /// The answer was taken, or nobody wants it any more.
-    Over,
-}
-
-impl Question {
-    fn answer(&self, said: Said) {
-        let mut state = self.state.lock();
-        let before = match &*state {
-            State::Open(_) => mem::replace(&mut *state, State::Answered(said)),
-            State::Answered(_) | State::Over => State::Answered(said),
-        };
-        drop(state);
-        if let State::Open(Some(waker)) = before {
-            waker.wake();
-        }
-    }
-}
+/// What both ends share.
+type Question = Awaited<Said, Waker>;
 
 /// The end that asks. Dropped, it wants the answer no more.
 struct Asked(Arc<Question>);
 
 impl Asked {
     fn new() -> (Self, Answer) {
-        let question = Arc::new(Question { state: Leaf::new(State::Open(None)) });
+        let question = Arc::new(Question::new());
         (Self(question.clone()), Answer { question: Some(question) })
     }
 
     fn take(&self) -> Option<Said> {
-        let mut state = self.0.state.lock();
-        match mem::replace(&mut *state, State::Over) {
-            State::Answered(said) => Some(said),
-            open => {
-                *state = open;
-                None
-            }
-        }
+        self.0.take()
     }
 
     /// Wakes `waker` when the answer is there: at once, if it is.
     fn wake(&self, waker: &Waker) {
-        let mut state = self.0.state.lock();
-        let before = match &mut *state {
-            State::Open(wakes) => wakes.replace(waker.clone()),
-            State::Answered(_) | State::Over => Some(waker.clone()),
-        };
-        let answered = !matches!(*state, State::Open(_));
-        drop(state);
-        if let Some(waker) = before.filter(|_| answered) {
+        if let Err(waker) = self.0.wake(waker.clone()) {
             waker.wake();
         }
     }
@@ -154,7 +118,7 @@ impl Asked {
 
 impl Drop for Asked {
     fn drop(&mut self) {
-        let unwanted = mem::replace(&mut *self.0.state.lock(), State::Over);
+        let unwanted = self.0.give_up();
         drop(unwanted);
     }
 }

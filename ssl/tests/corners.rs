@@ -7,16 +7,17 @@ use std::{
     io::{Read as _, Write as _},
     os::unix::net::UnixStream,
     sync::Arc,
+    time::Duration,
 };
 
 use bufferevent::{
-    BaseExt as _, Bufferevent, Builder, Callbacks, Context, Evbuffer, Event, FlushMode, Id, Interest, Pinned,
-    Trigger,
+    BaseExt as _, Bufferevent, Builder, Callbacks, Context, Evbuffer, Event, FlushMode, HANDSHAKE_TIMEOUT,
+    Id, Interest, Pinned, Trigger,
     runtime::Time,
     testing::{Census, ManualBase},
 };
 use bufferevent_ssl::{
-    Acceptor, Connector, DangerousConnector, Engine, Identity, Progress, RECORDS_PER_CALL, Tls,
+    Acceptor, Connector, DangerousConnector, Defaults, Engine, Identity, Progress, RECORDS_PER_CALL, Tls,
     openssl::ssl::{SslAcceptor, SslConnector, SslMethod, SslVersion},
 };
 use bufferevent_sync::Mutex;
@@ -80,6 +81,34 @@ impl World {
 
     fn told(&self) -> Vec<String> {
         self.told.lock().drain(..).collect()
+    }
+}
+
+#[test]
+fn a_handshake_takes_no_longer_than_the_defaults_say() {
+    // T-09, F38: from when the connection stands, whatever the peer sends meanwhile; by default, and as it was set
+    let _census = Census::begin();
+    assert!(Defaults.to_string().contains(&format!("{HANDSHAKE_TIMEOUT:?}")));
+    let (set, just) = (Duration::from_secs(3), Duration::from_millis(1));
+    for (timeout, after) in [(None, HANDSHAKE_TIMEOUT), (Some(Some(set)), set)] {
+        for is_server in [false, true] {
+            let mut world = World::new();
+            let (ours, mut peer) = UnixStream::pair().unwrap();
+            let tls =
+                if is_server { world.acceptor.accept() } else { world.connector.connect(NAME).unwrap() };
+            let tls = if let Some(after) = timeout { tls.handshake_timeout(after) } else { tls };
+            world.start(Bufferevent::socket(ours).filter(tls));
+            world.settle();
+            for _ in 0..4 {
+                // Part of a record that is never whole.
+                peer.write_all(&[22]).unwrap();
+                world.base.advance((after - just) / 4).unwrap();
+            }
+            assert_eq!(world.told(), Vec::<String>::new());
+            world.base.advance(2 * just).unwrap();
+            let told = world.told();
+            assert!(told.len() == 1 && told[0].contains("TimeLimit(Handshake)"), "{told:?}");
+        }
     }
 }
 

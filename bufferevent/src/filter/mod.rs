@@ -152,6 +152,37 @@ pub trait Filter: Any + Send {
 }
 
 /// How a filter [tells](Filter::ending) the peer that nothing follows.
+///
+/// ```
+/// use bufferevent::{
+///     BaseExt, Bufferevent, Ending, Filter, FilterCall, FilterError, FilterStatus,
+///     testing::{ManualBase, Wire},
+/// };
+///
+/// /// Says `bye` at the end.
+/// struct Polite;
+///
+/// impl Filter for Polite {
+///     fn ending(&self) -> Ending {
+///         Ending::Told
+///     }
+///
+///     fn output(&mut self, call: &mut FilterCall<'_>) -> Result<FilterStatus, FilterError> {
+///         call.pass()?;
+///         if call.is_last() && call.source.is_empty() {
+///             call.destination.add(b"bye")?;
+///         }
+///         Ok(FilterStatus::Ok)
+///     }
+/// }
+///
+/// let (mut base, wire) = (ManualBase::new()?, Wire::new());
+/// let id = Bufferevent::scripted(&wire).filter(Polite).start(&mut base)?;
+/// base.bufferevent(id)?.close();
+/// base.settle()?;
+/// assert!(wire.written() == b"bye" && wire.is_shut_down());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Ending {
     /// By nothing of its own: the peer sees the end of what is below.

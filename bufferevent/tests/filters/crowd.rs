@@ -1,15 +1,23 @@
 //! Many handshakes at once: how many are under way, how many calls a pass makes, and that none is lost.
 
-use std::{io::Write as _, num::NonZeroUsize, os::unix::net::UnixStream, sync::Arc, time::Duration};
+use std::{
+    io::Write as _,
+    num::NonZeroUsize,
+    os::unix::net::UnixStream,
+    sync::Arc,
+    thread::{self, ThreadId},
+    time::{Duration, Instant},
+};
 
 use bufferevent::{
-    Base, Bufferevent, Filter, FilterCall, FilterError, HANDSHAKE_TIMEOUT, Handshake, Pinned, Turned,
+    Base, Bufferevent, Filter, FilterCall, FilterError, HANDSHAKE_TIMEOUT, Handshake, Pinned, Runtime,
+    Turned,
     runtime::HANDSHAKES_PER_PASS,
     testing::{Census, ManualBase, Wire},
 };
 use bufferevent_sync::{
     Mutex,
-    atomic::{AtomicUsize, Ordering::Relaxed},
+    atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
 };
 
 use crate::seen::Seen;
@@ -234,4 +242,90 @@ fn one_that_waits_and_moves_is_let_in_where_it_is() {
     }
     turn(&mut here);
     turn(&mut there);
+}
+
+/// Two workers, and who has made which call for a handshake.
+#[derive(Default)]
+struct Workers {
+    /// Both wait for these.
+    gates: [AtomicBool; 2],
+    inside: AtomicUsize,
+    home: Mutex<Option<ThreadId>>,
+    calls: AtomicUsize,
+    stolen: AtomicUsize,
+}
+
+fn until(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !condition() {
+        assert!(Instant::now() < deadline, "{what}");
+        thread::yield_now();
+    }
+}
+
+/// The first call that is left for the next pass waits until another worker has made one.
+struct Dear(Arc<Workers>);
+
+impl Filter for Dear {
+    fn has_handshake(&self) -> bool {
+        true
+    }
+
+    fn waits_for_peer(&self) -> bool {
+        true
+    }
+
+    fn handshake(&mut self, _: &mut FilterCall<'_>) -> Result<Handshake, FilterError> {
+        let workers = &self.0;
+        if *workers.home.lock() != Some(thread::current().id()) {
+            workers.stolen.fetch_add(1, Relaxed);
+        }
+        if workers.calls.fetch_add(1, Relaxed) == HANDSHAKES_PER_PASS as usize {
+            // The other one has nothing to do from here on.
+            workers.gates[1].store(true, Relaxed);
+            until("another worker to help", || workers.stolen.load(Relaxed) > 0);
+        }
+        Ok(Handshake::Done)
+    }
+}
+
+#[test]
+fn what_is_left_for_the_next_pass_is_made_by_a_worker_that_has_nothing_to_do() {
+    // 1.2: both workers are busy until all peers have begun; then one has all of them, and the other none
+    const PEERS: usize = 40;
+    let _census = Census::begin();
+    let runtime = Runtime::builder().workers(2).bases(2).build().unwrap();
+    let workers = Arc::new(Workers::default());
+    let mut bases = runtime.bases().to_vec();
+    let seen = Vec::from_iter((0..PEERS).map(|_| Seen::default()));
+    let peers = Vec::from_iter(seen.iter().map(|seen| {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let builder = Bufferevent::socket(ours).filter(Dear(Arc::clone(&workers)));
+        builder.handler(seen.clone()).threadsafe().start(&mut bases[0]).unwrap();
+        theirs
+    }));
+    for (side, base) in bases.iter().enumerate() {
+        let workers = Arc::clone(&workers);
+        base.post(move |_| {
+            if side == 0 {
+                *workers.home.lock() = Some(thread::current().id());
+            }
+            workers.inside.fetch_add(1, Relaxed);
+            until("the gate", || workers.gates[side].load(Relaxed));
+        })
+        .unwrap();
+    }
+    let running = {
+        let runtime = runtime.clone();
+        thread::spawn(move || runtime.run())
+    };
+    until("both to be busy", || workers.inside.load(Relaxed) == 2);
+    peers.iter().for_each(|mut peer| peer.write_all(b"hi").unwrap());
+    workers.gates[0].store(true, Relaxed);
+    until("all to connect", || {
+        seen.iter().all(|seen| seen.events().first().is_some_and(|it| it == "Connected"))
+    });
+    assert!(workers.stolen.load(Relaxed) > 0);
+    runtime.stop();
+    running.join().unwrap().unwrap();
 }

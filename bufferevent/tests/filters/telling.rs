@@ -197,6 +197,7 @@ fn what_the_peer_does_not_take_is_waited_for_first() {
 #[test]
 fn a_peer_that_is_gone_misses_the_message_alone_and_so_nothing() {
     // Had its own come, or its end, all was said on both sides.
+    let _census = Census::begin();
     for ending in [Ending::Told, Ending::Exchanged] {
         // What a filter in between may have kept would be missed too, unless the peer has told its end.
         let below = if ending == Ending::Told { &BELOW[..1] } else { &BELOW };

@@ -15,6 +15,8 @@
 //! | 11 which callback a worker is in          | `callback_mark`                   |
 //! | 12 the end of a drain                     | `quiet`, with marks in `park` and `sleepers` |
 //! | 13 the two ends of a pair                 | `conduit`, under a leaf for each way |
+//! | 14 calling who may move                   | `bell`, under a leaf              |
+//! | 15 an answer that is waited for           | `awaited`, under a leaf           |
 //!
 //! What they share: every write is an RMW, so that all of them stand in one order and each sees the one before it. (But
 //! for what a worker notes of itself in 11.) Who publishes does so and *then* makes its RMW; who wants to sleep, leave or stop makes its RMW and *then* looks. Of
@@ -31,7 +33,9 @@
 )]
 
 mod answer;
+mod awaited;
 mod base_word;
+mod bell;
 mod callback_mark;
 mod conduit;
 mod gate;
@@ -46,7 +50,9 @@ mod strand_word;
 mod waiter;
 
 pub use answer::{AnswerWord, Answered, Cancelled};
+pub use awaited::Awaited;
 pub use base_word::{BaseWord, Release};
+pub use bell::Bell;
 pub use callback_mark::CallbackMark;
 pub use conduit::{Conduit, End, Ended, Put, Taken};
 pub use gate::Gate;
