@@ -98,7 +98,8 @@ fn taken_mail_is_visible_and_complete() {
             thread::spawn(move || {
                 mail.write();
                 let _ = strand.post(Reasons::MAIL | Reasons::USER);
-                returned.store(true, Ordering::Relaxed);
+                returned.store(true, Ordering::Release);
+                let _ = strand.post(Reasons::TIMER);
             })
         };
         let read = |reasons: Reasons| {
@@ -109,11 +110,11 @@ fn taken_mail_is_visible_and_complete() {
         };
         let callback = |reasons: Reasons| {
             let mut got = read(reasons);
-            let posted = returned.load(Ordering::Relaxed);
+            let posted = returned.load(Ordering::Acquire);
             got |= read(strand.word.take(Reasons::MAIL));
             strand.delivered.set(got.bits());
             let mail_came = strand.delivered.get() & Reasons::MAIL.bits() != 0;
-            assert!(!posted || mail_came, "a post that has returned is taken");
+            assert!(!posted || mail_came, "a post of whose return the runner knows is taken");
             Reasons::EMPTY
         };
         strand.run(callback);
@@ -121,7 +122,8 @@ fn taken_mail_is_visible_and_complete() {
         strand.run(callback);
         strand.drain(read_nothing);
         strand.assert_idle();
-        assert_eq!(strand.delivered.get(), (Reasons::READABLE | Reasons::MAIL | Reasons::USER).bits());
+        let all = Reasons::READABLE | Reasons::MAIL | Reasons::USER | Reasons::TIMER;
+        assert_eq!(strand.delivered.get(), all.bits());
     });
 }
 
@@ -212,6 +214,7 @@ fn mutants_die() {
         ("strand_take:torn", "taken_mail_is_visible_and_complete"),
         ("strand_take:release", "taken_mail_is_visible_and_complete"),
         ("strand_take_unqueues", "taken_mail_is_visible_and_complete"),
+        ("strand_take_sees_nothing", "taken_mail_is_visible_and_complete"),
         ("strand_finish:torn", "no_reason_is_lost"),
         ("strand_finish_forgets_dead", "death_in_a_run_is_final"),
         ("strand_finish:acquire", "runs_never_overlap"),

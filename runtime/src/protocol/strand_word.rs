@@ -167,9 +167,19 @@ impl StrandWord {
         may(old)
     }
 
-    /// Takes those of `which` that have arrived since the run began. For the runner, before each callback.
+    /// Takes those of `which` that have arrived since the run began. For the runner, before each callback: a post that it does
+    /// not find has come, as far as anybody can tell, when the callback was running.
+    #[inline]
     #[must_use]
     pub fn take(&self, which: Reasons) -> Reasons {
+        // ORDER: Relaxed: nothing follows from finding nothing; a post that happened before is found, whatever the order.
+        // loom: strand::taken_mail_is_visible_and_complete
+        let came = self.word.load(Relaxed) & which.bits() != 0 && !mutant::is("strand_take_sees_nothing");
+        if came { self.take_posted(which) } else { Reasons::EMPTY }
+    }
+
+    #[cold]
+    fn take_posted(&self, which: Reasons) -> Reasons {
         let step = |word: u32| {
             let which = if mutant::is("strand_take_takes_all") { Reasons::MASK } else { which.bits() };
             let left = word & !which;
@@ -178,7 +188,7 @@ impl StrandWord {
                 false => left,
             }
         };
-        // ORDER: Acquire pairs with `post`: mail is visible to who takes MAIL. RMW: a post that has returned is seen.
+        // ORDER: Acquire pairs with `post`: mail is visible to who takes MAIL. RMW: what others post meanwhile stays.
         // loom: strand::taken_mail_is_visible_and_complete
         let old = self.word.update("strand_take", AcqRel, step);
         debug_assert!(old & RUNNING != 0, "take is the runner's: {:?}", Snapshot(old));
