@@ -4,7 +4,8 @@
 //! and after another poll, a less urgent one has its turn. What becomes ready at a more urgent level is next.
 //!
 //! Within a level there are *rounds*: the ready sources that were there when the round began, then the strands bound to the
-//! base, then the deferred sources. So a source that posts itself for ever delays the others of its level by one run.
+//! base, then the deferred sources. So a source that posts itself for ever delays the others of its level by one run. While
+//! there are ready sources alone, all are of one round, which ends for them when something else is queued.
 
 use std::collections::VecDeque;
 
@@ -20,6 +21,8 @@ pub const DEFERRED_PER_PASS: usize = 33;
 pub(super) struct Queues<T> {
     /// At least one.
     levels: Vec<Level<T>>,
+    /// Nothing has been queued since a look found nothing.
+    idle: bool,
     /// The level that runs, or ran last.
     level: usize,
     /// Whether the pass has begun to run `level`.
@@ -36,7 +39,8 @@ struct Level<T> {
     deferred: VecDeque<Key>,
 }
 
-/// What may still run before the next round: of each kind, as many as were there when it began.
+/// What may still run before the next round: of each kind, as many as were there when it began; of the ready ones any number
+/// while there is nothing else.
 #[derive(Debug, Default)]
 struct Round {
     ready: usize,
@@ -58,6 +62,7 @@ impl<T> Queues<T> {
         let level = || Level { ready: VecDeque::new(), bound: VecDeque::new(), deferred: VecDeque::new() };
         Self {
             levels: std::iter::repeat_with(level).take(levels.max(1)).collect(),
+            idle: true,
             level: 0,
             in_pass: false,
             round: Round::default(),
@@ -65,6 +70,7 @@ impl<T> Queues<T> {
         }
     }
 
+    #[inline]
     pub(super) fn push_ready(&mut self, priority: u8, key: Key) {
         self.at(priority).ready.push_back(key);
     }
@@ -76,14 +82,23 @@ impl<T> Queues<T> {
 
     pub(super) fn push_bound(&mut self, priority: u8, token: T) {
         self.at(priority).bound.push_back(token);
+        self.close_ready();
     }
 
     pub(super) fn push_deferred(&mut self, priority: u8, key: Key) {
         self.at(priority).deferred.push_back(key);
+        self.close_ready();
     }
 
-    /// The level to queue at. One that is more urgent than what runs ends its round.
+    /// The ready sources that are there now are the last of this round.
+    fn close_ready(&mut self) {
+        self.round.ready = self.round.ready.min(self.levels[self.level].ready.len());
+    }
+
+    /// The level to queue something at. One that is more urgent than what runs ends its round.
+    #[inline]
     fn at(&mut self, priority: u8) -> &mut Level<T> {
+        self.idle = false;
         let level = usize::from(priority).min(self.levels.len() - 1);
         if level < self.level {
             self.round = Round::default();
@@ -95,11 +110,15 @@ impl<T> Queues<T> {
     pub(super) fn begin_pass(&mut self) {
         self.in_pass = false;
         self.deferred_left = DEFERRED_PER_PASS;
+        self.close_ready();
     }
 
     /// The next to run. `None` when the level of this pass has nothing more, though others may.
     #[inline]
     pub(super) fn pop(&mut self) -> Option<Next<T>> {
+        if self.idle {
+            return None;
+        }
         if self.round.ready > 0 {
             if let Some(key) = self.levels[self.level].ready.pop_front() {
                 self.round.ready -= 1;
@@ -115,8 +134,9 @@ impl<T> Queues<T> {
             let level = &mut self.levels[self.level];
             if self.round.ready > 0 {
                 self.round.ready -= 1;
-                if let Some(key) = level.ready.pop_front() {
-                    return Some(Next::Ready(key));
+                match level.ready.pop_front() {
+                    Some(key) => return Some(Next::Ready(key)),
+                    None => self.round.ready = 0,
                 }
             } else if self.round.bound > 0 {
                 self.round.bound -= 1;
@@ -137,14 +157,19 @@ impl<T> Queues<T> {
 
     /// Begins a round of the most urgent level, unless that is not for this pass.
     fn begin_round(&mut self) -> Option<()> {
-        let level = self.most_urgent()?;
+        let Some(level) = self.most_urgent() else {
+            // What is deferred may wait for the next pass.
+            self.idle = self.deferred() == 0;
+            return None;
+        };
         if self.in_pass && level > self.level {
             return None;
         }
         (self.level, self.in_pass) = (level, true);
         let queues = &self.levels[level];
-        let deferred = queues.deferred.len().min(self.deferred_left);
-        self.round = Round { ready: queues.ready.len(), bound: queues.bound.len(), deferred };
+        let (bound, deferred) = (queues.bound.len(), queues.deferred.len().min(self.deferred_left));
+        let ready = if bound + deferred == 0 { usize::MAX } else { queues.ready.len() };
+        self.round = Round { ready, bound, deferred };
         Some(())
     }
 
@@ -158,8 +183,9 @@ impl<T> Queues<T> {
         self.levels.iter().position(due)
     }
 
+    #[inline]
     pub(super) fn is_empty(&self) -> bool {
-        self.levels.iter().all(|level| level.len() == 0)
+        self.idle || self.levels.iter().all(|level| level.len() == 0)
     }
 
     /// What is queued at the level of this pass, the deferred ones included.
@@ -228,6 +254,46 @@ mod tests {
         queues.push_ready(0, key(2));
         let rest: Vec<_> = std::iter::from_fn(|| queues.pop()).collect();
         assert_eq!(rest, [Next::Bound(7), Next::Deferred(key(1)), Next::Ready(key(2))]);
+    }
+
+    #[test]
+    fn what_comes_beside_a_source_that_posts_itself_for_ever_has_its_turn() {
+        let mut queues = Queues::new(1);
+        queues.push_ready(0, key(0));
+        queues.begin_pass();
+        let ready = |queues: &mut Queues<u32>| {
+            assert_eq!(queues.pop(), Some(Next::Ready(key(0))));
+            queues.push_ready(0, key(0));
+        };
+        (0..3).for_each(|_| ready(&mut queues));
+        queues.push_bound(0, 7);
+        // What is left of one round, and the next.
+        (0..2).for_each(|_| ready(&mut queues));
+        assert_eq!(queues.pop(), Some(Next::Bound(7)));
+        (0..3).for_each(|_| ready(&mut queues));
+        queues.push_deferred(0, key(1));
+        (0..2).for_each(|_| ready(&mut queues));
+        assert_eq!(queues.pop(), Some(Next::Deferred(key(1))));
+        ready(&mut queues);
+    }
+
+    #[test]
+    fn what_is_over_the_budget_has_its_turn_in_the_next_pass_beside_a_source_that_posts_itself() {
+        let mut queues = Queues::<u32>::new(1);
+        queues.push_ready(0, key(0));
+        for index in 1..=34 {
+            queues.push_deferred(0, key(index));
+        }
+        queues.begin_pass();
+        for turn in 0..100 {
+            let next = queues.pop();
+            assert_eq!(next == Some(Next::Deferred(key(turn))), (1..=33).contains(&turn), "{turn}: {next:?}");
+            if next == Some(Next::Ready(key(0))) {
+                queues.push_ready(0, key(0));
+            }
+        }
+        queues.begin_pass();
+        assert_eq!([queues.pop(), queues.pop()], [Some(Next::Ready(key(0))), Some(Next::Deferred(key(34)))]);
     }
 
     #[test]
