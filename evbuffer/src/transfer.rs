@@ -28,20 +28,26 @@ impl Evbuffer {
     #[doc(alias = "evbuffer_add_buffer")]
     #[inline]
     pub fn append(&mut self, other: &mut Evbuffer) -> Result<(), Error> {
-        if self.may_swap(other) {
-            mem::swap(&mut self.head, &mut other.head);
-            self.len = mem::take(&mut other.len);
+        if self.may_swap(other) && self.frozen.lets_swap(other.frozen) {
+            self.swap_with(other);
             return Ok(());
         }
         self.append_others(other)
     }
 
-    /// Whether this is empty, and takes one segment from another buffer that asks for no more than that.
+    /// Whether this is empty, and may take the one segment of another buffer as far as neither end nor owner matter.
     #[inline]
-    fn may_swap(&self, other: &Evbuffer) -> bool {
+    pub(crate) fn may_swap(&self, other: &Evbuffer) -> bool {
         let is_plain = self.rare.is_none() & other.rare.is_none();
         let has_one = !self.rest.is_allocated() && !other.rest.is_allocated() && self.len == 0;
-        is_plain && has_one && (1..=self.limit).contains(&other.len) && self.frozen.lets_swap(other.frozen)
+        is_plain && has_one && (1..=self.limit).contains(&other.len)
+    }
+
+    /// Takes the one segment of `other` for its own, which is empty.
+    #[inline]
+    pub(crate) fn swap_with(&mut self, other: &mut Evbuffer) {
+        mem::swap(&mut self.head, &mut other.head);
+        self.len = mem::take(&mut other.len);
     }
 
     #[inline(never)]

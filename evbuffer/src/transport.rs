@@ -192,15 +192,13 @@ impl Transport for Evbuffer {
         Ok(n)
     }
 
+    #[inline]
     fn pass_on(&mut self, target: &mut Evbuffer, n: usize) -> Result<usize, Error> {
-        let n = n.min(self.len);
-        target.check_room_for(self, n)?;
-        if n > 0 {
-            self.transfer(target, n);
-            self.noted();
-            target.noted();
+        if n >= self.len && target.may_swap(self) && target.frozen.is_settled() {
+            target.swap_with(self);
+            return Ok(target.len);
         }
-        Ok(n)
+        self.pass_on_others(target, n)
     }
 
     fn lend(&mut self, borrower: &mut Evbuffer, n: usize) {
@@ -248,6 +246,18 @@ impl Transport for Evbuffer {
 }
 
 impl Evbuffer {
+    #[inline(never)]
+    fn pass_on_others(&mut self, target: &mut Evbuffer, n: usize) -> Result<usize, Error> {
+        let n = n.min(self.len);
+        target.check_room_for(self, n)?;
+        if n > 0 {
+            self.transfer(target, n);
+            self.noted();
+            target.noted();
+        }
+        Ok(n)
+    }
+
     #[inline(never)]
     fn settle_blocks(&mut self, pool: &mut impl FnMut(Box<[u8]>)) {
         let mut give = |storage: Box<[u8]>| {
