@@ -5,7 +5,7 @@ use std::fmt;
 use bufferevent_runtime::{After, Base, CallbackKind, Key, Reasons, Source};
 
 use crate::{
-    bufferevent::{Bufferevent, Errands, Owned},
+    bufferevent::{Bufferevent, Owned},
     context::{Context, Spot},
     engine::Ended,
     handler::{Handler as _, HandlerAffinity, PanicPolicy, put_back},
@@ -89,15 +89,15 @@ impl<A: HandlerAffinity> Confined<A> {
         }
     }
 
-    #[cold]
+    #[inline]
     fn run_errands(&mut self, base: &mut Base<A>, key: Key) {
-        let Errands { priority, call, .. } = std::mem::take(&mut self.view().run.errands);
-        if let Some(priority) = priority {
+        let errands = &mut self.view().run.errands;
+        if let Some((mate, reasons)) = errands.call.take() {
+            base.post_to(mate, reasons);
+        }
+        if let Some(priority) = errands.priority.take() {
             // It was checked when it was set, and the base has the bufferevent.
             let _ = base.set_priority_of(key, priority);
-        }
-        if let Some((mate, reasons)) = call {
-            base.post_to(mate, reasons);
         }
     }
 
@@ -158,9 +158,7 @@ impl<A: HandlerAffinity> Confined<A> {
         if let Some(at) = self.view().next_plain_alarm() {
             base.arm(key, at);
         }
-        if !self.view().run.errands.is_empty() {
-            self.run_errands(base, key);
-        }
+        self.run_errands(base, key);
         After::Idle
     }
 
@@ -175,9 +173,7 @@ impl<A: HandlerAffinity> Confined<A> {
             base.arm(key, at);
         }
         self.view().look_whether_usual();
-        if !self.view().run.errands.is_empty() {
-            self.run_errands(base, key);
-        }
+        self.run_errands(base, key);
         if ended == Ended::Idle && !broken {
             return After::Idle;
         }

@@ -3,9 +3,9 @@
 use std::{fmt, sync::Arc};
 
 use bufferevent_evbuffer::{Evbuffer, transport::Transport};
-use bufferevent_runtime::{Conduit, End, Ended, Key, Put, Reasons, Strand};
+use bufferevent_runtime::{BaseHandle, Conduit, End, Ended, Key, Put, Reasons, Strand};
 
-use crate::{bufferevent::Home, context::Id, handle::Handle, interest::Direction, shared::Stack};
+use crate::{context::Id, handle::Handle, interest::Direction, shared::Stack};
 
 /// What is under one half of a pair. Dropped, it unlinks the other.
 pub(crate) struct PairEnd {
@@ -16,8 +16,8 @@ pub(crate) struct PairEnd {
 /// How a half is reached.
 #[derive(Clone)]
 pub(crate) enum Line {
-    /// Where it is confined.
-    Confined(Home),
+    /// Where it is confined, and as what.
+    Confined(BaseHandle, Key),
     Strand(Arc<Strand<Stack>>),
 }
 
@@ -49,17 +49,8 @@ pub enum Partner {
 pub(crate) struct Moved {
     pub(crate) bytes: usize,
     pub(crate) then: Then,
-    /// The other half, if it waited for that.
-    pub(crate) call: Option<Mate>,
-}
-
-/// The other half, as this one has it run.
-#[derive(Debug)]
-pub(crate) enum Mate {
-    /// Confined to the base that was named.
-    Here(Key),
-    /// Anywhere else.
-    There(Line),
+    /// The other half, if it waited for that and is to be called by message.
+    pub(crate) call: Option<Line>,
 }
 
 /// What comes after it.
@@ -96,10 +87,16 @@ impl PairEnd {
         self.conduit.attach(self.end, line);
     }
 
-    /// Takes up to `most` bytes of what the other half has put. `here`: the base whose confined ones the caller has run.
-    pub(crate) fn receive(&self, input: &mut Evbuffer, most: usize, here: Option<u64>) -> Moved {
-        let name = |line: &Line| line.as_mate(here);
-        let taken = self.conduit.take(self.end, name, |queue| {
+    /// Takes up to `most` bytes of what the other half has put. If that waited for room, `note` is called, under a leaf, and says
+    /// how it is to be called by message, if it is.
+    #[inline(always)]
+    pub(crate) fn receive(
+        &self,
+        input: &mut Evbuffer,
+        most: usize,
+        note: impl FnOnce(&Line) -> Option<Line>,
+    ) -> Moved {
+        let taken = self.conduit.take(self.end, note, |queue| {
             let bytes = pass(queue, input, most);
             (bytes, bytes > 0, queue.is_empty())
         });
@@ -110,20 +107,20 @@ impl PairEnd {
             Ended::ForGood => Then::End,
             Ended::CutShort => Then::CutShort,
         };
-        Moved { bytes: taken.taken, then, call: taken.call }
+        Moved { bytes: taken.taken, then, call: taken.call.flatten() }
     }
 
     /// Puts up to `most` bytes of the output, all of it in memory, where the other half takes them, as long as no more than
-    /// `bound` bytes wait there. `here` as for [`receive`](PairEnd::receive).
+    /// `bound` bytes wait there. `note` as for [`receive`](PairEnd::receive).
+    #[inline(always)]
     pub(crate) fn transmit(
         &self,
         output: &mut Evbuffer,
         most: usize,
         bound: usize,
-        here: Option<u64>,
+        note: impl FnOnce(&Line) -> Option<Line>,
     ) -> Moved {
-        let name = |line: &Line| line.as_mate(here);
-        let put = self.conduit.put(self.end, name, |queue| {
+        let put = self.conduit.put(self.end, note, |queue| {
             let backlog = !queue.is_empty();
             let bytes = pass(output, queue, most.min(bound.saturating_sub(queue.len())));
             if backlog {
@@ -135,7 +132,7 @@ impl PairEnd {
         match put {
             Put::Done(bytes, call) => {
                 let then = if bytes < most { Then::Waits } else { Then::More };
-                Moved { bytes, then, call }
+                Moved { bytes, then, call: call.flatten() }
             }
             Put::Refused => Moved { bytes: 0, then: Then::Unlinked, call: None },
         }
@@ -190,7 +187,7 @@ impl PairEnd {
 
     pub(crate) fn partner(&self) -> Option<Partner> {
         Some(match self.conduit.mate(self.end)? {
-            Line::Confined(home) => Partner::Confined(Id { base: home.base.id(), key: home.key }),
+            Line::Confined(base, key) => Partner::Confined(Id { base: base.id(), key }),
             Line::Strand(strand) => Partner::Shared(Handle::new(strand)),
         })
     }
@@ -217,15 +214,8 @@ impl Line {
     /// Has it run, whoever runs it.
     pub(crate) fn call(self, reasons: Reasons) {
         match self {
-            Self::Confined(home) => home.base.wake_for(home.key, reasons),
+            Self::Confined(base, key) => base.wake_for(key, reasons),
             Self::Strand(strand) => strand.hand(reasons),
-        }
-    }
-
-    fn as_mate(&self, here: Option<u64>) -> Mate {
-        match self {
-            Self::Confined(home) if Some(home.base.id()) == here => Mate::Here(home.key),
-            _ => Mate::There(self.clone()),
         }
     }
 }
@@ -233,7 +223,7 @@ impl Line {
 impl fmt::Debug for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Confined(home) => f.debug_tuple("Confined").field(&home.key).finish(),
+            Self::Confined(_, key) => f.debug_tuple("Confined").field(key).finish(),
             Self::Strand(strand) => f.debug_tuple("Strand").field(&strand.key()).finish(),
         }
     }

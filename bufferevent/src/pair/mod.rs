@@ -8,9 +8,9 @@ use bufferevent_evbuffer::transport::Transport;
 use bufferevent_runtime::{Ready, Reasons};
 
 pub use self::end::Partner;
-pub(crate) use self::end::{Line, Mate, Moved, PairEnd, Then};
+pub(crate) use self::end::{Line, Moved, PairEnd, Then};
 use crate::{
-    bufferevent::{Bufferevent, Home, Socket},
+    bufferevent::{Bufferevent, Errands, Home, Socket},
     defaults::PAIR_QUEUE,
     interest::{Direction, Interest},
 };
@@ -54,7 +54,7 @@ impl Bufferevent {
     /// A confined half is called where it lives.
     pub(crate) fn attach_confined(&mut self) {
         let line = match (&self.socket, &self.home) {
-            (Socket::Pair(_), Some(home)) if !home.in_strand => Line::Confined(home.clone()),
+            (Socket::Pair(_), Some(home)) if !home.in_strand => Line::Confined(home.base.clone(), home.key),
             _ => return,
         };
         self.attach_pair(&line);
@@ -100,11 +100,11 @@ impl Bufferevent {
     /// The read step of a half: takes at most `most` bytes, of which `granted` have been granted.
     #[inline(never)]
     pub(crate) fn take_from_pair(&mut self, granted: usize, most: usize) -> bool {
-        let here = self.confined_to();
-        let Self { socket: Socket::Pair(end), input, .. } = self else { return false };
-        let Moved { bytes, then, call } = end.receive(input, most, here);
+        let Self { socket: Socket::Pair(end), input, home, run, .. } = self else { return false };
+        let note = |line: &Line| note_call(home.as_ref(), &mut run.errands, line, Reasons::WRITABLE);
+        let Moved { bytes, then, call } = end.receive(input, most, note);
         self.charge(Direction::Read, granted, bytes);
-        self.call_mate(call, Reasons::WRITABLE);
+        call_by_message(call, Reasons::WRITABLE);
         if bytes > 0 {
             self.run.progress = self.run.progress | Interest::READ;
             self.moved.read += bytes as u64;
@@ -162,11 +162,11 @@ impl Bufferevent {
     /// Puts at most `most` bytes of the output, of which `granted` have been granted, where `bound` bytes may wait.
     #[inline(never)]
     fn put(&mut self, granted: usize, most: usize, bound: usize) -> bool {
-        let here = self.confined_to();
-        let Self { socket: Socket::Pair(end), output, .. } = self else { return false };
-        let Moved { bytes, then, call } = end.transmit(output, most, bound, here);
+        let Self { socket: Socket::Pair(end), output, home, run, .. } = self else { return false };
+        let note = |line: &Line| note_call(home.as_ref(), &mut run.errands, line, Reasons::READABLE);
+        let Moved { bytes, then, call } = end.transmit(output, most, bound, note);
         self.charge(Direction::Write, granted, bytes);
-        self.call_mate(call, Reasons::READABLE);
+        call_by_message(call, Reasons::READABLE);
         match then {
             // It may have waited, and is not called any more.
             Then::More => self.ready |= Ready::WRITABLE,
@@ -186,27 +186,33 @@ impl Bufferevent {
         true
     }
 
-    /// The base that its shell has at hand, where the other half can be called without a message.
-    fn confined_to(&self) -> Option<u64> {
-        let at_home = |home: &&Home| !home.in_strand && !self.run.errands.abroad;
-        self.home.as_ref().filter(at_home).map(|home| home.base.id())
-    }
-
-    /// Has the other half run.
-    #[inline]
-    fn call_mate(&mut self, call: Option<Mate>, reasons: Reasons) {
-        match call {
-            None => {}
-            Some(Mate::Here(key)) => self.run.errands.call(key, reasons),
-            Some(Mate::There(line)) => line.call(reasons),
-        }
-    }
-
     /// Has the other half run that the shell was to see to: no shell of its base runs this half any more.
     pub(crate) fn call_mate_by_message(&mut self) {
         if let (Some((mate, reasons)), Some(home)) = (self.run.errands.call.take(), &self.home) {
             home.base.wake_for(mate, reasons);
         }
+    }
+}
+
+/// Notes for the shell that the other half is to run, if that is confined to the base that the shell has at hand. If not, it is
+/// to be called by message.
+#[inline]
+fn note_call(home: Option<&Home>, errands: &mut Errands, line: &Line, reasons: Reasons) -> Option<Line> {
+    match (line, home) {
+        (Line::Confined(base, key), Some(home))
+            if base.id() == home.base.id() && !home.in_strand && !errands.abroad =>
+        {
+            errands.call(*key, reasons);
+            None
+        }
+        _ => Some(line.clone()),
+    }
+}
+
+#[inline]
+fn call_by_message(call: Option<Line>, reasons: Reasons) {
+    if let Some(line) = call {
+        line.call(reasons);
     }
 }
 
