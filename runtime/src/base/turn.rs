@@ -126,8 +126,7 @@ impl<A: Affinity> Base<A> {
         }
         let hurry = self.has_work(lane) || self.shared.gate.is_exiting() || !empty && self.is_done();
         let wait = if hurry { Some(Duration::ZERO) } else { self.wait_time(timeout) };
-        let shared = Arc::clone(&self.shared);
-        self.park(wait, || shared.gate.is_exiting() || shared.gate.is_broken())?;
+        self.park(wait, |shared| shared.gate.is_exiting() || shared.gate.is_broken())?;
         let mut ran = self.begin_turn(self.mail()) > 0;
         let mut runs = 0;
         while !self.is_interrupted() && self.run_one(lane) {
@@ -223,12 +222,16 @@ impl<A: Affinity> Base<A> {
 
     /// Polls the selector; sleeps at most `wait` in it, and not at all if the inbox holds something or `recheck` says that
     /// there is something else to do.
-    pub(crate) fn park(&mut self, wait: Option<Duration>, recheck: impl Fn() -> bool) -> Result<()> {
+    pub(crate) fn park(
+        &mut self,
+        wait: Option<Duration>,
+        recheck: impl Fn(&BaseShared) -> bool,
+    ) -> Result<()> {
         let wait = self.prepare(wait);
         self.look(|shared, events| {
             // Nothing of the user's runs from here until the word says that the base is awake.
             let sleeps = wait != Some(Duration::ZERO)
-                && shared.park.park(|| shared.has_mail() || recheck()) == Park::Sleep;
+                && shared.park.park(|| shared.has_mail() || recheck(shared)) == Park::Sleep;
             let waited = shared.selector.wait(events, if sleeps { wait } else { Some(Duration::ZERO) });
             if sleeps {
                 shared.park.woken();

@@ -221,7 +221,7 @@ impl Running<'_> {
         let watching = self.pool.begin_watch(self.me, self.now);
         let limit = self.sleep_limit(watching);
         self.falls_asleep();
-        let slept = base.park(base.wait_time(limit), || self.has_other_duty(watching));
+        let slept = base.park(base.wait_time(limit), |_| self.has_other_duty(watching));
         self.now = self.now.max(base.now());
         self.pool.bases[self.me].put(base);
         self.woke(watching)?;
