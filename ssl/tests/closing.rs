@@ -4,7 +4,11 @@
 
 mod common;
 
-use std::{os::unix::net::UnixStream, sync::Arc};
+use std::{
+    net::{TcpListener, TcpStream},
+    os::unix::net::UnixStream,
+    sync::Arc,
+};
 
 use bufferevent::{
     BaseExt as _, Bufferevent, Builder, Callbacks, Cause, Closed, Closing, Context, Event, FilterFn, Id,
@@ -12,18 +16,19 @@ use bufferevent::{
 };
 use bufferevent_ssl::{CloseMode, Error, ErrorKind, Tls, openssl::ssl::SslVersion};
 use bufferevent_sync::Mutex;
-use common::{Census, Pair, VERSIONS, receive};
+use common::{Census, NAME, Pair, VERSIONS, receive, settings};
 
 /// What carries the bytes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Flavour {
     Socket,
+    Tcp,
     Filter,
     Pair,
     Tls,
 }
 
-const FLAVOURS: [Flavour; 4] = [Flavour::Socket, Flavour::Filter, Flavour::Pair, Flavour::Tls];
+const FLAVOURS: [Flavour; 5] = [Flavour::Socket, Flavour::Tcp, Flavour::Filter, Flavour::Pair, Flavour::Tls];
 
 impl Flavour {
     fn both(self, version: SslVersion) -> [Builder; 2] {
@@ -33,6 +38,11 @@ impl Flavour {
         };
         match self {
             Self::Socket => sockets(),
+            Self::Tcp => {
+                let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+                let one = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+                [one, listener.accept().unwrap().0].map(Bufferevent::socket)
+            }
             Self::Filter => sockets().map(|socket| socket.filter(FilterFn::new())),
             Self::Pair => Bufferevent::pair().into(),
             Self::Tls => over(sockets(), [CloseMode::Notify; 2], version),
@@ -258,4 +268,45 @@ fn a_close_after_a_truncation_that_was_told_is_not_clean() {
             assert!(!closed.clean, "{flavour:?} {mode:?}: {closed:?}");
         }
     });
+}
+
+#[test]
+fn sessions_stay_good_however_a_connection_is_closed() {
+    // T4
+    let _census = Census::begin();
+    for version in VERSIONS {
+        for end in [
+            End::Close(CloseMode::Full),
+            End::Close(CloseMode::Notify),
+            End::Close(CloseMode::Quiet),
+            End::Cut(CloseMode::Notify),
+            End::Abort,
+        ] {
+            let (server, client) = settings(version);
+            let (acceptor, connector) = (server.build().unwrap(), client.build().unwrap());
+            for again in [false, true] {
+                let mut base = ManualBase::new().unwrap();
+                let mode =
+                    if let End::Close(mode) | End::Cut(mode) = end { mode } else { CloseMode::default() };
+                let [one, other] = Flavour::Socket.both(version);
+                let server = one.filter(acceptor.accept()).start(&mut base).unwrap();
+                let client = connector.connect(NAME).unwrap().close_mode(mode);
+                let client = other.filter(client).start(&mut base).unwrap();
+                // Tickets come with what is received.
+                base.bufferevent(server).unwrap().write(b"hello").unwrap();
+                base.settle().unwrap();
+                let ours = base.bufferevent(client).unwrap();
+                let reused = ours.filter_mut::<Tls>().unwrap().ssl().unwrap().session_reused();
+                assert_eq!(reused, again, "{end:?}");
+                match end {
+                    End::Close(_) => ours.close(),
+                    End::Cut(_) => ours.close_with(Closing::CUT_SHORT),
+                    End::Abort => ours.abort(),
+                }
+                base.settle().unwrap();
+                base.bufferevent(server).unwrap().close();
+                base.settle().unwrap();
+            }
+        }
+    }
 }

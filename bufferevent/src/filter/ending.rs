@@ -346,7 +346,8 @@ impl Bufferevent {
     pub(crate) fn end_below(&mut self) {
         let cut_short = self.cuts_below();
         if let Some(layer) = self.closing_layer_mut() {
-            layer.lower.told.cut_short |= cut_short;
+            // What closes already does so as it was told to.
+            layer.lower.told.cut_short |= cut_short && !layer.sunk;
             layer.lower.abort();
         }
     }
