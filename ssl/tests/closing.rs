@@ -310,3 +310,28 @@ fn sessions_stay_good_however_a_connection_is_closed() {
         }
     }
 }
+
+#[test]
+fn whether_an_end_without_notice_is_allowed_may_change_while_it_is_in_use() {
+    // T-17: `bufferevent_ssl_set_allow_dirty_shutdown`
+    each(|flavour, version| {
+        for allowed in [false, true] {
+            let [one, other] = over(flavour.both(version), [CloseMode::default(), CloseMode::Quiet], version);
+            let mut base = ManualBase::new().unwrap();
+            let told: Arc<Mutex<Vec<String>>> = Arc::default();
+            let tells = Arc::clone(&told);
+            let handler = Callbacks::<Pinned>::new().on_event(move |_: &mut Context<'_, Pinned>, event| {
+                tells.lock().push(kind(&event));
+            });
+            let ours = one.handler(handler).start(&mut base).unwrap();
+            let other = other.start(&mut base).unwrap();
+            let tls = base.bufferevent(ours).unwrap().filter_mut::<Tls>().unwrap();
+            assert!(!tls.dirty_shutdown());
+            tls.set_dirty_shutdown(allowed);
+            assert_eq!(tls.dirty_shutdown(), allowed);
+            base.bufferevent(other).unwrap().close();
+            base.settle().unwrap();
+            assert_eq!(*told.lock(), [if allowed { "Eof" } else { "Truncated" }], "{flavour:?}");
+        }
+    });
+}
