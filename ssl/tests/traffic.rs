@@ -48,7 +48,7 @@ fn senders_that_close_at_once_lose_no_byte() {
     }
 }
 
-/// Many send, and close at once: each knows that all has come, and that the server has said so.
+/// Many send, and close at once: each learns that the server has ended its side too.
 fn send_and_close(mode: CloseMode, shared: bool) {
     const SENDERS: usize = 100;
     const BYTES: usize = 100_000;
