@@ -213,11 +213,15 @@ impl Bufferevent {
             Err(error) => self.note_failure(Cause::Filter(error)),
             Ok(said) => drop(self.goes_on_after_pause(said)),
         }
-        if self.phase == Phase::Lingering {
-            match self.run.linger_bytes.checked_sub(bytes.consumed) {
-                Some(left) => self.run.linger_bytes = left,
-                None => self.end(),
-            }
+        // While our own side is not out the peer may talk, but a filter not give and give of the same.
+        let spent = match bytes.consumed {
+            0 => bytes.produced,
+            consumed if self.phase == Phase::Lingering => consumed.max(bytes.produced),
+            _ => 0,
+        };
+        match self.run.linger_bytes.checked_sub(spent) {
+            Some(left) => self.run.linger_bytes = left,
+            None => self.end(),
         }
         true
     }

@@ -172,6 +172,37 @@ fn it_waits_no_longer_than_it_lingers_and_for_no_more_bytes() {
 }
 
 #[test]
+fn a_filter_that_gives_for_ever_of_what_arrives_does_not_keep_a_close_open() {
+    // F-07: also while the peer takes nothing of what is to be sent
+    struct Gives;
+    impl Filter for Gives {
+        fn ending(&self) -> Ending {
+            Ending::Exchanged
+        }
+
+        fn input(&mut self, call: &mut FilterCall<'_>) -> Result<FilterStatus, FilterError> {
+            call.destination.add(&vec![0; call.limit()])?;
+            Ok(FilterStatus::Ok)
+        }
+    }
+    let _census = Census::begin();
+    for shared in [false, true] {
+        for room in [0, usize::MAX] {
+            let (wire, seen) = (Wire::new(), Seen::default());
+            wire.set_room(room);
+            let builder = Bufferevent::scripted(&wire).read_watermark(0, Some(1)).filter(Gives);
+            let mut sim = Sim::start(shared, builder.report_close(), &seen);
+            write(&mut sim, b"data");
+            close(&mut sim);
+            wire.deliver(b"x");
+            sim.settle();
+            assert!(sim.is_gone(), "no time has passed");
+            assert!(!seen.closed().clean);
+        }
+    }
+}
+
+#[test]
 fn what_the_peer_does_not_take_is_waited_for_first() {
     each(Ending::Exchanged, |wire, mut sim, seen| {
         wire.set_room(10);
