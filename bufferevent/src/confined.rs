@@ -119,7 +119,10 @@ impl<A: HandlerAffinity> Source<A> for Confined<A> {
             match self.view().advance_plain(base.scratch()) {
                 Next::Read => self.call_handler(base, Callback::Read),
                 Next::Callback => self.call_next(base),
-                Next::End => return self.end_plain(base, key),
+                Next::End if self.ends_plain(base, key) => return After::Idle,
+                // What is left there may be for the steps of any run.
+                Next::End if self.bufferevent.is_layered() => break,
+                Next::End => return self.end(base, key, false),
             }
             if base.interrupts_run() {
                 return self.end(base, key, true);
@@ -149,17 +152,17 @@ impl<A: HandlerAffinity> Source<A> for Confined<A> {
 }
 
 impl<A: HandlerAffinity> Confined<A> {
-    /// Ends a run that is plain still.
+    /// Ends a run that is plain still, if it leaves nothing to do.
     #[inline(always)]
-    fn end_plain(&mut self, base: &mut Base<A>, key: Key) -> After {
+    fn ends_plain(&mut self, base: &mut Base<A>, key: Key) -> bool {
         if !self.view().ends_idle(base.scratch()) {
-            return self.end(base, key, false);
+            return false;
         }
         if let Some(at) = self.view().next_plain_alarm() {
             base.arm(key, at);
         }
         self.run_errands(base, key);
-        After::Idle
+        true
     }
 
     /// Ends a run.

@@ -314,7 +314,7 @@ impl Bufferevent {
         if granted == 0 {
             return false;
         }
-        let Some(link) = self.link() else { return self.read_elsewhere(granted) };
+        let Some(link) = self.link() else { return self.read_elsewhere::<PLAIN>(granted, scratch) };
         match link.receive(&mut scratch.block()[..granted]) {
             Io::Done(n @ 1..) => {
                 self.charge(Direction::Read, granted, n);
@@ -379,9 +379,10 @@ impl Bufferevent {
     }
 
     /// Reads from what is no descriptor.
-    #[cold]
-    fn read_elsewhere(&mut self, granted: usize) -> bool {
+    #[inline(never)]
+    fn read_elsewhere<const PLAIN: bool>(&mut self, granted: usize, scratch: &mut Scratch) -> bool {
         match self.socket {
+            Socket::Filter(_) if PLAIN => self.pass_up(granted, scratch),
             Socket::Filter(_) => self.filter_input(granted),
             _ => self.take_from_pair(granted, granted),
         }
@@ -480,7 +481,7 @@ impl Bufferevent {
     /// Sends at most `most` bytes, of which `granted` have been granted.
     #[inline(always)]
     pub(crate) fn send<const PLAIN: bool>(&mut self, granted: usize, most: usize) -> bool {
-        let Some(link) = self.link() else { return self.write_elsewhere(granted, most) };
+        let Some(link) = self.link() else { return self.write_elsewhere::<PLAIN>(granted, most) };
         let front = self.output.front();
         let (sent, attempted) = if front.len() >= most {
             (link.transmit_one(&front[..most]), most)
@@ -508,9 +509,10 @@ impl Bufferevent {
     }
 
     /// Writes to what is no descriptor.
-    #[cold]
-    fn write_elsewhere(&mut self, granted: usize, most: usize) -> bool {
+    #[inline(never)]
+    fn write_elsewhere<const PLAIN: bool>(&mut self, granted: usize, most: usize) -> bool {
         match self.socket {
+            Socket::Filter(_) if PLAIN => self.pass_down(granted),
             Socket::Filter(_) => self.filter_output(granted),
             _ => self.put_into_pair(granted, most),
         }

@@ -11,7 +11,8 @@
 use bufferevent_runtime::{Ready, Scratch, Time};
 
 use crate::{
-    bufferevent::{Bufferevent, Phase, UNUSUAL},
+    bufferevent::{Bufferevent, LOWER, Phase, UNUSUAL},
+    filter::Layer,
     options::Options,
 };
 
@@ -32,7 +33,7 @@ impl Bufferevent {
     #[inline(always)]
     pub(crate) fn is_plain(&self) -> bool {
         debug_assert!(self.run.rare & UNUSUAL != 0 || self.is_usual(), "U1: {self:?}");
-        self.run.rare == 0 && self.is_unobserved()
+        (self.run.rare == 0 || self.is_plain_stack()) && self.is_unobserved()
     }
 
     /// Goes on with a plain run, as [`advance`](Bufferevent::advance) with others.
@@ -59,7 +60,10 @@ impl Bufferevent {
         // A budget may have ended it, a limit, or a full socket.
         let reads = self.may_go(Ready::READABLE);
         let writes = self.may_go(Ready::WRITABLE) && !self.output.is_empty();
-        let goes_on = reads || writes || self.run.rare != 0 || self.has_memory_to_count();
+        // Who is below another is asked by that.
+        let rare = self.run.rare & !LOWER;
+        let goes_on =
+            reads || writes || self.has_memory_to_count() || rare != 0 && !self.stack_ends_idle(scratch);
         !goes_on && self.throttle.as_ref().is_none_or(|throttle| throttle.rests())
     }
 
@@ -84,7 +88,7 @@ impl Bufferevent {
 
     /// Nothing that is to be told or deferred, no end of any side; and a base where that is all there is. Countdowns and limits
     /// are looked at in plain runs too.
-    fn is_usual(&self) -> bool {
+    pub(crate) fn is_usual(&self) -> bool {
         self.later.is_none()
             && !self.options.contains(Options::DEFER_CALLBACKS)
             && !self.told.owes_eof
@@ -92,5 +96,6 @@ impl Bufferevent {
             && self.phase == Phase::Open
             && self.shut.asked == self.shut.done
             && self.home.as_ref().is_some_and(|home| home.is_plain)
+            && self.layer().is_none_or(Layer::is_usual)
     }
 }

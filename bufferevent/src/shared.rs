@@ -284,7 +284,14 @@ impl Body for Stack {
             let (stack, seating) = held.seating();
             let next = stack.view().advance_plain(lent.scratch);
             if next == Next::End {
-                return end_plain(held, lent);
+                if ends_plain(held, lent) {
+                    return Left::Idle;
+                }
+                if !held.body().look().is_layered() {
+                    return end(held, lent, false);
+                }
+                // What is left there may be for the steps of any run.
+                break;
             }
             if strand.take(Reasons::MAIL).contains(Reasons::MAIL) {
                 if next == Next::Read {
@@ -347,17 +354,17 @@ impl Body for Stack {
     }
 }
 
-/// Ends a run that is plain still.
+/// Ends a run that is plain still, if it leaves nothing to do.
 #[inline(always)]
-fn end_plain(held: &mut Held<'_, Stack>, lent: &mut Lent<'_>) -> Left {
+fn ends_plain(held: &mut Held<'_, Stack>, lent: &mut Lent<'_>) -> bool {
     let view = held.body().view();
-    if view.ends_idle(lent.scratch) && view.run.errands.is_empty() {
-        if let Some(at) = view.next_plain_alarm() {
-            held.strand().arm(Some(at));
-        }
-        return Left::Idle;
+    if !view.ends_idle(lent.scratch) || !view.run.errands.is_empty() {
+        return false;
     }
-    end(held, lent, false)
+    if let Some(at) = view.next_plain_alarm() {
+        held.strand().arm(Some(at));
+    }
+    true
 }
 
 #[inline(never)]

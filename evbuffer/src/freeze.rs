@@ -162,7 +162,7 @@ impl Evbuffer {
 
 /// The frozen ends: bit 0 the front, bit 1 the back. Bits 2 and 3: the owner settles the buffer, and holds its observers
 /// back, see [`Transport`](crate::transport::Transport).
-#[derive(Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Frozen(u8);
 
 impl Frozen {
@@ -180,6 +180,12 @@ impl Frozen {
     #[inline]
     pub(crate) fn is_settled(self) -> bool {
         self.0 & SETTLED != 0
+    }
+
+    /// As another who has the buffer meanwhile sees it.
+    #[inline]
+    pub(crate) fn while_lent(self) -> Self {
+        Self(self.0 & SETTLED)
     }
 
     pub(crate) fn set_settled(&mut self) {

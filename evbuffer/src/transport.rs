@@ -5,6 +5,8 @@
 
 use std::io;
 
+use crate::freeze::Frozen;
+use crate::observers::Observers;
 use crate::rest::Rest;
 use crate::segment::{Block, Segment};
 use crate::{Error, Evbuffer, FileError};
@@ -81,6 +83,13 @@ pub trait Transport {
     /// to pool them. The observers are told that the rest was removed.
     fn take_back(&mut self, borrower: &mut Evbuffer);
 
+    /// Lends the buffer itself: until it is [taken back](Transport::end_loan) neither end is frozen, and this is the limit. It must
+    /// [be plain](Transport::is_plain).
+    fn begin_loan(&mut self, limit: usize) -> Loan;
+
+    /// Takes the buffer itself back, with whatever is in it now. Observers that the borrower has added are dropped.
+    fn end_loan(&mut self, loan: Loan);
+
     /// Whether there is nothing to ask for of observers and files. It may stay false when they have gone.
     fn is_plain(&self) -> bool;
 
@@ -95,6 +104,14 @@ pub trait Transport {
 
     /// From now on no observer is called, by whatever operation, until this is undone.
     fn hold_observers(&mut self, held: bool);
+}
+
+/// What a buffer that is lent itself gets back.
+#[derive(Debug, Clone, Copy)]
+#[must_use]
+pub struct Loan {
+    frozen: Frozen,
+    limit: usize,
 }
 
 impl Transport for Evbuffer {
@@ -218,6 +235,23 @@ impl Transport for Evbuffer {
             self.retire_storage(std::mem::take(&mut borrower.spare));
         }
         self.noted();
+    }
+
+    #[inline]
+    fn begin_loan(&mut self, limit: usize) -> Loan {
+        debug_assert!(self.rare.is_none(), "its observers would be called");
+        let loan = Loan { frozen: self.frozen, limit: self.limit };
+        (self.frozen, self.limit) = (self.frozen.while_lent(), limit);
+        loan
+    }
+
+    #[inline]
+    fn end_loan(&mut self, loan: Loan) {
+        (self.frozen, self.limit) = (loan.frozen, loan.limit);
+        if let Some(rare) = &mut self.rare {
+            rare.observers = Observers::default();
+            self.drop_rare();
+        }
     }
 
     #[inline(always)]

@@ -1,7 +1,7 @@
 //! What the buffer owns, and that it does not copy what it says it does not.
 
 use bufferevent_evbuffer::transport::Transport;
-use bufferevent_evbuffer::{Chunks, Cursor, Error, Evbuffer, Reservation};
+use bufferevent_evbuffer::{Chunks, Cursor, End, Error, Evbuffer, Reservation};
 use bytes::Bytes;
 
 fn address(buffer: &Evbuffer) -> *const u8 {
@@ -259,6 +259,23 @@ fn a_block_that_was_drained_while_it_was_lent_comes_back_to_be_pooled() {
         input.settle(&mut |block| pool.push(block.len()));
         assert_eq!((pool, input.allocated()), (vec![64 * 1024; blocks], 0));
     }
+}
+
+#[test]
+fn a_buffer_that_is_lent_itself_comes_back_as_it_was() {
+    let mut buffer = Evbuffer::from(b"lent");
+    buffer.freeze(End::Front);
+    buffer.freeze(End::Back);
+    buffer.set_limit(Some(100));
+    let loan = buffer.begin_loan(10);
+    assert_eq!((buffer.limit(), buffer.drain(4)), (Some(10), Ok(4)));
+    buffer.add(b"taken").unwrap();
+    assert!(buffer.add(b"too much").is_err());
+    buffer.observe(|_, _| unreachable!("it is not called once the buffer is back"));
+    buffer.end_loan(loan);
+    assert_eq!((buffer.limit(), buffer.is_plain()), (Some(100), true));
+    assert!(buffer.add(b"x").is_err() && buffer.drain(1).is_err());
+    assert_eq!(buffer.consume(5), 5);
 }
 
 #[test]

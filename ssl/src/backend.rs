@@ -38,6 +38,9 @@ pub trait Backend: Send + 'static {
     /// What is to be sent.
     fn to_send(&mut self) -> &mut Evbuffer;
 
+    /// Nothing is done with it for now: it may give memory back. Called after each of what follows.
+    fn rest(&mut self) {}
+
     /// Goes on with the handshake, with what has arrived.
     ///
     /// # Errors
@@ -99,6 +102,10 @@ impl Backend for Engine {
 
     fn to_send(&mut self) -> &mut Evbuffer {
         Engine::to_send(self)
+    }
+
+    fn rest(&mut self) {
+        Engine::rest(self);
     }
 
     fn handshake(&mut self) -> Result<Progress, Error> {

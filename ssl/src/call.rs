@@ -1,8 +1,10 @@
 //! The one way into OpenSSL.
 //!
 //! OpenSSL keeps a queue of errors for each thread, and looks there first to tell what has become of a call: one entry that
-//! somebody else left turns "no data yet" into a fatal error. So every call drains the queue, calls, has the result told at once
-//! on the same thread, and drains again; nothing else runs in between. Only what moved data leaves nothing to be drained.
+//! somebody else left turns "no data yet" into a fatal error. So a call for a handshake drains the queue, calls, has the result
+//! told at once on the same thread, and drains again; nothing else runs in between. One of an established connection drains only
+//! if it did not go well, and then asks the connection itself what it lacks, which knows whether it has failed. What went well is
+//! told so without the queue, and where data moved nothing of ours is left there.
 
 use openssl::{
     error::ErrorStack,
@@ -11,7 +13,7 @@ use openssl::{
 };
 use openssl_sys::SSL_ERROR_WANT_X509_LOOKUP;
 
-use crate::{Error, ErrorKind, caught, wire::Wire};
+use crate::{Error, ErrorKind, caught, ffi, wire::Wire};
 
 /// What has become of a call that did not fail.
 #[derive(Debug, PartialEq, Eq)]
@@ -34,9 +36,10 @@ pub(crate) fn call<T>(
     stale: &mut u32,
     operation: impl FnOnce(&mut SslStream<Wire>) -> Result<T, ssl::Error>,
 ) -> Result<Reply<T>, Error> {
-    drain(stale);
-    stream.get_mut().starved = false;
     let shaking = !stream.ssl().is_init_finished();
+    if shaking {
+        count(stale, &ErrorStack::get());
+    }
     let result = operation(stream);
     let panic = caught::take();
     let error = match result {
@@ -44,7 +47,6 @@ pub(crate) fn call<T>(
             if shaking {
                 drop(ErrorStack::get());
             }
-            debug_assert!(ErrorStack::get().errors().is_empty(), "data that came or went leaves nothing");
             return Ok(Reply::Done(value));
         }
         Ok(_) => None,
@@ -54,13 +56,20 @@ pub(crate) fn call<T>(
     if let Some(message) = panic {
         return Err(Error::panicked(message));
     }
-    match error.as_ref().map(ssl::Error::code) {
-        Some(ErrorCode::WANT_READ) if stream.get_ref().starved => Ok(Reply::Starved),
-        Some(ErrorCode::WANT_READ) => Ok(Reply::NoData),
-        Some(ErrorCode::ZERO_RETURN) => Ok(Reply::Ended),
-        Some(code) if code.as_raw() == SSL_ERROR_WANT_X509_LOOKUP => Ok(Reply::Waits),
-        _ => Err(failure(stream.ssl(), shaking, error, rest)),
+    let Some(error) = error else { return Err(Error::new(ErrorKind::Library)) };
+    let code = if shaking { error.code() } else { ffi::state_of_failure(stream.ssl()) };
+    let reply = match code {
+        ErrorCode::WANT_READ if stream.get_ref().starved => Reply::Starved,
+        ErrorCode::WANT_READ => Reply::NoData,
+        // After a fatal error, also one that the peer tells, it is as before the handshake.
+        ErrorCode::ZERO_RETURN if shaking || stream.ssl().is_init_finished() => Reply::Ended,
+        code if code.as_raw() == SSL_ERROR_WANT_X509_LOOKUP => Reply::Waits,
+        _ => return Err(failure(stream.ssl(), shaking, error, rest)),
+    };
+    if !shaking {
+        count(stale, error.ssl_error().unwrap_or(&rest));
     }
+    Ok(reply)
 }
 
 /// Calls into OpenSSL where there is no stream yet.
@@ -68,19 +77,17 @@ pub(crate) fn prepare<T>(
     stale: &mut u32,
     operation: impl FnOnce() -> Result<T, ErrorStack>,
 ) -> Result<T, Error> {
-    drain(stale);
+    count(stale, &ErrorStack::get());
     operation().map_err(|stack| Error::with_stack(ErrorKind::Library, stack))
 }
 
-fn drain(stale: &mut u32) {
-    let found = ErrorStack::get().errors().len();
+fn count(stale: &mut u32, of_others: &ErrorStack) {
+    let found = of_others.errors().len();
     *stale = stale.saturating_add(u32::try_from(found).unwrap_or(u32::MAX));
-    caught::take();
 }
 
 /// What a failed call is to the user. The stack is OpenSSL's whole queue (T-20).
-fn failure(ssl: &SslRef, shaking: bool, error: Option<ssl::Error>, rest: ErrorStack) -> Error {
-    let Some(error) = error else { return Error::new(ErrorKind::Library) };
+fn failure(ssl: &SslRef, shaking: bool, error: ssl::Error, rest: ErrorStack) -> Error {
     let code = error.code();
     let error = match error.into_io_error() {
         Ok(refused) => return Error::io(refused),

@@ -127,7 +127,8 @@ impl Error {
 
     /// The alert that the peer sent, if an error in `stack` is one.
     pub(crate) fn alert_in(stack: &ErrorStack) -> Option<SslAlert> {
-        let of_ssl = stack.errors().iter().filter(|error| error.library_code() == ERR_LIB_SSL);
+        // The newest: what somebody else left is before it.
+        let of_ssl = stack.errors().iter().rev().filter(|error| error.library_code() == ERR_LIB_SSL);
         of_ssl.filter_map(|error| SslAlert::from_reason_code(error.reason_code())).next()
     }
 

@@ -11,7 +11,7 @@ use std::{
 use foreign_types::{ForeignType, ForeignTypeRef};
 use openssl::{
     error::ErrorStack,
-    ssl::{Ssl, SslContextBuilder, SslRef, SslSession, SslStream},
+    ssl::{ErrorCode, Ssl, SslContextBuilder, SslRef, SslSession, SslStream},
 };
 use openssl_sys::{self as sys, SSL, SSL_CTRL_MODE, SSL_CTRL_SET_READ_AHEAD, SSL_CTX, SSL_ctrl};
 
@@ -77,6 +77,13 @@ pub(crate) fn replace_transport<S, T: Read + Write>(
     // Not before: the transport that was just freed needs what is freed with `old`. Nothing else was done with `old` meanwhile.
     drop(old);
     Ok(new)
+}
+
+/// What stands in the way of a connection whose last call did not go well, as far as is told by its own state: the queue of errors
+/// must be empty.
+pub(crate) fn state_of_failure(ssl: &SslRef) -> ErrorCode {
+    // SAFETY: the pointer is that of a live SSL, which is only looked at.
+    ErrorCode::from_raw(unsafe { sys::SSL_get_error(ssl.as_ptr(), 0) })
 }
 
 type CertificateCallback = extern "C" fn(*mut SSL, *mut c_void) -> c_int;

@@ -1,6 +1,10 @@
 //! An [`Engine`], or another [`Backend`], as a filter of bufferevents.
 
-use std::{os::fd::AsFd, time::Duration};
+use std::{
+    ops::{Deref, DerefMut},
+    os::fd::AsFd,
+    time::Duration,
+};
 
 use bufferevent::{
     Bufferevent, Builder, Ending, Evbuffer, Filter, FilterCall, FilterError, FilterStatus, HANDSHAKE_TIMEOUT,
@@ -147,8 +151,8 @@ impl<B: Backend> Tls<B> {
         self.engine.take()
     }
 
-    fn parts(&mut self) -> Result<&mut B, Error> {
-        self.engine.as_mut().ok_or_else(|| Error::new(ErrorKind::Broken))
+    fn parts(&mut self) -> Result<Busy<'_, B>, Error> {
+        self.engine.as_mut().map(Busy).ok_or_else(|| Error::new(ErrorKind::Broken))
     }
 }
 
@@ -175,6 +179,29 @@ impl Tls {
     #[must_use]
     pub fn ssl(&self) -> Option<&SslRef> {
         self.engine.as_ref()?.ssl()
+    }
+}
+
+/// An engine in a call, which rests after it.
+struct Busy<'a, B: Backend>(&'a mut B);
+
+impl<B: Backend> Deref for Busy<'_, B> {
+    type Target = B;
+
+    fn deref(&self) -> &B {
+        self.0
+    }
+}
+
+impl<B: Backend> DerefMut for Busy<'_, B> {
+    fn deref_mut(&mut self) -> &mut B {
+        self.0
+    }
+}
+
+impl<B: Backend> Drop for Busy<'_, B> {
+    fn drop(&mut self) {
+        self.0.rest();
     }
 }
 
@@ -220,7 +247,7 @@ impl<B: Backend> Filter for Tls<B> {
     }
 
     fn handshake(&mut self, call: &mut FilterCall<'_>) -> Result<Handshake, FilterError> {
-        let engine = self.parts()?;
+        let engine = &mut *self.parts()?;
         let shaken = with_arrived(engine, call.source, B::handshake);
         hand_on(engine, call.reply())?;
         if call.is_last() && matches!(shaken, Ok(Progress::Pending | Progress::Waiting)) {
@@ -238,7 +265,7 @@ impl<B: Backend> Filter for Tls<B> {
 
     fn input(&mut self, call: &mut FilterCall<'_>) -> Result<FilterStatus, FilterError> {
         let (dirty, now, limit) = (self.dirty, call.now(), call.limit());
-        let engine = self.parts()?;
+        let engine = &mut *self.parts()?;
         let (source, destination) = (&mut *call.source, &mut *call.destination);
         let mut received = with_arrived(engine, source, |engine| engine.receive(destination, limit, now));
         // What it had before it came here is in no source, which would have it called again.
@@ -262,19 +289,18 @@ impl<B: Backend> Filter for Tls<B> {
 
     fn output(&mut self, call: &mut FilterCall<'_>) -> Result<FilterStatus, FilterError> {
         let (close, limit) = (self.close, call.limit());
-        let engine = self.parts()?;
+        let engine = &mut *self.parts()?;
         hand_on(engine, call.destination)?;
         while !call.source.is_empty() && call.destination.len() < limit && engine.to_send().is_empty() {
-            let sent = engine.send(call.source, limit - call.destination.len())?;
-            hand_on(engine, call.destination)?;
-            if sent == 0 {
+            let most = limit - call.destination.len();
+            let sent = into_destination(engine, call.destination, |engine| engine.send(call.source, most))?;
+            if sent? == 0 {
                 // Another handshake is under way.
                 break;
             }
         }
         if call.is_last() && call.source.is_empty() && close != CloseMode::Quiet {
-            engine.notify()?;
-            hand_on(engine, call.destination)?;
+            into_destination(engine, call.destination, B::notify)??;
         }
         Ok(FilterStatus::Ok)
     }
@@ -293,6 +319,31 @@ fn with_arrived<B: Backend, T>(engine: &mut B, source: &mut Evbuffer, step: impl
     let result = step(engine);
     std::mem::swap(engine.arrived(), source);
     result
+}
+
+/// Has an engine make what it sends, which goes to the destination: in the memory of that, if it is empty.
+fn into_destination<B: Backend, T>(
+    engine: &mut B,
+    destination: &mut Evbuffer,
+    step: impl FnOnce(&mut B) -> T,
+) -> Result<T, Error> {
+    if !destination.is_empty() {
+        let result = step(engine);
+        hand_on(engine, destination)?;
+        return Ok(result);
+    }
+    // An engine never refuses what it makes: what is too much is for the next call.
+    let limit = destination.limit();
+    destination.set_limit(None);
+    std::mem::swap(engine.to_send(), destination);
+    let result = step(engine);
+    std::mem::swap(engine.to_send(), destination);
+    if limit.is_some_and(|limit| destination.len() > limit) {
+        engine.to_send().append(destination)?;
+    }
+    destination.set_limit(limit);
+    hand_on(engine, destination)?;
+    Ok(result)
 }
 
 /// Moves what an engine has to send, as much as there is room for. The rest goes with the next call.

@@ -53,6 +53,15 @@ fn errors_of_others_are_no_errors_of_ours() {
             poison();
             let nothing = pair.server.receive(&mut into, 1_000, Time::ZERO).unwrap();
             assert_eq!(nothing.bytes, 0);
+            poison();
+            // The head of a record, and not the rest.
+            pair.server.send(&mut Evbuffer::from(b"in two pieces"), 1_000).unwrap();
+            for bytes in [7, usize::MAX] {
+                poison();
+                pair.server.to_send().move_to(pair.client.arrived(), bytes).unwrap();
+                let piece = pair.client.receive(&mut into, 1_000, Time::ZERO).unwrap();
+                assert_eq!(piece.bytes, if bytes == 7 { 0 } else { 13 });
+            }
         }
         poison();
         pair.client.notify().unwrap();
@@ -61,6 +70,22 @@ fn errors_of_others_are_no_errors_of_ours() {
         assert!(receive(&mut pair.server, &mut into).unwrap().ended);
         assert!(pair.client.stale_errors() > 0 && pair.server.stale_errors() > 0, "counted");
         ErrorStack::get();
+    }
+}
+
+#[test]
+fn data_leaves_nothing_in_the_queue_of_the_thread() {
+    let _census = Census::begin();
+    // 1.5: a call that went well does not look there.
+    for version in VERSIONS {
+        let mut pair = Pair::open(version);
+        let mut into = Evbuffer::new();
+        for _ in 0..3 {
+            pair.client.send(&mut Evbuffer::from(vec![7; 50_000]), usize::MAX).unwrap();
+            pair.reach_server();
+            assert_eq!(receive(&mut pair.server, &mut into).unwrap().bytes, 50_000);
+            assert!(ErrorStack::get().errors().is_empty());
+        }
     }
 }
 

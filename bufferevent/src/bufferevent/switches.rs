@@ -22,8 +22,8 @@ impl Bufferevent {
         let directions = self.unless_shut(directions);
         let reads = directions.contains(Interest::READ) && !self.enabled.contains(Interest::READ);
         self.enabled = self.enabled | directions;
-        if let Some(layer) = self.layer_mut() {
-            layer.start_again(directions);
+        if self.layer_mut().is_some_and(|layer| layer.start_again(directions)) {
+            self.unusual();
         }
         self.restart_timeouts(directions);
         if reads && self.is_readable() {

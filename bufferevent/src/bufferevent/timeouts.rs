@@ -101,6 +101,7 @@ impl Bufferevent {
     ///
     /// The attempt ends then, and [`Event::Error`] with [`TimeLimit::Connect`] tells it.
     pub fn set_connect_timeout(&mut self, after: Option<Duration>) {
+        self.unusual();
         match self.layer_mut() {
             Some(layer) => layer.lower.set_connect_timeout(after),
             None => self.timeouts().clocks.set(Limit::Connect, after),

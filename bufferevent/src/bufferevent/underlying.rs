@@ -31,6 +31,7 @@ impl Bufferevent {
     /// `bufferevent_get_underlying`. Differs: nobody can set other callbacks there.
     #[doc(alias = "bufferevent_get_underlying")]
     pub fn underlying_mut(&mut self) -> Option<&mut Bufferevent> {
+        self.unusual();
         self.layer_mut().map(|layer| &mut *layer.lower)
     }
 
@@ -53,6 +54,7 @@ impl Bufferevent {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn filter_mut<F: Filter>(&mut self) -> Option<&mut F> {
+        self.unusual();
         let layer = self.layer_mut()?;
         layer.touched = true;
         let filter: &mut dyn Any = layer.filter_mut();
@@ -118,7 +120,7 @@ impl Owned {
     #[allow(clippy::result_large_err, reason = "what is refused comes back")]
     pub(crate) fn put_under(mut self, filter: impl Filter) -> Result<Self, (Error, Self)> {
         let depth = self.layer().map_or(0, |layer| layer.depth) + 1;
-        if depth > MAX_LAYERS {
+        if usize::from(depth) > MAX_LAYERS {
             return Err((Error::TooDeep { limit: MAX_LAYERS }, self));
         }
         let mut upper = Self::new(self.options.with(Options::CLOSE_ON_FREE, true));

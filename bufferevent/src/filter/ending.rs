@@ -51,7 +51,7 @@ impl Bufferevent {
             return;
         }
         let Some(layer) = self.layer_mut() else { return };
-        layer.bounds = Closing { deadline: None, ..bounds };
+        layer.bounds = Some(Box::new(Closing { deadline: None, ..bounds }));
         if layer.lower.has_ended() || layer.lower.phase == Phase::Detached {
             return self.end();
         }
@@ -68,7 +68,7 @@ impl Bufferevent {
             layer.lower.let_in();
         }
         let untold = layer.untold.take();
-        untold.into_iter().for_each(|cause| self.note_failure(cause));
+        untold.into_iter().for_each(|cause| self.note_failure(*cause));
         self.begin_drain();
         self.look_below();
     }
@@ -278,7 +278,8 @@ impl Bufferevent {
             let cut_short = layer.cuts_below(cut_short);
             // An end that the filter has told may be there below, and may not be known.
             layer.lower.told.eof |= cut_short && layer.incoming.is_done();
-            layer.lower.close_with(Closing { cut_short, ..layer.bounds });
+            let bounds = layer.bounds();
+            layer.lower.close_with(Closing { cut_short, ..bounds });
         }
         true
     }

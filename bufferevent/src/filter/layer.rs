@@ -10,6 +10,7 @@ use super::{
     Belfry, Ending, Filter, FilterCall, FilterError, FilterStatus, FlushMode, Handshake,
     given::{Given, Mark},
     handshake::Greeting,
+    loan::{Loan, scratch},
     side::{Outcome, Side, Supply},
 };
 use crate::{
@@ -37,8 +38,8 @@ pub(crate) struct Layer {
     pub(crate) touched: bool,
     /// The filter was called and did not return: it is not called again.
     broken: bool,
-    /// How the lower one is to be closed when the time has come.
-    pub(super) bounds: Closing,
+    /// How the lower one is to be closed when the time has come, once that is known.
+    pub(super) bounds: Option<Box<Closing>>,
     /// How the filter tells the end, in a close.
     pub(super) ending: Ending,
     /// The lower one closes: all that the filter has given is there.
@@ -50,9 +51,9 @@ pub(crate) struct Layer {
     /// The end that the filter is to be told of is none for good: what comes behind it is read once it has been told.
     pub(super) pauses: bool,
     /// Why nothing more arrives, to be told once the filter was called for all that has.
-    pub(super) untold: Option<Cause>,
+    pub(super) untold: Option<Box<Cause>>,
     /// How many there are below.
-    pub(crate) depth: usize,
+    pub(crate) depth: u8,
     /// Rate limits count what is below.
     pub(crate) counts_below: bool,
 }
@@ -109,7 +110,7 @@ struct About<'a> {
 }
 
 impl Layer {
-    pub(crate) fn new(lower: Owned, filter: impl Filter, depth: usize) -> Self {
+    pub(crate) fn new(lower: Owned, filter: impl Filter, depth: u8) -> Self {
         let holds = filter.holds();
         let mut layer = Self {
             lower,
@@ -124,7 +125,7 @@ impl Layer {
             bell: Belfry::default(),
             touched: false,
             broken: false,
-            bounds: Closing::default(),
+            bounds: None,
             ending: Ending::default(),
             sunk: false,
             given: Given::default(),
@@ -152,8 +153,8 @@ impl Layer {
         lower.write.high.room(queued).max(usize::from(queued == 0)).min(lower.output.room())
     }
 
-    /// What an event has switched off below is switched on again, with the same above.
-    pub(crate) fn start_again(&mut self, directions: Interest) {
+    /// What an event has switched off below is switched on again, with the same above. False: nothing was.
+    pub(crate) fn start_again(&mut self, directions: Interest) -> bool {
         let again = directions.difference(Interest::BOTH.difference(self.stopped));
         self.stopped = self.stopped.difference(directions);
         if directions.contains(Interest::WRITE) {
@@ -162,11 +163,16 @@ impl Layer {
         if again != Interest::NONE {
             self.lower.enable(again);
         }
+        again != Interest::NONE
     }
 
     pub(crate) fn set_panic_policy(&mut self, policy: PanicPolicy) {
         self.on_panic = policy;
         self.lower.set_panic_policy(policy);
+    }
+
+    pub(super) fn bounds(&self) -> Closing {
+        self.bounds.as_deref().copied().unwrap_or_default()
     }
 
     /// Whether the filter can be called.
@@ -309,14 +315,13 @@ fn call<T>(
 ) -> Option<Called<T>> {
     let Calling { mode, lend, limit, room, now, .. } = *how;
     let About { on_panic, last, bell, home } = about;
-    let [mut lent, mut made] = [(); 2].map(|()| scratch());
-    source.lend(&mut lent, lend);
-    made.set_limit(Some(room));
+    let (mut lent, mut made) = (Loan::of_source(source, lend), Loan::of_destination(destination, room));
     let mut replies = reply.as_ref().map(|reply| Replies { made: None, room: reply.room() });
-    let lend = lent.len();
+    let lend = lent.buffer(source).len();
     let mut said = None;
     on_panic.guard(|| {
-        let (source, destination, replies) = (&mut lent, &mut made, replies.as_mut());
+        let (source, destination) = (lent.buffer(source), made.buffer(destination));
+        let replies = replies.as_mut();
         said = Some(filter(&mut FilterCall {
             source,
             destination,
@@ -329,32 +334,32 @@ fn call<T>(
             home,
         }));
     });
-    let mut replied = replies.as_mut().and_then(|replies| replies.made.take());
-    let room_for_replies = replies.map_or(0, |replies| replies.room);
+    let room_for_replies = replies.as_ref().map_or(0, |replies| replies.room);
+    let mut replied = replies.as_mut().and_then(|replies| replies.made.as_mut());
     let overflows = |made: &Evbuffer, room| made.len() - made.unloaded() > room;
-    if lent.len() > lend
-        || overflows(&made, room)
-        || replied.as_ref().is_some_and(|replied| overflows(replied, room_for_replies))
-    {
+    let misused = lent.buffer(source).len() > lend
+        || overflows(made.buffer(destination), room)
+        || replied.as_ref().is_some_and(|replied| overflows(replied, room_for_replies));
+    if misused {
         // What is in there may be anything.
         said = said.map(|_| Err(Misused.into()));
-        [lent, made] = [(); 2].map(|()| scratch());
+        lent.buffer(source).consume(usize::MAX);
         replied = None;
     }
-    let (left, produced) = (lent.len(), made.len());
-    source.take_back(&mut lent);
-    let mut said = said?;
-    let mut pass_on = |made: &mut Evbuffer, target: &mut Evbuffer| {
-        made.pass_on(target, usize::MAX).unwrap_or_else(|error| {
-            said = Err(error.into());
-            0
-        })
-    };
-    let choked = replied.as_ref().is_some_and(|replied| replied.len() >= room_for_replies);
-    if let (Some(reply), Some(mut replied)) = (reply, replied) {
-        pass_on(&mut replied, reply);
+    if misused || said.is_none() {
+        made.buffer(destination).consume(usize::MAX);
     }
-    let produced = if produced > 0 { pass_on(&mut made, destination) } else { 0 };
+    let left = lent.end_of_source(source);
+    let choked = replied.as_ref().is_some_and(|replied| replied.len() >= room_for_replies);
+    let passed = match (reply, replied) {
+        (Some(reply), Some(replied)) => replied.pass_on(reply, usize::MAX),
+        _ => Ok(0),
+    };
+    let given = made.end_of_destination(destination);
+    let (mut said, produced) = (said?, given.as_ref().map_or(0, |produced| *produced));
+    if let Err(error) = passed.and(given) {
+        said = Err(error.into());
+    }
     Some(Called { lent: lend, bytes: Bytes { consumed: lend - left, produced }, choked, said })
 }
 
@@ -378,12 +383,6 @@ impl Side {
         }
         called
     }
-}
-
-fn scratch() -> Evbuffer {
-    let mut buffer = Evbuffer::new();
-    buffer.set_settled();
-    buffer
 }
 
 /// A filter has panicked, which ends its bufferevent.

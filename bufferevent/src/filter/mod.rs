@@ -11,6 +11,8 @@ mod flushing;
 mod given;
 mod handshake;
 mod layer;
+mod loan;
+mod plain;
 mod side;
 mod steps;
 

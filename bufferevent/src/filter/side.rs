@@ -210,6 +210,16 @@ impl Side {
         self.end != End::Ahead
     }
 
+    /// Whether there is no end of it, of whatever kind.
+    pub(super) fn is_usual(&self) -> bool {
+        self.end == End::Ahead && !self.failed
+    }
+
+    /// Whether it may have something to give though there is nothing to take.
+    pub(super) fn gives_unasked(&self) -> bool {
+        self.rest == Rest::Full
+    }
+
     pub(super) fn is_done(&self) -> bool {
         self.end == End::Done
     }

@@ -54,9 +54,13 @@ impl Bufferevent {
         self.run.writes = READS_PER_RUN;
         // A ring, or the first look at another place.
         let woken = reasons.intersects(Reasons::USER | Reasons::START | Reasons::MOVED);
+        let Some(layer) = self.layer_mut() else { return };
+        let below = if woken { Reasons::USER } else { Reasons::EMPTY };
+        layer.lower.begin_run(Reasons::of_readiness(reasons.readiness()) | below, now);
+        if !woken && self.begin_plain_stack() {
+            return;
+        }
         if let Some(layer) = self.layer_mut() {
-            let below = if woken { Reasons::USER } else { Reasons::EMPTY };
-            layer.lower.begin_run(Reasons::of_readiness(reasons.readiness()) | below, now);
             layer.put_off = false;
             if woken {
                 layer.answer_bell();
@@ -96,6 +100,7 @@ impl Bufferevent {
         let Some(Layer { lower, on_panic, put_off, .. }) = self.layer_mut() else { return Ended::Idle };
         let told = !lower.owes_deferred() || on_panic.guard(|| lower.notify_deferred());
         let ended = lower.end_run(scratch);
+        lower.look_whether_usual();
         let put_off = *put_off || ended == Ended::PutOff;
         let again = !matches!(ended, Ended::Idle | Ended::PutOff);
         let (alarm, call) = (lower.next_alarm(), lower.run.errands.call.take());
@@ -266,7 +271,7 @@ impl Bufferevent {
     /// An error of reading below: it is told behind all that came before.
     fn tell_when_filtered(&mut self, cause: Cause) {
         if let Some(layer) = self.layer_mut() {
-            layer.untold = Some(cause);
+            layer.untold = Some(Box::new(cause));
         }
         self.tell_untold();
     }
@@ -283,14 +288,14 @@ impl Bufferevent {
             return false;
         }
         let untold = self.layer_mut().and_then(|layer| layer.untold.take());
-        untold.into_iter().for_each(|cause| self.fail(Direction::Read, cause));
+        untold.into_iter().for_each(|cause| self.fail(Direction::Read, *cause));
         true
     }
 
     /// Comes to where the connection below has come. True: that was another place.
     pub(crate) fn follow(&mut self) -> bool {
         let Some(layer) = self.layer_mut() else { return false };
-        let (below, bounds) = (layer.phase(), layer.bounds);
+        let below = layer.phase();
         let lower = &mut layer.lower;
         let (ended, closing) = (lower.has_ended() && !layer.sunk, lower.is_closing());
         let priority = lower.run.errands.priority.take();
@@ -306,14 +311,16 @@ impl Bufferevent {
             return false;
         }
         match closing {
-            true => self.close_with(bounds),
+            true => self.close_with(self.layer().map(Layer::bounds).unwrap_or_default()),
             false => self.enter(below),
         }
         true
     }
 
-    /// Sees what the filter could be called for. True: something that it could not be called for before.
+    /// Sees what the filter could be called for: that is what is ready in a run that is not plain. True: something that it could
+    /// not be called for before.
     pub(crate) fn look_below(&mut self) -> bool {
+        self.unusual();
         let (room, to_send) = (self.room_to_read(), self.to_send());
         let Some(layer) = self.layer() else { return false };
         let stands = !layer.greets();
@@ -326,20 +333,29 @@ impl Bufferevent {
         ready - before != Ready::NONE
     }
 
-    /// The read step: calls the filter for what has arrived, which may make `granted` bytes of it.
+    /// The read step.
     pub(crate) fn filter_input(&mut self, granted: usize) -> bool {
+        let called = self.feed_input(granted);
+        if called {
+            self.look_below();
+        } else {
+            self.ready = self.ready - Ready::READABLE;
+        }
+        called
+    }
+
+    /// Calls the filter for what has arrived, which may make `granted` bytes of it, if that is due.
+    pub(super) fn feed_input(&mut self, granted: usize) -> bool {
         let (usual, cap) = (self.room_to_read(), self.input_cap.room(self.input.len()));
         let mode = self.layer().and_then(|layer| layer.incoming.due(layer.arrived(), usual));
         let Some(mode) = mode else {
             self.charge(Direction::Read, granted, 0);
-            self.ready = self.ready - Ready::READABLE;
             return false;
         };
         let limit = if mode == FlushMode::Finished { cap } else { granted };
         let calling = Calling { mode, lend: usize::MAX, limit, usual, room: cap, now: self.run.now };
         if let Some(bytes) = self.call_input(&calling) {
             self.charge_call(Direction::Read, granted, bytes.produced);
-            self.look_below();
         }
         true
     }
@@ -391,8 +407,19 @@ impl Bufferevent {
         to_send(&self.output, self.moved.written)
     }
 
-    /// The write step: calls the filter for what is to be sent, of which `granted` bytes may go.
+    /// The write step.
     pub(crate) fn filter_output(&mut self, granted: usize) -> bool {
+        let called = self.feed_output(granted);
+        if called {
+            self.look_below();
+        } else {
+            self.ready = self.ready - Ready::WRITABLE;
+        }
+        called
+    }
+
+    /// Calls the filter for what is to be sent, of which `granted` bytes may go, if that is due.
+    pub(super) fn feed_output(&mut self, granted: usize) -> bool {
         let to_send = self.to_send();
         let due = self.layer().and_then(|layer| {
             let usual = layer.room_below();
@@ -401,7 +428,6 @@ impl Bufferevent {
         });
         let Some((mode, usual, cap, window)) = due else {
             self.charge(Direction::Write, granted, 0);
-            self.ready = self.ready - Ready::WRITABLE;
             return false;
         };
         let (lend, limit) =
@@ -413,7 +439,6 @@ impl Bufferevent {
         let calling = Calling { mode, lend, limit, usual, room: cap, now: self.run.now };
         if let Some(bytes) = self.call_output(&calling) {
             self.charge_call(Direction::Write, granted, bytes.consumed);
-            self.look_below();
         }
         true
     }

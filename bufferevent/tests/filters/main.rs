@@ -11,6 +11,7 @@ mod handshake;
 mod misbehaving;
 mod model;
 mod passing;
+mod plain;
 mod seen;
 mod telling;
 mod threads;

@@ -168,7 +168,7 @@ impl Engine {
             State::Broken => return Err(Error::new(ErrorKind::Broken)),
             State::Idle => {
                 // A client says the first word.
-                if self.origin.is_server() && self.arrived().is_empty() {
+                if self.origin.is_server() && self.wire().levels().arrived == 0 {
                     return Ok(Progress::Pending);
                 }
                 self.start().inspect_err(|_| self.state = State::Broken)?;
@@ -290,12 +290,12 @@ impl Engine {
     /// What has arrived from the peer and was not taken yet: to be appended to, or to be swapped with what was, for the call.
     /// What was appended to keeps its last block when it is empty, until it is [shrunk](Evbuffer::shrink).
     pub fn arrived(&mut self) -> &mut Evbuffer {
-        &mut self.wire().arrived
+        &mut self.wire().buffers().arrived
     }
 
     /// What is to be sent to the peer: to be drained, or moved from.
     pub fn to_send(&mut self) -> &mut Evbuffer {
-        &mut self.wire().to_send
+        &mut self.wire().buffers().to_send
     }
 
     /// OpenSSL's own object: what was negotiated, and with whom. `None` before the handshake begins.
@@ -329,8 +329,8 @@ impl Engine {
         self.ended
     }
 
-    /// How many errors of others stood in OpenSSL's queue of a thread before a call of this one, and were dropped. Anything but
-    /// 0 is a fault of code that calls OpenSSL beside this crate.
+    /// How many errors of others stood in OpenSSL's queue of a thread, would have been taken for ours, and were dropped. Anything
+    /// but 0 is a fault of code that calls OpenSSL beside this crate.
     #[must_use]
     pub fn stale_errors(&self) -> u32 {
         self.stale
@@ -402,7 +402,7 @@ impl Engine {
 
     /// Whether it is that of a server and has nothing to do before the first byte of the client.
     pub(crate) fn waits_for_peer(&self) -> bool {
-        let silent = matches!(&self.transport, Transport::Resting(wire) if wire.arrived.is_empty());
+        let silent = matches!(&self.transport, Transport::Resting(wire) if wire.levels().arrived == 0);
         self.is_server() && self.state == State::Idle && silent
     }
 
@@ -412,9 +412,15 @@ impl Engine {
             Transport::Resting(wire) => (&**wire, 0),
             Transport::Stream(stream) => (stream.get_ref(), stream.ssl().pending()),
         };
-        let receives = self.unproven || self.ended || pending > 0 || !wire.arrived.is_empty();
+        let levels = wire.levels();
+        let receives = self.unproven || self.ended || pending > 0 || levels.arrived > 0;
         let when = |holds, interest| if holds { interest } else { Interest::NONE };
-        when(receives, Interest::READ) | when(!wire.to_send.is_empty(), Interest::WRITE)
+        when(receives, Interest::READ) | when(levels.to_send > 0, Interest::WRITE)
+    }
+
+    /// Nothing is done with it for now.
+    pub(crate) fn rest(&mut self) {
+        self.wire().rest();
     }
 
     fn wire(&mut self) -> &mut Wire {

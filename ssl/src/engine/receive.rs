@@ -3,7 +3,7 @@
 use bufferevent::{Evbuffer, runtime::Time};
 
 use super::{Engine, State, Transport};
-use crate::{BYTES_PER_CALL, Error, ErrorKind, RECORD, RECORDS_PER_CALL, REPLIES, call::Reply};
+use crate::{BYTES_PER_CALL, Error, ErrorKind, RECORD, RECORDS_PER_CALL, REPLIES, call::Reply, wire::Levels};
 
 /// What a call of [`Engine::receive`] brought.
 #[must_use]
@@ -38,16 +38,19 @@ impl Engine {
         let mut received = Received::default();
         let mut records = 0;
         self.wire().consumed = 0;
-        self.replies = self.replies.min(self.to_send().len());
-        while !self.ended && self.may_have_more() {
+        let mut levels = self.wire().levels();
+        self.replies = self.replies.min(levels.to_send);
+        while !self.ended && self.may_have_more(levels) {
             let room = RECORD.min(limit - received.bytes).min(into.room());
-            let fed = records == RECORDS_PER_CALL || self.wire().consumed >= BYTES_PER_CALL;
+            let fed = records == RECORDS_PER_CALL || levels.consumed >= BYTES_PER_CALL;
             if room == 0 || fed || self.replies >= REPLIES {
                 received.leftover = true;
                 break;
             }
             records += 1;
-            match self.receive_record(into, room)? {
+            let (reply, after) = self.receive_record(into, room, levels)?;
+            levels = after;
+            match reply {
                 Reply::Done(n) => {
                     received.bytes += n;
                     self.flood.data();
@@ -65,19 +68,24 @@ impl Engine {
         Ok(received)
     }
 
-    /// Appends at most `room` bytes, of one record.
-    fn receive_record(&mut self, into: &mut Evbuffer, room: usize) -> Result<Reply<usize>, Error> {
+    /// Appends at most `room` bytes, of one record. Tells what is on the wire after it, if this is what was there before.
+    fn receive_record(
+        &mut self,
+        into: &mut Evbuffer,
+        room: usize,
+        before: Levels,
+    ) -> Result<(Reply<usize>, Levels), Error> {
         // No data is longer than its ciphertext: an echo of 64 bytes needs no block of 16 KiB.
-        let most = self.held.saturating_add(self.arrived().len()).clamp(1, room);
+        let most = self.held.saturating_add(before.arrived).clamp(1, room);
         let mut space = into.reserve_contiguous(most)?;
-        let (taken, owed) = (self.wire().consumed, self.to_send().len());
         let reply = self.call(|stream| {
             let space = space.as_mut_slice();
             let room = room.min(space.len());
             stream.ssl_read(&mut space[..room])
         })?;
-        self.held += self.wire().consumed - taken;
-        self.replies += self.to_send().len() - owed;
+        let after = self.wire().levels();
+        self.held += after.consumed - before.consumed;
+        self.replies += after.to_send - before.to_send;
         match reply {
             Reply::Done(n) => {
                 space.commit(n)?;
@@ -90,12 +98,12 @@ impl Engine {
             Reply::Waits => {}
             Reply::NoData | Reply::Ended => self.held = 0,
         }
-        Ok(reply)
+        Ok((reply, after))
     }
 
     /// Whether OpenSSL could give anything: it has data, or there is something for it to take.
-    fn may_have_more(&mut self) -> bool {
-        self.unproven || !self.arrived().is_empty() || self.held > 0 && self.pending() > 0
+    fn may_have_more(&self, levels: Levels) -> bool {
+        self.unproven || levels.arrived > 0 || self.held > 0 && self.pending() > 0
     }
 
     /// Bytes of data of a record that was begun.

@@ -34,15 +34,15 @@ impl Engine {
         if from.is_frozen(End::Front) {
             from.drain(1)?;
         }
-        let before = self.to_send().len();
-        let mut taken = 0;
-        while let Some(size) = record_size(limit, self.to_send().len() - before, from.len().min(self.record))
-        {
+        let before = self.wire().levels().to_send;
+        let (mut taken, mut made) = (0, 0);
+        while let Some(size) = record_size(limit, made, from.len().min(self.record)) {
             from.load(size)?;
             // Where another handshake is under way, it goes on when more has arrived.
             let Reply::Done(n) = self.call(|stream| write(stream, from, size))? else { break };
             from.drain(n)?;
             taken += n;
+            made = self.wire().levels().to_send - before;
         }
         Ok(taken)
     }
