@@ -82,7 +82,7 @@ test-vendored: ## The tests of TLS with the OpenSSL that the crate brings, built
 bench: ## The table of speed goals (about eight minutes, on an idle machine)
 	benches/run.sh
 
-bench-limits: ## The table of rate-limit groups on real connections (about three minutes, on an idle machine)
+bench-limits: ## The table of rate-limit groups on real connections (about seven minutes, on an idle machine)
 	$(CARGO) run --release --quiet --package benches --bin limits
 
 bench-smoke: ## Every benchmark once, to see that it runs

@@ -11,7 +11,7 @@ use bufferevent_runtime::{BLOCK, Ready, Reasons, Scratch, Selector as _, Time};
 
 use crate::{
     bound::Bound,
-    bufferevent::{ALARM, Bufferevent, Home, LAYERED, Phase, Socket},
+    bufferevent::{ALARM, Bufferevent, Home, LAYERED, LIMITED, Phase, Socket},
     defaults::READS_PER_RUN,
     event::{Cause, Event},
     interest::{Direction, Interest},
@@ -199,7 +199,7 @@ impl Bufferevent {
         if self.has_memory_to_count() && self.count_memory() {
             return self.give_way();
         }
-        if self.throttle.as_ref().is_some_and(|throttle| !throttle.rests()) {
+        if self.run.rare & LIMITED != 0 {
             self.settle_limits();
         }
         self.rearm();
@@ -262,7 +262,8 @@ impl Bufferevent {
     /// Tells the limit what is held now. What has ended is no member any more. True: it is to end.
     #[cold]
     pub(crate) fn count_memory(&mut self) -> bool {
-        let (held, moved) = (self.held_bytes(), self.moved.read.wrapping_add(self.moved.written));
+        let [read, written] = Direction::ALL.map(|direction| self.moved(direction));
+        let (held, moved) = (self.held_bytes(), read.wrapping_add(written));
         let (Some(member), Some(home)) = (&mut self.memory, &self.home) else { return false };
         let ends = member.count(held, moved, home);
         if self.phase == Phase::Ended {
@@ -310,7 +311,7 @@ impl Bufferevent {
             // What the callback has emptied is read into again, while it is warm.
             self.input.settle(&mut |block| scratch.give(block));
         }
-        let granted = self.grant(Direction::Read, budget, usize::MAX, budget.min(READ_LEAST));
+        let granted = self.grant(Direction::Read, budget, usize::MAX, READ_LEAST);
         if granted == 0 {
             return false;
         }
@@ -328,7 +329,7 @@ impl Bufferevent {
 
     #[inline(never)]
     fn read_nothing(&mut self, granted: usize, received: Io) {
-        self.charge(Direction::Read, granted, 0);
+        self.settle(Direction::Read, granted, 0);
         match received {
             Io::Done(_) => self.read_eof(),
             Io::WouldBlock => self.ready = self.ready - Ready::READABLE,
@@ -353,7 +354,6 @@ impl Bufferevent {
     #[inline(always)]
     pub(crate) fn after_read<const PLAIN: bool>(&mut self, n: usize, budget: usize) {
         self.run.progress = self.run.progress | Interest::READ;
-        self.moved.read += n as u64;
         if n == budget {
             if budget < BLOCK && self.throttle.is_none() {
                 self.run.reads = 0;
@@ -472,7 +472,7 @@ impl Bufferevent {
             return false;
         }
         if !PLAIN && !self.output.is_plain() && !self.is_layered() && !self.load_ahead(most) {
-            self.charge(Direction::Write, most, 0);
+            self.settle(Direction::Write, most, 0);
             return true;
         }
         self.send::<PLAIN>(most, most)
@@ -500,7 +500,7 @@ impl Bufferevent {
 
     #[inline(never)]
     fn sent_nothing(&mut self, granted: usize, sent: Io) {
-        self.charge(Direction::Write, granted, 0);
+        self.settle(Direction::Write, granted, 0);
         match sent {
             Io::Done(_) | Io::WouldBlock => self.ready = self.ready - Ready::WRITABLE,
             Io::Failed(error) if is_shortage(&error) => self.retry_later(),
@@ -559,7 +559,6 @@ impl Bufferevent {
     #[inline(always)]
     pub(crate) fn has_sent<const PLAIN: bool>(&mut self, n: usize) {
         self.run.progress = self.run.progress | Interest::WRITE;
-        self.moved.written += n as u64;
         if !PLAIN && self.is_closing() || n == 0 || self.output.len() > self.write.low {
             return;
         }
@@ -639,18 +638,20 @@ impl Bufferevent {
     /// less than `least` of a lease it asks for more.
     #[inline(always)]
     fn grant(&mut self, direction: Direction, want: usize, in_all: usize, least: usize) -> usize {
-        let Some(throttle) = &self.throttle else { return want };
-        match throttle.leased(direction, want, least, self.run.now) {
-            0 => self.grant_by_limits(direction, want, in_all),
-            leased => leased,
+        let left = self.allowance.left(direction);
+        let lends = || self.throttle.as_ref().is_none_or(|throttle| throttle.lends(direction, self.run.now));
+        if left >= least as u64 && lends() {
+            return left.min(want as u64) as usize;
         }
+        self.grant_by_limits(direction, want, in_all)
     }
 
-    /// What of a grant was used; the rest goes back.
+    /// What of a grant was used: counts it. The rest goes back.
     #[inline(always)]
     pub(crate) fn charge(&mut self, direction: Direction, granted: usize, used: usize) {
-        if let Some(throttle) = &mut self.throttle {
-            throttle.charge(direction, granted as u64, used as u64, self.run.now);
+        let within = (1..=granted).contains(&used) && self.allowance.spend(direction, used as u64);
+        if !within {
+            self.settle(direction, granted, used);
         }
     }
 

@@ -139,10 +139,11 @@ impl Bufferevent {
     pub fn explain(&self) -> Snapshot {
         let flow = |direction: Direction| {
             let (low, high) = self.watermark(direction);
-            let (buffered, cap, moved) = match direction {
-                Direction::Read => (self.input.len(), self.input_cap.get(), self.moved.read),
-                Direction::Write => (self.output.len(), self.output.limit(), self.moved.written),
+            let (buffered, cap) = match direction {
+                Direction::Read => (self.input.len(), self.input_cap.get()),
+                Direction::Write => (self.output.len(), self.output.limit()),
             };
+            let moved = self.moved(direction);
             let (enabled, timeout) = (self.enabled.contains(direction.into()), self.timeout(direction));
             let (stall, level) = (self.stall(direction), self.rate_limit_level(direction));
             Flow { stall, enabled, buffered, low, high, cap, moved, timeout, level }

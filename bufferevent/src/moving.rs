@@ -229,7 +229,7 @@ impl Bufferevent {
             member.moved(home);
         }
         if let Some(throttle) = &mut self.throttle {
-            throttle.moved(home);
+            throttle.moves_to(home);
         }
         let refreshed = match &self.socket {
             Socket::Registered(registered) => registered.refresh(home.key.token()),

@@ -11,7 +11,7 @@
 use bufferevent_runtime::{Ready, Scratch, Time};
 
 use crate::{
-    bufferevent::{Bufferevent, LOWER, Phase, UNUSUAL},
+    bufferevent::{Bufferevent, LIMITED, LOWER, Phase, UNUSUAL},
     filter::Layer,
     options::Options,
 };
@@ -33,7 +33,7 @@ impl Bufferevent {
     #[inline(always)]
     pub(crate) fn is_plain(&self) -> bool {
         debug_assert!(self.run.rare & UNUSUAL != 0 || self.is_usual(), "U1: {self:?}");
-        (self.run.rare == 0 || self.is_plain_stack()) && self.is_unobserved()
+        (self.run.rare & !LIMITED == 0 || self.is_plain_stack()) && self.is_unobserved()
     }
 
     /// Goes on with a plain run, as [`advance`](Bufferevent::advance) with others.
@@ -64,7 +64,7 @@ impl Bufferevent {
         let rare = self.run.rare & !LOWER;
         let goes_on =
             reads || writes || self.has_memory_to_count() || rare != 0 && !self.stack_ends_idle(scratch);
-        !goes_on && self.throttle.as_ref().is_none_or(|throttle| throttle.rests())
+        !goes_on
     }
 
     /// As [`next_alarm`](Bufferevent::next_alarm), after a plain run.

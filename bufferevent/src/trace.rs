@@ -4,7 +4,7 @@
 //! end; `TRACE` read and write callbacks. Nothing that a peer has sent is ever in a message.
 
 #[cfg(feature = "tracing")]
-use crate::bufferevent::Bufferevent;
+use crate::{bufferevent::Bufferevent, interest::Direction};
 
 /// Tells that a callback is about to be called.
 #[cfg(feature = "tracing")]
@@ -25,7 +25,7 @@ pub(crate) fn callback(bufferevent: &Bufferevent, callback: &crate::pending::Cal
 #[cfg(feature = "tracing")]
 pub(crate) fn ended(bufferevent: &Bufferevent, clean: bool) {
     let (key, unsent) = (key(bufferevent), bufferevent.output.len());
-    let (read, written) = (bufferevent.moved.read, bufferevent.moved.written);
+    let [read, written] = Direction::ALL.map(|direction| bufferevent.moved(direction));
     tracing::debug!(target: TARGET, ?key, clean, unsent, read, written, "ended");
 }
 

@@ -6,7 +6,7 @@
 use std::num::NonZeroU32;
 
 use bufferevent_ratelimit::{
-    Bell, Direction, Grant, Group, LEASE_MIN, Member, Nanos, TokenBucketConfig, Waiter, Want,
+    Bell, Direction, Grant, Group, LEASE_MIN, Member, Nanos, Terms, TokenBucketConfig, Waiter, Want,
 };
 use bufferevent_sync::{Arc, thread};
 use loom_tests::{Bounds, Tally, assert_mutants_die, model};
@@ -52,15 +52,41 @@ fn take(member: &mut Member<Woken>, want: u64, now: Nanos) -> u64 {
     }
 }
 
-/// Moves so many bytes as a connection does. Gives what moved.
-fn moves(member: &mut Member<Woken>, want: u64, now: Nanos) -> u64 {
-    if member.leased(WRITE, now) >= want {
-        member.spend(WRITE, want);
-        return want;
+/// A member in the hands of a connection: it uses what was lent to it as long as the terms hold, and tells that later.
+struct Holder {
+    member: Member<Woken>,
+    terms: Terms,
+    left: u64,
+    used: u64,
+}
+
+impl Holder {
+    fn new(group: &Group<Woken>) -> Self {
+        Self { member: join(group), terms: Terms::default(), left: 0, used: 0 }
     }
-    let bytes = take(member, want, now);
-    member.settle(WRITE, bytes, bytes, now);
-    bytes
+
+    /// Moves so many bytes. Gives what moved.
+    fn moves(&mut self, want: u64, now: Nanos) -> u64 {
+        if self.left >= want && self.terms.hold(now) {
+            (self.left, self.used) = (self.left - want, self.used + want);
+            return want;
+        }
+        self.tell();
+        let bytes = take(&mut self.member, want, now);
+        self.member.settle(WRITE, bytes, bytes, now);
+        self.left = self.member.lend(WRITE, now, &mut self.terms);
+        bytes
+    }
+
+    fn tell(&mut self) {
+        self.member.spend(WRITE, std::mem::take(&mut self.used));
+        self.left = 0;
+    }
+
+    fn release(&mut self, now: Nanos) {
+        self.tell();
+        self.member.release(now);
+    }
 }
 
 /// R1, R2: what is leased is nobody else's, and is counted and back once it is over.
@@ -68,10 +94,10 @@ fn moves(member: &mut Member<Woken>, want: u64, now: Nanos) -> u64 {
 fn no_byte_is_leased_twice() {
     model(Bounds::LARGE, || {
         let group = group();
-        let holders = [join(&group), join(&group)].map(|mut member| {
+        let holders = [Holder::new(&group), Holder::new(&group)].map(|mut holder| {
             thread::spawn(move || {
-                let moved = moves(&mut member, 10, START) + moves(&mut member, 20, START);
-                member.release(START);
+                let moved = holder.moves(10, START) + holder.moves(20, START);
+                holder.release(START);
                 moved
             })
         });
@@ -86,15 +112,15 @@ fn no_byte_is_leased_twice() {
 fn no_more_than_the_burst_goes_after_the_boundary() {
     model(Bounds::EXHAUSTIVE, || {
         let group = group();
-        let (mut holder, mut other) = (join(&group), join(&group));
-        assert_eq!(moves(&mut holder, 10, START), 10);
+        let (mut holder, mut other) = (Holder::new(&group), Holder::new(&group));
+        assert_eq!(holder.moves(10, START), 10);
         let holding = thread::spawn(move || {
             holder.release(TICK);
         });
-        let early = moves(&mut other, BURST, TICK);
+        let early = other.moves(BURST, TICK);
         holding.join().expect("no panic");
-        other.withdraw(WRITE, TICK);
-        let late = moves(&mut other, BURST, TICK);
+        other.member.withdraw(WRITE, TICK);
+        let late = other.moves(BURST, TICK);
         assert_eq!((early + late, group.total(WRITE)), (BURST, BURST + 10));
     });
 }
@@ -104,8 +130,8 @@ fn no_more_than_the_burst_goes_after_the_boundary() {
 fn nobody_waits_beside_a_lease_that_ends() {
     model(Bounds::EXHAUSTIVE, || {
         let group = group();
-        let (mut holder, mut waiting) = (join(&group), join(&group));
-        assert_eq!(moves(&mut holder, 10, START), 10);
+        let (mut holder, mut waiting) = (Holder::new(&group), join(&group));
+        assert_eq!(holder.moves(10, START), 10);
         // All that is left is leased.
         group.decrement(WRITE, (BURST - LEASE_MIN) as i64, START);
         let ending = thread::spawn(move || {
@@ -128,17 +154,17 @@ fn nobody_waits_beside_a_lease_that_ends() {
 fn nothing_is_leased_while_somebody_waits() {
     model(Bounds::EXHAUSTIVE, || {
         let group = group();
-        let (mut waiting, mut late) = (join(&group), join(&group));
+        let (mut waiting, mut late) = (join(&group), Holder::new(&group));
         group.decrement(WRITE, BURST as i64, START);
         assert_eq!(take(&mut waiting, BURST, START), 0);
         let giving = {
             let group = group.clone();
             thread::spawn(move || group.decrement(WRITE, -(BURST as i64), START))
         };
-        let passed = moves(&mut late, 10, START);
+        let passed = late.moves(10, START);
         giving.join().expect("no panic");
-        late.withdraw(WRITE, START);
-        assert_eq!((passed, late.leased(WRITE, START)), (0, 0));
+        late.member.withdraw(WRITE, START);
+        assert_eq!((passed, late.left), (0, 0));
         // But for what the other had, had it stayed.
         assert!(take(&mut waiting, BURST, START) >= BURST - 10);
     });
@@ -149,15 +175,15 @@ fn nothing_is_leased_while_somebody_waits() {
 fn change_ends_leases() {
     model(Bounds::EXHAUSTIVE, || {
         let group = group();
-        let mut holder = join(&group);
-        assert_eq!(moves(&mut holder, 10, START), 10);
+        let mut holder = Holder::new(&group);
+        assert_eq!(holder.moves(10, START), 10);
         let changing = {
             let group = group.clone();
             thread::spawn(move || group.set_config(&config(100), START))
         };
-        assert_eq!(moves(&mut holder, 20, START), 20);
+        assert_eq!(holder.moves(20, START), 20);
         changing.join().expect("no panic");
-        assert_eq!(holder.leased(WRITE, START), 0);
+        assert!(!holder.terms.hold(START) || holder.left == 0);
         holder.release(START);
         assert_eq!(group.total(WRITE), 30);
         assert!((80..=100).contains(&group.level(WRITE, START)));
@@ -170,10 +196,10 @@ fn lease_of_a_dissolved_group_is_counted_in_its_parent() {
     model(Bounds::EXHAUSTIVE, || {
         let root = group();
         let child = root.child(&config(BURST), NonZeroU32::MIN, START).expect("not deep");
-        let mut holder = join(&child);
-        assert_eq!(moves(&mut holder, 10, START), 10);
+        let mut holder = Holder::new(&child);
+        assert_eq!(holder.moves(10, START), 10);
         let ending = thread::spawn(move || drop(child));
-        assert_eq!(moves(&mut holder, 20, START), 20);
+        assert_eq!(holder.moves(20, START), 20);
         ending.join().expect("no panic");
         holder.release(START);
         assert_eq!(root.total(WRITE), 30);

@@ -50,6 +50,12 @@ impl Lease {
         if now < self.until { self.left } else { 0 }
     }
 
+    /// When it is over.
+    #[inline]
+    pub(crate) fn until(&self) -> Nanos {
+        self.until
+    }
+
     /// Gives what was not there: it has ended meanwhile.
     #[inline]
     pub(crate) fn spend(&mut self, bytes: u64) -> u64 {

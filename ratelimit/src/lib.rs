@@ -50,6 +50,7 @@ mod room;
 mod served;
 mod share;
 mod source;
+mod terms;
 mod time;
 mod waiter;
 
@@ -72,6 +73,7 @@ pub use self::{
     rate::{Rate, ZeroRate},
     room::GRANT_GOOD_FOR,
     source::{LocalClock, TokenSource},
+    terms::Terms,
     time::Nanos,
     waiter::{Bell, Waiter},
 };

@@ -10,7 +10,8 @@ use crate::lease::{Ended, Lease};
 use crate::path::Path;
 use crate::room::{Asks, Key};
 use crate::served::Served;
-use crate::{Direction, Group, Nanos, Waiter};
+use crate::terms::is_current;
+use crate::{Direction, Group, Nanos, Terms, Waiter};
 
 /// How many bytes a member wants, each at least one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,12 +96,20 @@ impl<W: Waiter> Member<W> {
         self.sides[direction.index()].take(want, now, who)
     }
 
-    /// What it may use without asking: bytes. Whoever does says so to [`spend`](Self::spend), and calls neither
-    /// [`take`](Self::take) nor [`settle`](Self::settle).
+    /// What it may use without asking: bytes. Whoever does says so to [`spend`](Self::spend), before anything else is done in
+    /// that direction, and calls neither [`take`](Self::take) nor [`settle`](Self::settle).
     #[inline]
     #[must_use]
     pub fn leased(&self, direction: Direction, now: Nanos) -> u64 {
         self.sides[direction.index()].leased(now)
+    }
+
+    /// As [`leased`](Self::leased), and how long that is good for.
+    #[must_use]
+    pub fn lend(&self, direction: Direction, now: Nanos, terms: &mut Terms) -> u64 {
+        let side = &self.sides[direction.index()];
+        terms.set(side.path.as_ref(), side.lease.until());
+        side.leased(now)
     }
 
     /// So many of the bytes that are [leased](Self::leased) have moved.
@@ -214,8 +223,7 @@ impl<W: Waiter> Side<W> {
 
     #[inline]
     fn leased(&self, now: Nanos) -> u64 {
-        let is_current = self.path.as_ref().is_some_and(|path| path.is_current());
-        if is_current || mutant::is("lease_outlives_its_path") { self.lease.left(now) } else { 0 }
+        if self.path.as_ref().is_some_and(is_current) { self.lease.left(now) } else { 0 }
     }
 
     #[inline]

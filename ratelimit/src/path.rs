@@ -1,6 +1,6 @@
 //! The clocks that a member's tokens come from, without a lock.
 
-use bufferevent_sync::atomic::{AtomicU64, Ordering};
+use bufferevent_sync::atomic::{AtomicBool, Ordering};
 use bufferevent_sync::{Arc, CachePadded, SharedCounter, mutant};
 
 use crate::room::Key;
@@ -10,19 +10,16 @@ use crate::{ByteClock, Nanos, Plan, Taken, lease};
 #[derive(Default)]
 pub(crate) struct Shared {
     pub(crate) clock: ByteClock,
-    /// Changes when the plan of this group or of one above it does, and when it is dissolved.
-    version: AtomicU64,
     /// Of this group and those below it.
     members: SharedCounter,
     /// Bytes that members of this very group have moved.
     pub(crate) moved: CachePadded<SharedCounter>,
 }
 
-/// From a group to the root: immutable, shared by all its members, replaced when it is outdated.
+/// From a group to the root: immutable, shared by all its members, replaced when it is outdated. The path of a member is not empty.
 pub(crate) struct Path {
-    version: u64,
-    /// Of the first of the links.
-    shared: Arc<Shared>,
+    /// The plan of one of these groups has changed, or the first is dissolved.
+    outdated: AtomicBool,
     links: Vec<Link>,
 }
 
@@ -33,15 +30,6 @@ pub(crate) struct Link {
 }
 
 impl Shared {
-    /// Has all members look up their path; after it has changed, under the lock.
-    pub(crate) fn outdate(&self) {
-        if !mutant::is("group_outdates_nobody") {
-            // ORDER: Relaxed: who sees it takes the lock, under which this is, and finds there what has changed.
-            // loom: rate_group::change_reaches_all
-            self.version.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
     /// So many members have come, or so many have gone; under the lock.
     pub(crate) fn joined(&self, members: u64) {
         self.members.add(members);
@@ -53,18 +41,23 @@ impl Shared {
 }
 
 impl Path {
-    /// Of at least one group; under the lock.
     pub(crate) fn new(links: Vec<Link>) -> Self {
-        // ORDER: Relaxed: as of the lock that is held.
-        let shared = Arc::clone(&links[0].shared);
-        let version = shared.version.load(Ordering::Relaxed);
-        Self { version, shared, links }
+        Self { outdated: AtomicBool::new(false), links }
+    }
+
+    /// Has all who go by it look up another; under the lock, under which that is to be had.
+    pub(crate) fn outdate(&self) {
+        if !mutant::is("group_outdates_nobody") {
+            // ORDER: Relaxed: who sees it takes the lock, under which this is, and finds there what has changed.
+            // loom: rate_group::change_reaches_all
+            self.outdated.store(true, Ordering::Relaxed);
+        }
     }
 
     #[inline]
     pub(crate) fn is_current(&self) -> bool {
         // ORDER: Relaxed: who misses a change did what it does before it.
-        self.shared.version.load(Ordering::Relaxed) == self.version
+        !self.outdated.load(Ordering::Relaxed)
     }
 
     /// Takes up to `want` bytes from every clock, or none. Gives how many; true: those who wait must be served, for
@@ -128,7 +121,7 @@ impl Path {
     #[inline]
     pub(crate) fn count(&self, bytes: u64) {
         if bytes > 0 {
-            self.shared.moved.add(bytes);
+            self.links[0].shared.moved.add(bytes);
         }
     }
 

@@ -92,7 +92,7 @@ struct Node<W: Waiter> {
     limit: Limit,
     plan: Plan,
     min_share: Option<u64>,
-    /// As of the shared version, if somebody has asked for it.
+    /// Current, if somebody has asked for it.
     path: Option<Arc<Path>>,
     queue: FairQueue<Entry<W>>,
     standing: Standing,
@@ -191,8 +191,7 @@ impl<W: Waiter> Room<W> {
     }
 
     fn path_of(&mut self, index: usize) -> Arc<Path> {
-        let node = self.node(index);
-        if let Some(path) = node.path.as_ref().filter(|path| path.is_current()) {
+        if let Some(path) = &self.node(index).path {
             return Arc::clone(path);
         }
         let link = |index| {
@@ -300,10 +299,17 @@ impl<W: Waiter> Room<W> {
         let now = self.now;
         let node = self.node_mut(index);
         node.plan = node.shared.clock.replan(&node.plan, limit, now);
-        for (at, node) in self.groups.iter().enumerate() {
-            if let Some(node) = node.as_ref().filter(|_| self.upwards(at).any(|above| above == index)) {
-                node.shared.outdate();
+        for at in 0..self.groups.len() {
+            if self.groups[at].is_some() && self.upwards(at).any(|above| above == index) {
+                self.outdate(at);
             }
+        }
+    }
+
+    /// Has the members of a group look up their path.
+    fn outdate(&mut self, index: usize) {
+        if let Some(path) = self.node_mut(index).path.take() {
+            path.outdate();
         }
     }
 

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use benches::Mode;
 use benches::compare::cpu::{self, Series};
-use benches::compare::{Bench, Load, Server, instructions, memory, syscalls};
+use benches::compare::{Bench, Load, Server, instructions, instructions::Within, memory, syscalls};
 use benches::drive::Limit;
 use benches::json;
 use clap::{Parser, ValueEnum};
@@ -193,7 +193,7 @@ impl Args {
         let (load, requests) = (self.load()?, self.requests.unwrap_or(COUNTED));
         let mut rows = Vec::new();
         for server in servers {
-            let count = instructions::measure(bench, server, &load, requests)?;
+            let count = instructions::measure(bench, server, &load, requests, Within::All)?;
             let Some(count) = count else { return Err(io::Error::other("there is no valgrind")) };
             if self.json {
                 rows.push(count.to_json());

@@ -1,7 +1,7 @@
 //! Rate-limit groups on real connections: what they let, how evenly, at what cost. Goals 11 and 12.
 //!
 //! ```text
-//! limits                  # the usual cases, about three minutes
+//! limits                  # the usual cases, about seven minutes
 //! limits --rounds 3       # medians of three runs, each with another phase of the start
 //! limits --all            # every case
 //! limits one --rate 10000000 --tick 1 --members 1000 --bases 2 --way read
@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, btree_map::Entry};
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use benches::json::{self, Object};
 use benches::limits::{Case, Echo, Judged, Way, by_hand, in_own_process, matrix, run};
@@ -53,6 +54,9 @@ enum Command {
         /// The connections are in a group.
         #[arg(long)]
         group: bool,
+        /// Seconds of its tick.
+        #[arg(long, default_value_t = 1)]
+        tick: u64,
     },
 }
 
@@ -61,8 +65,8 @@ fn main() -> io::Result<ExitCode> {
     match args.command {
         Some(Command::One(case)) => println!("{}", run(&case)?.to_json()),
         Some(Command::ByHand(case)) => println!("{:.2}", by_hand(&case)?),
-        Some(Command::Echo { listen, bases, group }) => {
-            let echo = Echo::bind(listen, bases, group)?;
+        Some(Command::Echo { listen, bases, group, tick }) => {
+            let echo = Echo::bind(listen, bases, group.then(|| Duration::from_secs(tick)))?;
             println!("listening on {}", echo.address());
             io::stdout().flush()?;
             echo.run_until(SIGTERM)?;

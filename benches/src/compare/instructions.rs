@@ -1,6 +1,8 @@
 //! User instructions per operation, counted by callgrind.
 //!
-//! As with system calls: the difference between a run of R and one of twice as many requests, over R.
+//! As with system calls: the difference between a run of R and one of twice as many requests, over R. Where several workers wake,
+//! wait for and steal from each other, that differs between runs by more than most of what one would like to tell: then only
+//! what is executed [`Within`] a function can be counted, with all that it calls.
 
 use std::fs;
 use std::io;
@@ -18,6 +20,15 @@ pub struct Instructions {
     pub each: f64,
 }
 
+/// What of a server is counted.
+#[derive(Clone, Copy, Debug)]
+pub enum Within {
+    /// All of it.
+    All,
+    /// What functions execute whose names match this pattern of callgrind's (`*` and `?`), and those they call.
+    Functions(&'static str),
+}
+
 /// Counts what `server` executes per operation of `load`.
 ///
 /// * `requests`: R; `load.limit` is not used.
@@ -28,12 +39,13 @@ pub fn measure(
     server: &Server,
     load: &Load,
     requests: u64,
+    within: Within,
 ) -> io::Result<Option<Instructions>> {
     if !exists("valgrind") {
         return Ok(None);
     }
-    let once = count(bench, server, load, requests)?;
-    let twice = count(bench, server, load, requests * 2)?;
+    let once = count(bench, server, load, requests, within)?;
+    let twice = count(bench, server, load, requests * 2, within)?;
     Ok(Some(Instructions { name: server.name.clone(), each: (twice - once) / requests as f64 }))
 }
 
@@ -44,12 +56,16 @@ impl Instructions {
     }
 }
 
-fn count(bench: &Bench, server: &Server, load: &Load, requests: u64) -> io::Result<f64> {
+fn count(bench: &Bench, server: &Server, load: &Load, requests: u64, within: Within) -> io::Result<f64> {
     let file = ScratchFile::new("callgrind", requests);
     let out = format!("--callgrind-out-file={}", file.path().display());
-    let wrapper = ["valgrind", "--tool=callgrind", &out].map(str::to_owned);
+    let mut wrapper = Vec::from(["valgrind", "--tool=callgrind", &out].map(str::to_owned));
+    if let Within::Functions(pattern) = within {
+        wrapper.push(format!("--toggle-collect={pattern}"));
+    }
     run_wrapped(bench, server, load, requests, &wrapper)?;
-    total(&fs::read_to_string(file.path())?).ok_or_else(|| io::Error::other("callgrind wrote no total"))
+    let counted = total(&fs::read_to_string(file.path())?).filter(|&total| total > 0.0);
+    counted.ok_or_else(|| io::Error::other(format!("callgrind has counted nothing of {within:?}")))
 }
 
 fn total(profile: &str) -> Option<f64> {

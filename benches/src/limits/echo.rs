@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bufferevent::{Bufferevent, Context, Event, Handler, RateLimitGroup, Runtime, TokenBucketConfig};
 
@@ -15,17 +16,17 @@ impl Echo {
     /// Listens on `address`.
     ///
     /// * `bases`: as many workers; with more than one, connections are THREADSAFE.
-    /// * `limited`: they are in a group of which no limit is ever reached.
+    /// * `limited`: they are in a group with ticks of so long, of which no limit is ever reached.
     ///
     /// # Errors
     /// The address cannot be had.
-    pub fn bind(address: SocketAddr, bases: usize, limited: bool) -> io::Result<Self> {
+    pub fn bind(address: SocketAddr, bases: usize, limited: Option<Duration>) -> io::Result<Self> {
         let runtime = Runtime::builder().workers(bases).bases(bases).build().map_err(io::Error::other)?;
-        let group = RateLimitGroup::new(&config()?);
+        let group = limited.map(config).transpose()?.map(|config| RateLimitGroup::new(&config));
         let listening = runtime.listen(address, move |connection, base| {
             let mut bufferevent = Bufferevent::socket(connection);
-            if limited {
-                bufferevent = bufferevent.rate_limit_group(&group);
+            if let Some(group) = &group {
+                bufferevent = bufferevent.rate_limit_group(group);
             }
             let started = match bases {
                 1 => bufferevent.handler(Back).start(base).map(drop),
@@ -71,9 +72,8 @@ impl Handler for Back {
     }
 }
 
-/// A terabyte per second, in ticks of the default length.
-fn config() -> io::Result<TokenBucketConfig> {
-    TokenBucketConfig::new(RATE, RATE, RATE, RATE, None).map_err(io::Error::other)
+fn config(tick: Duration) -> io::Result<TokenBucketConfig> {
+    TokenBucketConfig::new(RATE, RATE, RATE, RATE, Some(tick)).map_err(io::Error::other)
 }
 
 /// Bytes per tick.

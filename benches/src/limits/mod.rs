@@ -73,7 +73,7 @@ pub struct Case {
 pub struct Figure {
     /// Bytes that moved, of those that were promised.
     pub achieved: f64,
-    /// Ticks in which a base was awake, of all: with a burst of one tick, no more than that can be achieved.
+    /// Ticks of which a base was awake before the burst held no more, of all: not more than that can be achieved.
     pub awake: f64,
     /// How even the shares are.
     pub shares: Shares,
@@ -136,7 +136,7 @@ pub fn run(case: &Case) -> io::Result<Figure> {
     let (first, last) = (ticks.number(before.at), ticks.number(after.at));
     Ok(Figure {
         achieved: all / (case.per_tick() * (last - first)) as f64,
-        awake: members.wakes().among(first + 1..=last),
+        awake: members.wakes().among(first + 1..=last, case.burst),
         shares: Shares::of(&moved),
         cpu: (after.cpu - before.cpu).as_secs_f64() * 1e3 / (all / 1e6),
     })

@@ -1,4 +1,4 @@
-//! In which ticks a base was awake.
+//! When a base was awake, and what could pass by that.
 
 use std::ops::RangeInclusive;
 
@@ -8,8 +8,8 @@ use bufferevent_sync::atomic::{AtomicBool, Ordering};
 
 use super::Ticks;
 
-/// The ticks in which any of the bases has returned from its selector. With a burst of one tick, what the others pay is
-/// nobody's.
+/// The ticks in which any of the bases has returned from its selector. What a tick pays is nobody's if none does before the burst
+/// holds no more.
 #[derive(Clone)]
 pub(super) struct Wakes {
     ticks: Ticks,
@@ -30,13 +30,18 @@ impl Wakes {
         }
     }
 
-    /// The part of `ticks` in which there was one.
-    pub(super) fn among(&self, ticks: RangeInclusive<u64>) -> f64 {
-        let (all, seen) = ticks.fold((0, 0), |(all, seen), number| {
-            let was = self.seen.get(number as usize).is_some_and(|seen| seen.load(Ordering::Relaxed));
-            (all + 1, seen + u32::from(was))
+    /// The part of `ticks` whose bytes could be used: in which, or in one of those that follow as far as the `burst` of so many
+    /// ticks holds, there was one.
+    pub(super) fn among(&self, ticks: RangeInclusive<u64>, burst: u64) -> f64 {
+        let (all, used) = ticks.fold((0, 0), |(all, used), number| {
+            let is_used = (number..number + burst).any(|number| self.was_awake(number));
+            (all + 1, used + u32::from(is_used))
         });
-        f64::from(seen) / f64::from(all)
+        f64::from(used) / f64::from(all)
+    }
+
+    fn was_awake(&self, number: u64) -> bool {
+        self.seen.get(number as usize).is_some_and(|seen| seen.load(Ordering::Relaxed))
     }
 }
 
@@ -53,8 +58,16 @@ mod tests {
         for at in [7, 1_000_007, 1_900_000, 3_000_006, 9_500_000_000] {
             wakes.record(Time::from_nanos(at));
         }
-        assert_eq!(wakes.among(0..=3), 0.75);
-        assert_eq!(wakes.among(3..=3), 0.0);
-        assert_eq!(wakes.among(8..=11), 0.0);
+        assert_eq!(wakes.among(0..=3, 1), 0.75);
+        assert_eq!(wakes.among(3..=3, 1), 0.0);
+        assert_eq!(wakes.among(8..=11, 1), 0.0);
+    }
+
+    #[test]
+    fn what_a_tick_pays_can_be_used_as_long_as_the_burst_holds_it() {
+        let ticks = Ticks { origin: Time::ZERO, length: Duration::from_millis(1) };
+        let wakes = Wakes::new(ticks, 20);
+        [0, 8, 9].into_iter().for_each(|at| wakes.record(Time::from_nanos(at * 1_000_000)));
+        assert_eq!([1, 4, 9].map(|burst| wakes.among(0..=9, burst)), [0.3, 0.6, 1.0]);
     }
 }

@@ -236,7 +236,7 @@ impl Bufferevent {
         if let Some(connector) = self.connector.take().filter(|_| leaves_out) {
             connector.reset_on_close();
         }
-        if let Some(mut throttle) = self.throttle.take() {
+        if let Some(mut throttle) = self.take_limits() {
             throttle.leave(self.time());
         }
         if self.is_layered() {
@@ -419,7 +419,7 @@ impl Bufferevent {
         }
         if self.told.cut_short {
             // What a reset finds in the system is lost: the peer is given time to take it.
-            match self.moved.written > 0 && self.link().is_some_and(Link::knows_resets) {
+            match self.moved(Direction::Write) > 0 && self.link().is_some_and(Link::knows_resets) {
                 true => self.enter(Phase::Lingering),
                 false => self.end(),
             }
@@ -476,7 +476,7 @@ impl Bufferevent {
         // Of several sockets none is the connection yet.
         self.connector = None;
         // Its limits would have to be waited for: they are owed what goes in spite of them.
-        let (throttle, before) = (self.throttle.take(), self.moved.written);
+        let (throttle, before) = (self.take_limits(), self.moved(Direction::Write));
         let closes = self.options.contains(Options::CLOSE_ON_FREE) || self.pair_end().is_some();
         if closes && self.prepare().is_ok() {
             self.close_with(Closing { cut_short, ..Closing::default() });
@@ -494,7 +494,7 @@ impl Bufferevent {
         self.call_mate_by_message();
         if let (Some(mut throttle), Some(home)) = (throttle, &self.home) {
             let now = home.base.now();
-            throttle.settle(Direction::Write, 0, self.moved.written - before, now);
+            throttle.settle(Direction::Write, 0, self.moved(Direction::Write) - before, now);
             throttle.leave(now);
         }
         self.abort();

@@ -108,11 +108,11 @@ impl Bufferevent {
         }
         let room = self.input_cap.room(self.input.len());
         if self.pair_end().is_some() {
-            let read = self.moved.read;
+            let read = self.moved(Direction::Read);
             let _taken = room > 0 && !self.is_short_of_memory() && self.take_from_pair(0, room);
-            return self.moved.read != read;
+            return self.moved(Direction::Read) != read;
         }
-        let (mut scratch, read) = (Scratch::default(), self.moved.read);
+        let (mut scratch, read) = (Scratch::default(), self.moved(Direction::Read));
         let most = room.min(scratch.block().len());
         let Some(link) = self.link().filter(|_| most > 0 && !self.is_short_of_memory()) else { return false };
         let received = link.receive(&mut scratch.block()[..most]);
@@ -126,20 +126,20 @@ impl Bufferevent {
             Io::WouldBlock => self.ready = self.ready - Ready::READABLE,
             Io::Failed(error) => self.fail(Direction::Read, error),
         }
-        self.moved.read != read
+        self.moved(Direction::Read) != read
     }
 
     fn flush_now(&mut self, mode: FlushMode) -> bool {
         if self.is_layered() {
             return self.flush_down(mode, mode);
         }
-        let written = self.moved.written;
+        let written = self.moved(Direction::Write);
         if self.pair_end().is_some() {
             let _loaded = self.output.is_plain() || self.load_ahead(usize::MAX);
             self.push_into_pair(mode == FlushMode::Finished);
         } else if !self.output.is_empty() && (self.output.is_plain() || self.load_ahead(usize::MAX)) {
             self.send::<false>(0, self.output.loaded_len());
         }
-        self.moved.written != written
+        self.moved(Direction::Write) != written
     }
 }

@@ -5,12 +5,12 @@ use std::num::NonZeroU32;
 use bufferevent_ratelimit::{TokenBucketConfig, Want};
 use bufferevent_runtime::{BaseHandle, Clock, Time};
 
-use super::Bufferevent;
+use super::{Bufferevent, LIMITED};
 use crate::{
     clocks::Limit,
     error::{Error, Result},
     interest::Direction,
-    throttle::RateLimitGroup,
+    throttle::{RateLimitGroup, Throttle},
 };
 
 impl Bufferevent {
@@ -29,11 +29,9 @@ impl Bufferevent {
             return lower.set_rate_limit(config);
         }
         let now = self.time();
-        match (&mut self.throttle, config) {
-            (None, None) => {}
-            (throttle, config) => throttle.get_or_insert_default().set_own(config, now),
-        }
-        self.drop_idle_throttle();
+        let mut throttle = self.take_limits().unwrap_or_default();
+        throttle.set_own(config, now);
+        self.put_limits(throttle, now);
     }
 
     /// The limit of its own.
@@ -68,11 +66,11 @@ impl Bufferevent {
     #[doc(alias = "bufferevent_get_max_to_write")]
     pub fn max_to_move(&self, direction: Direction) -> usize {
         let single = self.half(direction).max_single;
-        let limits = self
-            .counted()
+        let counted = self.counted();
+        let limits = counted
             .throttle
             .as_ref()
-            .map_or(u64::MAX, |throttle| throttle.most(direction, self.time()));
+            .map_or(u64::MAX, |throttle| throttle.most(direction, &counted.allowance, self.time()));
         single.min(usize::try_from(limits).unwrap_or(usize::MAX))
     }
 
@@ -126,9 +124,10 @@ impl Bufferevent {
             return lower.join_rate_limit_group_weighted(group, weight);
         }
         let now = self.time();
+        let mut throttle = self.take_limits().unwrap_or_default();
         let base = self.home.as_ref().map(|home| &home.base);
-        let joined = self.throttle.get_or_insert_default().join(group, weight, base, now);
-        self.drop_idle_throttle();
+        let joined = throttle.join(group, weight, base, now);
+        self.put_limits(throttle, now);
         if joined { Ok(()) } else { Err(Error::WrongClock) }
     }
 
@@ -163,10 +162,10 @@ impl Bufferevent {
             return lower.leave_rate_limit_group();
         }
         let now = self.time();
-        if let Some(throttle) = &mut self.throttle {
+        if let Some(mut throttle) = self.take_limits() {
             throttle.leave(now);
+            self.put_limits(throttle, now);
         }
-        self.drop_idle_throttle();
     }
 
     /// What is below, if limits count there: see [`Filter::counts_below`](crate::Filter::counts_below).
@@ -190,10 +189,39 @@ impl Bufferevent {
         }
     }
 
-    fn drop_idle_throttle(&mut self) {
-        if self.throttle.as_ref().is_some_and(|throttle| throttle.is_idle()) {
-            self.throttle = None;
+    /// Takes its limits out: they have been told what has moved, and nothing is limited until they are
+    /// [put back](Bufferevent::put_limits).
+    pub(crate) fn take_limits(&mut self) -> Option<Box<Throttle>> {
+        let mut throttle = self.throttle.take()?;
+        for direction in Direction::ALL {
+            throttle.take_back(direction, &mut self.allowance);
         }
+        Some(throttle)
+    }
+
+    /// Goes on under these limits, if there are any.
+    pub(crate) fn put_limits(&mut self, mut throttle: Box<Throttle>, now: Time) {
+        for direction in Direction::ALL {
+            throttle.lend(direction, &mut self.allowance, now);
+        }
+        self.throttle = Some(throttle);
+        self.look_at_limits();
+    }
+
+    /// Something has been done with its limits.
+    fn look_at_limits(&mut self) {
+        let Some(throttle) = &self.throttle else { return };
+        let limited = if throttle.rests() { 0 } else { LIMITED };
+        self.run.rare = self.run.rare & !LIMITED | limited;
+        if throttle.is_idle() {
+            self.take_limits();
+        }
+    }
+
+    /// Bytes that have moved since the start.
+    #[inline]
+    pub(crate) fn moved(&self, direction: Direction) -> u64 {
+        Throttle::moved(self.throttle.as_deref(), direction, &self.allowance)
     }
 
     /// The time on the clock of its base; that of the system before it is started.
@@ -204,13 +232,35 @@ impl Bufferevent {
     /// How many of `want` bytes its limits let move now.
     #[cold]
     pub(crate) fn grant_by_limits(&mut self, direction: Direction, want: usize, in_all: usize) -> usize {
-        let now = self.run.now;
-        let (Some(throttle), Some(home)) = (&mut self.throttle, &self.home) else {
+        let Self { throttle: Some(throttle), home: Some(home), allowance, run, .. } = self else {
             return want;
         };
+        throttle.take_back(direction, allowance);
         let want = Want { once: want as u64, in_all: in_all as u64 };
+        let granted = throttle.grant(direction, want, run.now, home);
+        throttle.lend(direction, allowance, run.now);
+        self.look_at_limits();
         // No more than is wanted once, which is a `usize`.
-        throttle.grant(direction, want, now, home) as usize
+        granted as usize
+    }
+
+    /// Of the `granted` bytes `used` have moved, which is more than was lent, or nothing, or more than was granted.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn settle(&mut self, direction: Direction, granted: usize, used: usize) {
+        // A flush may come long after the last run.
+        let now = if used > granted { self.time().max(self.run.now) } else { self.run.now };
+        let Self { throttle, allowance, .. } = self;
+        if let Some(throttle) = throttle {
+            throttle.take_back(direction, allowance);
+        }
+        // No more than anybody can move.
+        let _counted = allowance.spend(direction, used as u64);
+        if let Some(throttle) = throttle {
+            throttle.settle(direction, granted as u64, used as u64, now);
+            throttle.lend(direction, allowance, now);
+            self.look_at_limits();
+        }
     }
 
     /// At the end of a run: what is not willing to move anything holds up nobody under its limits, and for what its own
@@ -220,8 +270,8 @@ impl Bufferevent {
         let now = self.run.now;
         let read = (Direction::Read, self.would_read(), Limit::ReadRefill);
         let write = (Direction::Write, self.would_write(), Limit::WriteRefill);
+        let Some(mut throttle) = self.take_limits() else { return };
         for (direction, willing, limit) in [read, write] {
-            let Some(throttle) = &mut self.throttle else { return };
             if !willing {
                 throttle.withdraw(direction, now);
             }
@@ -229,5 +279,6 @@ impl Bufferevent {
                 self.clocks().set_end(limit, Some(at), now);
             }
         }
+        self.put_limits(throttle, now);
     }
 }

@@ -37,7 +37,7 @@ use crate::{
     pair::PairEnd,
     pending::Pending,
     stream::Stream,
-    throttle::Throttle,
+    throttle::{Allowance, Throttle},
 };
 
 /// A buffered, callback-driven connection.
@@ -65,6 +65,8 @@ pub struct Bufferevent<Unsized: ?Sized = [()]> {
     pub(crate) memory: Option<Box<Member>>,
     /// Its rate limits.
     pub(crate) throttle: Option<Box<Throttle>>,
+    /// What they let move unasked, and what has moved.
+    pub(crate) allowance: Allowance,
     /// What counts the connection under the limits of its listener.
     pub(crate) permit: Permit,
     pub(crate) home: Option<Home>,
@@ -78,7 +80,6 @@ pub struct Bufferevent<Unsized: ?Sized = [()]> {
     /// Callbacks that were asked for from the deferred queue although this bufferevent does not defer.
     pub(crate) later: Option<Box<Pending>>,
     pub(crate) timeouts: Option<Box<Timeouts>>,
-    pub(crate) moved: Moved,
     pub(crate) options: Options,
     pub(crate) enabled: Interest,
     pub(crate) ready: Ready,
@@ -207,6 +208,8 @@ pub(crate) const LAYERED: u8 = 2;
 pub(crate) const LOWER: u8 = 4;
 /// In [`Run::rare`], from when that may be so until a run finds that it is not: see [`plain`](crate::plain).
 pub(crate) const UNUSUAL: u8 = 8;
+/// In [`Run::rare`], as long as its limits are to be settled at the end of each run, which may be plain up to then.
+pub(crate) const LIMITED: u8 = 16;
 
 /// The run that is going on.
 #[derive(Debug, Default)]
@@ -219,7 +222,7 @@ pub(crate) struct Run {
     pub(crate) callbacks: u8,
     /// When it began.
     pub(crate) now: Time,
-    /// What few have: [`ALARM`], [`LAYERED`], [`LOWER`], [`UNUSUAL`]. In one word, since it is looked at in each step.
+    /// What few have: [`ALARM`], [`LAYERED`], [`LOWER`], [`UNUSUAL`], [`LIMITED`]. In one word, since it is looked at in each step.
     pub(crate) rare: u8,
     /// Directions in which bytes have moved since the countdowns were looked at.
     pub(crate) progress: Interest,
@@ -253,13 +256,6 @@ impl Errands {
     }
 }
 
-/// Bytes that have moved since the start.
-#[derive(Debug, Default, Clone, Copy)]
-pub(crate) struct Moved {
-    pub(crate) read: u64,
-    pub(crate) written: u64,
-}
-
 /// Whether the output has room for more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Room {
@@ -286,16 +282,17 @@ impl Bufferevent {
             // One that was below a filter lived elsewhere before.
             member.moved(&home);
         }
-        if let Some(throttle) = &mut self.throttle {
+        if let Some(mut throttle) = self.take_limits() {
             // The time of the turn may be from before it was made.
             let now = home.base.now();
             throttle.begin(now);
-            throttle.moved(&home);
+            throttle.moves_to(&home);
             if !throttle.fits(&home.base) {
                 // Joined when its base was not known here yet.
                 throttle.leave(now);
                 self.fail(Direction::Read, io::Error::other(Error::WrongClock));
             }
+            self.put_limits(throttle, now);
         }
         self.home = Some(home);
         if let Some(layer) = self.layer() {
@@ -321,6 +318,7 @@ impl Bufferevent<[(); 0]> {
             socket: Socket::None,
             memory: None,
             throttle: None,
+            allowance: Allowance::default(),
             permit: Permit::default(),
             home: None,
             priority: None,
@@ -329,7 +327,6 @@ impl Bufferevent<[(); 0]> {
             pending: Pending::default(),
             later: None,
             timeouts: None,
-            moved: Moved::default(),
             options,
             enabled: Interest::WRITE,
             ready: Ready::NONE,

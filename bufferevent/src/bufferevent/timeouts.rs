@@ -239,13 +239,13 @@ impl Bufferevent {
 
     #[inline(always)]
     fn run_clocks(&mut self) -> Option<Time> {
-        let (running, now, moved) = (self.running(), self.run.now, self.moved);
+        let (running, now) = (self.running(), self.run.now);
+        let [read, written] = Direction::ALL.map(|direction| self.moved(direction));
         let progress = std::mem::take(&mut self.run.progress);
-        let Timeouts { clocks, read, write } = self.timeouts();
+        let Timeouts { clocks, read: reads, write: writes } = self.timeouts();
         let begin = clocks.behind(running);
         if begin != Limits::NONE {
-            for (limit, pace, moved) in
-                [(Limit::ReadRate, read, moved.read), (Limit::WriteRate, write, moved.written)]
+            for (limit, pace, moved) in [(Limit::ReadRate, reads, read), (Limit::WriteRate, writes, written)]
             {
                 if begin.contains(limit) {
                     pace.from = moved;
@@ -335,10 +335,11 @@ impl Bufferevent {
     }
 
     fn direction_over(&mut self, direction: Direction, over: Limits) {
-        let (idle, slow, moved) = match direction {
-            Direction::Read => (Limit::Read, Limit::ReadRate, self.moved.read),
-            Direction::Write => (Limit::Write, Limit::WriteRate, self.moved.written),
+        let (idle, slow) = match direction {
+            Direction::Read => (Limit::Read, Limit::ReadRate),
+            Direction::Write => (Limit::Write, Limit::WriteRate),
         };
+        let moved = self.moved(direction);
         let pace = self.timeouts().pace(direction);
         if over.contains(slow) && moved - pace.from < pace.least {
             self.expire(direction.into(), Some(direction), TimeLimit::MinRate);

@@ -289,7 +289,7 @@ impl Bufferevent {
         let Some(layer) = self.layer().filter(|layer| layer.greeting != Greeting::Failed) else {
             return false;
         };
-        self.leaves_out() || self.moved.written > 0 && layer.has_failed_to_send()
+        self.leaves_out() || self.moved(Direction::Write) > 0 && layer.has_failed_to_send()
     }
 
     /// Tells the filter that nothing follows, once it can do no more with what is there. What is in the output then is
@@ -359,13 +359,13 @@ impl Bufferevent {
 
     /// Bytes that were not sent: of what filters have taken, those of which they have made what is not sent below.
     pub(crate) fn unsent(&self) -> usize {
-        let taken = self.moved.written.saturating_sub(self.sent());
+        let taken = self.moved(Direction::Write).saturating_sub(self.sent());
         self.output.len().saturating_add(usize::try_from(taken).unwrap_or(usize::MAX))
     }
 
     /// Bytes that have left the output, and of which all is sent.
     pub(super) fn sent(&self) -> u64 {
-        let taken = self.moved.written;
+        let taken = self.moved(Direction::Write);
         match self.layer().filter(|_| self.options.contains(Options::CLOSE_ON_FREE)) {
             Some(Layer { lower, given, .. }) => {
                 given.sent(Mark { taken, given: lower.offered() }, lower.sent())
@@ -376,7 +376,7 @@ impl Bufferevent {
 
     /// Bytes that were ever put into the output.
     pub(super) fn offered(&self) -> u64 {
-        self.moved.written + self.output.len() as u64
+        self.moved(Direction::Write) + self.output.len() as u64
     }
 
     /// Takes what is below out, of one that has ended and does not close it. The filter is dropped.
@@ -411,7 +411,7 @@ impl Bufferevent {
             if let Some(layer) = self.layer_mut().filter(|layer| goes_on && layer.greets()) {
                 layer.lower.drop_data();
             }
-            let taken = self.moved.written;
+            let taken = self.moved(Direction::Write);
             if let Some(layer) = self.layer_mut() {
                 layer.given.begin(Mark { taken, given: layer.lower.offered() });
             }

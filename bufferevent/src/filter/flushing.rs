@@ -16,8 +16,7 @@ impl Bufferevent {
             let Some((lend, mode)) = self.loaded(self.to_send().len, mode) else { break };
             let cap = self.layer().map_or(0, |layer| layer.lower.output.room());
             let calling = Calling { mode, lend, limit: cap, usual: cap, room: cap, now: self.time() };
-            let Some(bytes) = self.call_output(&calling) else { break };
-            self.charge(Direction::Write, 0, bytes.consumed);
+            let Some(bytes) = self.call_output(&calling, 0) else { break };
             moved |= bytes.consumed + bytes.produced > 0;
         }
         moved |= self.flush_below(Interest::WRITE, below);
@@ -29,11 +28,11 @@ impl Bufferevent {
     pub(super) fn flush_all(&mut self, mode: FlushMode) {
         let mut idle = 0;
         while idle < FINISH_CALLS {
-            let written = self.moved.written;
+            let written = self.moved(Direction::Write);
             if !self.flush_down(mode, FlushMode::Normal) {
                 break;
             }
-            idle = if self.moved.written == written { idle + 1 } else { 0 };
+            idle = if self.moved(Direction::Write) == written { idle + 1 } else { 0 };
         }
     }
 
@@ -45,8 +44,7 @@ impl Bufferevent {
             let cap = self.input_cap.room(self.input.len());
             let now = self.time();
             let calling = Calling { mode, lend: usize::MAX, limit: cap, usual: cap, room: cap, now };
-            let Some(bytes) = self.call_input(&calling) else { break };
-            self.charge(Direction::Read, 0, bytes.produced);
+            let Some(bytes) = self.call_input(&calling, 0) else { break };
             moved |= bytes.consumed + bytes.produced > 0;
         }
         self.look_below();

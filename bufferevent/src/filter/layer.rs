@@ -17,7 +17,7 @@ use crate::{
     bufferevent::{Bufferevent, Closing, Home, Owned},
     event::Cause,
     handler::PanicPolicy,
-    interest::Interest,
+    interest::{Direction, Interest},
 };
 
 /// The lower bufferevent, and the filter.
@@ -140,7 +140,7 @@ impl Layer {
 
     /// What has arrived below.
     pub(super) fn arrived(&self) -> Supply {
-        Supply { len: self.lower.input.len(), offered: self.lower.moved.read }
+        Supply { len: self.lower.input.len(), offered: self.lower.moved(Direction::Read) }
     }
 
     /// Bytes that the output below should be given: up to its high mark; at least one if it is empty.

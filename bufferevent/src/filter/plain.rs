@@ -10,7 +10,7 @@ use bufferevent_evbuffer::{Evbuffer, transport::Transport};
 use bufferevent_runtime::{Ready, Scratch};
 
 use super::{Layer, handshake::Greeting};
-use crate::bufferevent::{Bufferevent, LAYERED, LOWER, UNUSUAL};
+use crate::bufferevent::{Bufferevent, LAYERED, LIMITED, LOWER, UNUSUAL};
 
 impl Layer {
     /// Whether nothing is to be told or done but to pass on what comes.
@@ -46,7 +46,7 @@ impl Bufferevent {
 
     fn is_plain_lower(&self) -> bool {
         debug_assert!(self.run.rare & UNUSUAL != 0 || self.is_usual(), "U1: {self:?}");
-        self.run.rare == LOWER
+        self.run.rare & !LIMITED == LOWER
     }
 
     /// Begins a run of a stack, which has begun below, if it is a plain one.
@@ -110,7 +110,7 @@ impl Bufferevent {
         let Some(layer) = self.layer_mut() else { return };
         // What is read below is consumed here.
         layer.lower.pending.take_read_alone();
-        if layer.lower.run.rare == LOWER && layer.goes_on_plain() {
+        if layer.lower.run.rare & !LIMITED == LOWER && layer.goes_on_plain() {
             self.see_what_is_ready();
         } else {
             self.ready = Ready::NONE;

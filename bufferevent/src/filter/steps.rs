@@ -84,10 +84,10 @@ impl Bufferevent {
             let told = on_panic.guard(|| lower.notify_at_once());
             return told || self.panicked_below();
         }
-        let sent = lower.bottom().moved.written;
+        let sent = lower.bottom().moved(Direction::Write);
         let stepped = lower.step_as_lower(scratch);
         // The peer takes something: that is what a close waits for.
-        let progress = lower.bottom().moved.written != sent;
+        let progress = lower.bottom().moved(Direction::Write) != sent;
         if progress && self.is_closing() {
             self.run.progress = self.run.progress | Interest::WRITE;
         }
@@ -349,14 +349,12 @@ impl Bufferevent {
         let (usual, cap) = (self.room_to_read(), self.input_cap.room(self.input.len()));
         let mode = self.layer().and_then(|layer| layer.incoming.due(layer.arrived(), usual));
         let Some(mode) = mode else {
-            self.charge(Direction::Read, granted, 0);
+            self.settle(Direction::Read, granted, 0);
             return false;
         };
         let limit = if mode == FlushMode::Finished { cap } else { granted };
         let calling = Calling { mode, lend: usize::MAX, limit, usual, room: cap, now: self.run.now };
-        if let Some(bytes) = self.call_input(&calling) {
-            self.charge_call(Direction::Read, granted, bytes.produced);
-        }
+        let _called = self.call_input(&calling, granted);
         true
     }
 
@@ -365,8 +363,8 @@ impl Bufferevent {
         self.charge(direction, granted.min(moved), moved);
     }
 
-    /// Calls the filter for what has arrived. `None`: it has panicked.
-    pub(super) fn call_input(&mut self, calling: &Calling) -> Option<Bytes> {
+    /// Calls the filter for what has arrived, which may make `granted` bytes of it. `None`: it has panicked.
+    pub(super) fn call_input(&mut self, calling: &Calling, granted: usize) -> Option<Bytes> {
         let inside = self.callback_begins(CallbackKind::Filter);
         let Socket::Filter(layer) = &mut self.socket else { return None };
         let called = layer.call_input(calling, &mut self.input);
@@ -376,9 +374,9 @@ impl Bufferevent {
             self.filter_panicked();
             return None;
         };
+        self.charge_call(Direction::Read, granted, bytes.produced);
         if bytes.produced > 0 {
             self.run.progress = self.run.progress | Interest::READ;
-            self.moved.read += bytes.produced as u64;
             if self.input.len() >= self.read_low() {
                 self.pending.read(Due::Io);
             }
@@ -404,7 +402,7 @@ impl Bufferevent {
     }
 
     pub(super) fn to_send(&self) -> Supply {
-        to_send(&self.output, self.moved.written)
+        to_send(&self.output, self.moved(Direction::Write))
     }
 
     /// The write step.
@@ -427,33 +425,32 @@ impl Bufferevent {
             Some((mode, usual, layer.lower.output.room(), layer.outgoing.window(granted)))
         });
         let Some((mode, usual, cap, window)) = due else {
-            self.charge(Direction::Write, granted, 0);
+            self.settle(Direction::Write, granted, 0);
             return false;
         };
         let (lend, limit) =
             if mode == FlushMode::Normal { (window.min(to_send.len), usual) } else { (to_send.len, cap) };
         let Some((lend, mode)) = self.loaded(lend, mode) else {
-            self.charge(Direction::Write, granted, 0);
+            self.settle(Direction::Write, granted, 0);
             return true;
         };
         let calling = Calling { mode, lend, limit, usual, room: cap, now: self.run.now };
-        if let Some(bytes) = self.call_output(&calling) {
-            self.charge_call(Direction::Write, granted, bytes.consumed);
-        }
+        let _called = self.call_output(&calling, granted);
         true
     }
 
-    /// Calls the filter for what is to be sent. `None`: it has panicked.
-    pub(super) fn call_output(&mut self, calling: &Calling) -> Option<Bytes> {
-        let inside = self.callback_begins(CallbackKind::Filter);
+    /// Calls the filter for what is to be sent, of which `granted` bytes may go. `None`: it has panicked.
+    pub(super) fn call_output(&mut self, calling: &Calling, granted: usize) -> Option<Bytes> {
+        let (inside, written) = (self.callback_begins(CallbackKind::Filter), self.moved(Direction::Write));
         let Socket::Filter(layer) = &mut self.socket else { return None };
-        layer.note_given(self.moved.written);
-        let called = layer.call_output(calling, &mut self.output, self.moved.written);
+        layer.note_given(written);
+        let called = layer.call_output(calling, &mut self.output, written);
         drop(inside);
         let Some(Called { bytes, said, .. }) = called else {
             self.filter_panicked();
             return None;
         };
+        self.charge_call(Direction::Write, granted, bytes.consumed);
         if bytes.consumed > 0 {
             self.has_sent::<false>(bytes.consumed);
         }

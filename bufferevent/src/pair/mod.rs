@@ -107,7 +107,6 @@ impl Bufferevent {
         call_by_message(call, Reasons::WRITABLE);
         if bytes > 0 {
             self.run.progress = self.run.progress | Interest::READ;
-            self.moved.read += bytes as u64;
             self.input_has_grown();
         }
         match then {

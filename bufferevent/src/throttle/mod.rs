@@ -1,10 +1,12 @@
 //! The rate limits of one bufferevent: its own, and that of the group it is in.
 //!
 //! The one place where bytes are charged. Before a system call the engine asks how much may move, after it it says how
-//! much has; what was granted and not used goes back at once, but for a lease, which is used without asking while it lasts.
+//! much has; what was granted and not used goes back at once, but for a lease. That is [lent](allowance): the engine uses it
+//! without asking while it lasts, and what of it was used is told before anything else is done here.
 //! A grant of nothing suspends the direction: its own limit until a time that is known, the group's until that wakes it.
 
 mod alarm;
+mod allowance;
 mod group;
 mod own;
 mod remote;
@@ -15,8 +17,11 @@ use bufferevent_ratelimit::{Grant, TokenBucketConfig, Want};
 use bufferevent_runtime::{BaseHandle, Time};
 
 pub use self::group::RateLimitGroup;
-use self::group::{Membership, nanos};
-pub(crate) use self::own::Own;
+pub(crate) use self::{allowance::Allowance, own::Own};
+use self::{
+    allowance::{Loan, moved_freely},
+    group::{Membership, nanos},
+};
 use crate::{bufferevent::Home, interest::Direction, suspend::Suspend};
 
 /// The limits; one that has none has no `Throttle`.
@@ -24,10 +29,9 @@ use crate::{bufferevent::Home, interest::Direction, suspend::Suspend};
 pub(crate) struct Throttle {
     own: Option<Own>,
     membership: Option<Membership>,
-    /// What was granted last is of no lease: it is to be settled.
-    owes: bool,
-    /// No direction is suspended or has something to withdraw.
-    rests: bool,
+    loans: [Loan; 2],
+    /// In these what was granted last is to be settled, and nothing is lent until that has been done.
+    owes: [bool; 2],
 }
 
 impl Throttle {
@@ -94,26 +98,46 @@ impl Throttle {
     }
 
     /// It lives at `home` now.
-    pub(crate) fn moved(&mut self, home: &Home) {
+    pub(crate) fn moves_to(&mut self, home: &Home) {
         if let Some(membership) = &mut self.membership {
             membership.moved(home);
         }
     }
 
-    /// How many of the wanted bytes may move now by a lease; 0 if it has less than `least`.
-    #[inline]
-    pub(crate) fn leased(&self, direction: Direction, want: usize, least: usize, now: Time) -> usize {
-        let Some(Membership { member, .. }) = self.membership.as_ref().filter(|_| self.own.is_none()) else {
-            return 0;
-        };
-        let leased = member.leased(direction, nanos(now));
-        // No more than is wanted, which is a `usize`.
-        if leased >= least as u64 { leased.min(want as u64) as usize } else { 0 }
+    /// Whether what was lent may be used.
+    #[inline(always)]
+    pub(crate) fn lends(&self, direction: Direction, now: Time) -> bool {
+        self.loans[direction.index()].holds(nanos(now))
+    }
+
+    /// Ends what is lent in a direction, before anything else is done there: nothing is limited until [`lend`](Throttle::lend).
+    pub(crate) fn take_back(&mut self, direction: Direction, allowance: &mut Allowance) {
+        let used = self.loans[direction.index()].take_back(direction, allowance);
+        if let Some(Membership { member, .. }) = self.membership.as_mut().filter(|_| used > 0) {
+            member.spend(direction, used);
+        }
+    }
+
+    /// Lets move without asking what is leased, unless something is owed.
+    pub(crate) fn lend(&mut self, direction: Direction, allowance: &mut Allowance, now: Time) {
+        let asks = self.own.is_some() || self.owes[direction.index()];
+        let membership = self.membership.as_ref().filter(|_| !asks);
+        self.loans[direction.index()].make(direction, allowance, |terms| {
+            membership.map_or(0, |membership| membership.member.lend(direction, nanos(now), terms))
+        });
+    }
+
+    /// Bytes that have moved in a direction since the start.
+    pub(crate) fn moved(throttle: Option<&Self>, direction: Direction, allowance: &Allowance) -> u64 {
+        match throttle {
+            Some(throttle) => throttle.loans[direction.index()].moved(direction, allowance),
+            None => moved_freely(direction, allowance),
+        }
     }
 
     /// How many bytes may move now, of those that are wanted; 0 suspends the direction.
     pub(crate) fn grant(&mut self, direction: Direction, want: Want, now: Time, home: &Home) -> u64 {
-        (self.owes, self.rests) = (true, false);
+        self.owes[direction.index()] = true;
         let own = self.own.as_mut().map_or(u64::MAX, |own| own.available(direction, now));
         let want = Want { once: want.once.min(own), in_all: want.in_all.min(own) };
         let Some(membership) = &mut self.membership else { return want.once };
@@ -133,36 +157,20 @@ impl Throttle {
     }
 
     /// Of the `granted` bytes `used` have moved; or more than those, which are owed then.
-    #[inline]
-    pub(crate) fn charge(&mut self, direction: Direction, granted: u64, used: u64, now: Time) {
-        match &mut self.membership {
-            Some(Membership { member, .. }) if !self.owes && used <= granted => member.spend(direction, used),
-            _ => self.settle(direction, granted, used, now),
-        }
-    }
-
-    /// The same, of no lease.
-    #[inline(never)]
     pub(crate) fn settle(&mut self, direction: Direction, granted: u64, used: u64, now: Time) {
-        self.owes = false;
+        self.owes[direction.index()] = false;
         if let Some(own) = &mut self.own {
             own.charge(direction, used, now);
         }
         if let Some(Membership { member, .. }) = &mut self.membership {
             member.settle(direction, granted, used, nanos(now));
         }
-        self.look();
     }
 
-    fn look(&mut self) {
-        let membership = self.membership.as_ref();
-        self.rests = self.own.is_none() && membership.is_none_or(|membership| membership.member.rests());
-    }
-
-    /// Whether there is nothing to be done at the end of a run.
-    #[inline]
+    /// Whether there is nothing to be done at the end of a run: no direction is suspended or has something to withdraw.
     pub(crate) fn rests(&self) -> bool {
-        self.rests
+        let membership = self.membership.as_ref();
+        self.own.is_none() && membership.is_none_or(|membership| membership.member.rests())
     }
 
     /// Counts bytes in the totals of the group, and owes them to nobody: they are read to be dropped, and who is closed must
@@ -181,7 +189,6 @@ impl Throttle {
         if let Some(Membership { member, .. }) = &mut self.membership {
             member.withdraw(direction, nanos(now));
         }
-        self.look();
     }
 
     /// Why the direction is suspended.
@@ -197,8 +204,11 @@ impl Throttle {
     }
 
     /// What all limits together let move now: for who asks, nothing is taken.
-    pub(crate) fn most(&self, direction: Direction, now: Time) -> u64 {
+    pub(crate) fn most(&self, direction: Direction, allowance: &Allowance, now: Time) -> u64 {
         let own = self.own.as_ref().map_or(u64::MAX, |own| own.level(direction, now).max(0).unsigned_abs());
-        self.membership.as_ref().map_or(u64::MAX, |membership| membership.most(direction)).min(own)
+        let loan = &self.loans[direction.index()];
+        let used = if loan.holds(nanos(now)) { loan.used(direction, allowance) } else { 0 };
+        let most = |membership: &Membership| membership.most(direction).saturating_sub(used);
+        self.membership.as_ref().map_or(u64::MAX, most).min(own)
     }
 }

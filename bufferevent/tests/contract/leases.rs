@@ -1,7 +1,7 @@
 //! What members of a group that has plenty take beyond what they want, and use without asking: with bursts that allow it, else
 //! `groups` holds at every moment. The clock is turned by hand.
 
-use bufferevent::RateLimitGroup;
+use bufferevent::{Direction, FlushMode, Interest, RateLimitGroup};
 use bufferevent_ratelimit::LEASE_MAX;
 
 use crate::{
@@ -57,6 +57,29 @@ fn who_ends_gives_back_what_it_has_leased() {
         crowd.moved();
         assert_eq!(account(&crowd, &group), ((RATE - 1_000) as i64, 1_000));
         assert_eq!(group.snapshot(crowd.direction).members, 0);
+    });
+}
+
+/// R1, D11: what a flush moves is owed, though it comes between two runs, with a lease of a tick that is over.
+#[test]
+fn flush_after_the_tick_uses_no_lease_of_the_tick_before() {
+    each_crowd(|mut crowd| {
+        if crowd.direction == Direction::Read {
+            return;
+        }
+        let group = leasing(&mut crowd);
+        crowd.pass(1);
+        let flushed = crowd.with(0, |b| {
+            let _room = b.write(&[7; 500]).expect("far from the cap");
+            b.flush(Interest::WRITE, FlushMode::Flush)
+        });
+        assert!(flushed.is_ok());
+        assert_eq!(crowd.moved(), [1_500]);
+        assert_eq!(
+            account(&crowd, &group),
+            ((RATE - 500) as i64, 500),
+            "of the lease nothing is counted yet"
+        );
     });
 }
 

@@ -25,8 +25,8 @@ impl<W: Waiter> Room<W> {
         }
         self.stand(key.index);
         let node = self.node_mut(key.index);
-        (node.dissolved, node.waiting, node.path) = (true, 0, None);
-        node.shared.outdate();
+        (node.dissolved, node.waiting) = (true, 0);
+        self.outdate(key.index);
         if key.index == ROOT {
             self.groups.fill_with(|| None);
         } else {
