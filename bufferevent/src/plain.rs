@@ -1,7 +1,8 @@
 //! Plain runs: one word tells that nothing is on that few have.
 //!
 //! Such a run reads until that is short, has the callback, writes, and is done. Its steps are those of any other, without the
-//! tests whose answers are known then: the [engine](crate::engine) leaves them out where `PLAIN` is true.
+//! tests whose answers are known then: the [engine](crate::engine) leaves them out where `PLAIN` is true. Of a filter over one
+//! other bufferevent it is plain if both are.
 //!
 //! * U1 Whatever makes a bufferevent unusual says so where it does, by [`unusual`](Bufferevent::unusual). Where it ends nothing is
 //!   said: the run that ends then, which is not plain, [looks](Bufferevent::look_whether_usual).
