@@ -8,6 +8,7 @@ use std::{
     net::{TcpListener, TcpStream},
     os::unix::net::UnixStream,
     sync::Arc,
+    time::Duration,
 };
 
 use bufferevent::{
@@ -332,6 +333,40 @@ fn whether_an_end_without_notice_is_allowed_may_change_while_it_is_in_use() {
             base.bufferevent(other).unwrap().close();
             base.settle().unwrap();
             assert_eq!(*told.lock(), [if allowed { "Eof" } else { "Truncated" }], "{flavour:?}");
+        }
+    });
+}
+
+#[test]
+fn a_close_in_the_middle_of_a_handshake_waits_for_nothing_that_cannot_come() {
+    // Of the one above, or of the one below it, by either side.
+    each(|flavour, version| {
+        let (server, client) = settings(version);
+        let (acceptor, connector) = (server.build().unwrap(), client.build().unwrap());
+        let full = CloseMode::Full;
+        for (who, turns) in [(0, 0), (1, 0), (0, 1), (1, 1), (0, 2), (1, 2), (0, 3), (1, 3)] {
+            let below = || {
+                let [one, other] = flavour.both(version);
+                [one.filter(acceptor.accept()), other.filter(connector.connect(NAME).unwrap())]
+            };
+            let [one, other] = below();
+            let mut base = ManualBase::new().unwrap();
+            let ids = [
+                one.filter(acceptor.accept().close_mode(full)).start(&mut base).unwrap(),
+                other.filter(connector.connect(NAME).unwrap().close_mode(full)).start(&mut base).unwrap(),
+            ];
+            for _ in 0..turns {
+                let _ = base.turn(Some(Duration::ZERO)).unwrap();
+            }
+            base.bufferevent(ids[who]).unwrap().close();
+            base.advance(LINGER).unwrap();
+            base.advance(LINGER).unwrap();
+            assert!(base.bufferevent(ids[who]).is_err(), "{flavour:?} {who} {turns}");
+            // The other one is told, but where half of a pair was only unlinked.
+            if let Ok(one) = base.bufferevent(ids[1 - who]) {
+                one.abort();
+            }
+            base.settle().unwrap();
         }
     });
 }

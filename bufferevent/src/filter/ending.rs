@@ -61,6 +61,8 @@ impl Bufferevent {
         }
         if nothing_waits && layer.greets() {
             layer.give_up_handshake();
+            // Nor will the peer say anything in a connection that never stood.
+            layer.incoming.fail();
         }
         layer.outgoing.hurry();
         layer.lower.let_out();

@@ -172,7 +172,9 @@ impl Bufferevent {
         while let Some(callback) = self.next_below() {
             heard = true;
             match callback {
-                Callback::Event(Event::Connected) if !self.greets() => self.connection_stands(),
+                Callback::Event(Event::Connected) if !self.greets() && !self.is_closing() => {
+                    self.connection_stands();
+                }
                 Callback::Event(Event::Eof) => self.end_of_arrivals(),
                 // Room below makes it writable.
                 Callback::Read

@@ -289,6 +289,33 @@ fn a_cut_leaves_the_message_out_and_ends_what_is_below_at_once() {
 }
 
 #[test]
+fn a_connection_that_stands_only_after_the_close_is_ended_as_any_other() {
+    let _census = Census::begin();
+    for shared in [false, true] {
+        for below in BELOW {
+            for data in [&b""[..], b"data"] {
+                let (wire, seen) = (Wire::connecting(), Seen::default());
+                let builder =
+                    below(Bufferevent::scripted(&wire)).filter(Teller(Ending::Exchanged)).report_close();
+                let mut sim = Sim::start(shared, builder, &seen);
+                write(&mut sim, data);
+                close(&mut sim);
+                wire.connect();
+                sim.settle();
+                wire.deliver(b"bye.");
+                wire.end();
+                sim.settle();
+                assert!(sim.is_gone());
+                let closed = seen.closed();
+                assert_eq!(wire.written(), [data, b"."].concat());
+                assert_eq!((closed.clean, closed.unsent), (true, 0));
+                assert!(seen.events().len() == 1, "{:?}", seen.events());
+            }
+        }
+    }
+}
+
+#[test]
 fn what_is_handed_back_has_heard_the_peers_message() {
     // D19: so that both sides know where what follows begins
     let _census = Census::begin();
