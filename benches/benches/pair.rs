@@ -8,6 +8,9 @@
 //! * `buffers`: the same copies by two plain vectors, the least there is;
 //! * `libevent`, `libevent_threadsafe`: a pair of the system's libevent, by a C program that is built on the spot. Without a C
 //!   compiler or the library (its package; no headers are needed) these are absent.
+//!
+//! `pair count WHAT confined|threadsafe COUNT` runs one case that often and measures nothing: for who counts instructions. The
+//! difference between a `COUNT` and its double is that of so many.
 #![allow(clippy::print_stdout, reason = "a program's output")]
 
 use std::hint::black_box;
@@ -24,11 +27,15 @@ use bufferevent_sync::atomic::{AtomicU64, Ordering::Relaxed};
 use criterion::{BenchmarkId, Criterion};
 
 fn main() {
+    let args: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
+    if let [_, what, how, count] = args.as_slice() {
+        return count_only(what, how, count);
+    }
     let mut criterion = Criterion::default().configure_from_args();
     let libevent = Libevent::build("pair", LIBEVENT, Path::new(env!("CARGO_TARGET_TMPDIR")));
     for what in [What::RoundTrip, What::OneWay] {
-        confined(&mut criterion, what);
-        threadsafe(&mut criterion, what);
+        ours(&mut criterion, what, "confined", confined);
+        ours(&mut criterion, what, "threadsafe", threadsafe);
         buffers(&mut criterion, what);
         match &libevent {
             Ok(libevent) => theirs(&mut criterion, what, libevent),
@@ -99,46 +106,52 @@ impl Handler for Count {
     }
 }
 
-fn confined(criterion: &mut Criterion, what: What) {
-    criterion.benchmark_group("pair").bench_function(BenchmarkId::new(what.name(), "confined"), |bencher| {
-        let (mut base, left) = (base(), Arc::new(AtomicU64::new(0)));
-        let (one, other) = Bufferevent::pair();
-        let count = Count { what, left: Arc::clone(&left) };
-        let [from, _]: [Id; 2] = match what {
-            What::RoundTrip => [one.handler(count).start(&mut base), other.handler(Echo).start(&mut base)],
-            What::OneWay => [one.handler(Echo).start(&mut base), other.handler(count).start(&mut base)],
-        }
-        .map(|started| started.expect("half of a pair starts"));
-        bencher.iter_custom(|count| {
-            run(&mut base, what, &left, count, |base, block| {
-                base.bufferevent(from).and_then(|half| half.write(block)).expect("it is there");
-            })
-        });
-    });
+/// Runs one case so many times.
+type Case = Box<dyn FnMut(u64) -> Duration>;
+
+fn count_only(what: &str, how: &str, count: &str) {
+    let whats = [What::RoundTrip, What::OneWay];
+    let what = whats.into_iter().find(|is| is.name() == what).expect("round_trip or one_way");
+    let mut case = if how == "threadsafe" { threadsafe(what) } else { confined(what) };
+    case(count.parse().expect("a number"));
 }
 
-fn threadsafe(criterion: &mut Criterion, what: What) {
-    criterion.benchmark_group("pair").bench_function(
-        BenchmarkId::new(what.name(), "threadsafe"),
-        |bencher| {
-            let (mut base, left) = (base(), Arc::new(AtomicU64::new(0)));
-            let (one, other) = Bufferevent::pair();
-            let (one, other) = (one.threadsafe(), other.threadsafe());
-            let count = Count { what, left: Arc::clone(&left) };
-            let [from, _]: [Handle; 2] = match what {
-                What::RoundTrip => {
-                    [one.handler(count).start(&mut base), other.handler(Echo).start(&mut base)]
-                }
-                What::OneWay => [one.handler(Echo).start(&mut base), other.handler(count).start(&mut base)],
-            }
-            .map(|started| started.expect("half of a pair starts"));
-            bencher.iter_custom(|count| {
-                run(&mut base, what, &left, count, |_, block| {
-                    from.lock().and_then(|mut half| half.write(block)).expect("it is there");
-                })
-            });
-        },
-    );
+fn ours(criterion: &mut Criterion, what: What, how: &str, case: fn(What) -> Case) {
+    let mut group = criterion.benchmark_group("pair");
+    group.bench_function(BenchmarkId::new(what.name(), how), |bencher| bencher.iter_custom(case(what)));
+}
+
+fn confined(what: What) -> Case {
+    let (mut base, left) = (base(), Arc::new(AtomicU64::new(0)));
+    let (one, other) = Bufferevent::pair();
+    let count = Count { what, left: Arc::clone(&left) };
+    let [from, _]: [Id; 2] = match what {
+        What::RoundTrip => [one.handler(count).start(&mut base), other.handler(Echo).start(&mut base)],
+        What::OneWay => [one.handler(Echo).start(&mut base), other.handler(count).start(&mut base)],
+    }
+    .map(|started| started.expect("half of a pair starts"));
+    Box::new(move |count| {
+        run(&mut base, what, &left, count, |base, block| {
+            base.bufferevent(from).and_then(|half| half.write(block)).expect("it is there");
+        })
+    })
+}
+
+fn threadsafe(what: What) -> Case {
+    let (mut base, left) = (base(), Arc::new(AtomicU64::new(0)));
+    let (one, other) = Bufferevent::pair();
+    let (one, other) = (one.threadsafe(), other.threadsafe());
+    let count = Count { what, left: Arc::clone(&left) };
+    let [from, _]: [Handle; 2] = match what {
+        What::RoundTrip => [one.handler(count).start(&mut base), other.handler(Echo).start(&mut base)],
+        What::OneWay => [one.handler(Echo).start(&mut base), other.handler(count).start(&mut base)],
+    }
+    .map(|started| started.expect("half of a pair starts"));
+    Box::new(move |count| {
+        run(&mut base, what, &left, count, |_, block| {
+            from.lock().and_then(|mut half| half.write(block)).expect("it is there");
+        })
+    })
 }
 
 /// `count` round trips of one block, or `count` blocks one after the other.
