@@ -17,7 +17,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use benches::json::{self, Object};
-use benches::limits::{Case, Echo, Judged, Way, by_hand, in_own_process, matrix, run};
+use benches::limits::{
+    Case, Echo, Judged, Way, by_hand, by_hand_in_own_process, in_own_process, is_costly, matrix, run,
+};
 use clap::{Parser, Subcommand};
 use signal_hook::consts::SIGTERM;
 
@@ -88,8 +90,10 @@ fn table(args: &Args) -> io::Result<ExitCode> {
             Entry::Occupied(known) => *known.get(),
             Entry::Vacant(new) => *new.insert(in_own_process(&matrix::unlimited(case))?.cpu),
         };
+        let by_hand =
+            is_costly(case).then(|| by_hand_in_own_process(&matrix::without_library(case))).transpose()?;
         let figures = (0..args.rounds.max(1)).map(|round| in_own_process(&matrix::shifted(case, round)));
-        let judged = Judged::new(case, &figures.collect::<io::Result<Vec<_>>>()?, free);
+        let judged = Judged::new(case, &figures.collect::<io::Result<Vec<_>>>()?, free, by_hand);
         missed += usize::from(!judged.faults().is_empty());
         if args.json {
             rows.push(json(case, &judged));
@@ -108,12 +112,13 @@ fn table(args: &Args) -> io::Result<ExitCode> {
 
 fn line(case: &Case, judged: &Judged) -> String {
     let Case { rate, tick, burst, members, bases, way, .. } = *case;
-    let Judged { figure, free, .. } = judged;
+    let Judged { figure, free, by_hand, .. } = judged;
+    let by_hand = by_hand.map_or("".to_owned(), |cpu| format!("{cpu:.2}"));
     let (rate, way) = (rate / 1_000_000, name(way));
     let faults = judged.faults();
     let verdict = if faults.is_empty() { "pass".to_owned() } else { format!("FAIL: {}", faults.join(", ")) };
     format!(
-        "{rate:>4} {tick:>4} {members:>5} {bases:>3} {burst:>3} {way:<5}  {:>7.4} {:>7.4}  {:>6.4} {:>5.2} {:>5.2}  {:>6.2} {free:>6.2}  {verdict}",
+        "{rate:>4} {tick:>4} {members:>5} {bases:>3} {burst:>3} {way:<5}  {:>7.4} {:>7.4}  {:>6.4} {:>5.2} {:>5.2}  {:>6.2} {free:>6.2} {by_hand:>7}  {verdict}",
         figure.achieved,
         figure.awake,
         figure.shares.jain,
@@ -134,6 +139,7 @@ fn json(case: &Case, judged: &Judged) -> String {
         .text("way", name(way))
         .raw("figure", &judged.figure.to_json())
         .number("cpu_ms_per_mb_without_group", judged.free)
+        .number("cpu_ms_per_mb_by_hand", judged.by_hand.unwrap_or(f64::NAN))
         .text("faults", &judged.faults().join(", "))
         .finish()
 }
@@ -147,4 +153,4 @@ fn name(way: Way) -> &'static str {
 
 const HEAD: &str = "\
                                of what is promised  a member's share    CPU ms / MB
-MB/s   ms  memb bas bst way    achieved  awake    Jain least  most   group   none  goals 11 and 12";
+MB/s   ms  memb bas bst way    achieved  awake    Jain least  most   group   none by hand  goals 11 and 12";

@@ -1,9 +1,12 @@
 //! The same traffic without a library: a thread that sleeps until the next tick, and sends what that pays in pieces.
 //!
-//! It says what the machine alone takes for a limit that is kept in such pieces: no bookkeeping, no buffers, no callbacks.
+//! It says what the machine alone takes for a limit that is kept in such pieces: no bookkeeping, no buffers, no callbacks. The table
+//! has it beside each case whose cost is judged, so that what is ours of that can be told.
 
+use std::env;
 use std::io::{self, Write as _};
 use std::net::TcpStream;
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -30,6 +33,19 @@ pub fn by_hand(case: &Case) -> io::Result<f64> {
     }
     let (cpu, sent, _open) = sender.join().map_err(|_| io::Error::other("the sender panicked"))??;
     Ok(cpu.as_secs_f64() * 1e3 / (sent as f64 / 1e6))
+}
+
+/// As [`by_hand`], in a process that is made for it.
+///
+/// # Errors
+/// It has failed, or there is none to be had.
+pub fn by_hand_in_own_process(case: &Case) -> io::Result<f64> {
+    let output = Command::new(env::current_exe()?).arg("by-hand").args(case.to_args()).output()?;
+    let said = || String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    let line = String::from_utf8_lossy(&output.stdout);
+    line.trim()
+        .parse()
+        .map_err(|_| io::Error::other(format!("{case:?} by hand: {}: {}", output.status, said())))
 }
 
 /// Answers what that took of CPU time, how many bytes went, and the connections, still open.

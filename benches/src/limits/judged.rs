@@ -10,12 +10,14 @@ pub struct Judged {
     pub figure: Figure,
     /// Milliseconds of CPU time for each MB without a group.
     pub free: f64,
+    /// Milliseconds of CPU time for each MB that a bare thread takes to send the same pieces, where the cost is judged.
+    pub by_hand: Option<f64>,
     case: Case,
 }
 
 impl Judged {
     /// Of one figure at least.
-    pub fn new(case: &Case, figures: &[Figure], free: f64) -> Self {
+    pub fn new(case: &Case, figures: &[Figure], free: f64, by_hand: Option<f64>) -> Self {
         let median = |of: &dyn Fn(&Figure) -> f64| Spread::of(figures.iter().map(of)).median;
         let figure = Figure {
             achieved: median(&|figure| figure.achieved),
@@ -27,7 +29,7 @@ impl Judged {
             },
             cpu: median(&|figure| figure.cpu),
         };
-        Self { figure, free, case: *case }
+        Self { figure, free, by_hand, case: *case }
     }
 
     /// What the limit costs: milliseconds of CPU time for each MB.
@@ -46,10 +48,16 @@ impl Judged {
             (jain >= 0.99, "Jain"),
             (least >= 0.9, "least share"),
             (most <= 1.1, "greatest share"),
-            (self.case.rate < COSTLY || self.cost() <= COST_MAX, "CPU"),
+            (!is_costly(&self.case) || self.cost() <= COST_MAX, "CPU"),
         ];
         all.into_iter().filter(|(holds, _)| !holds).map(|(_, what)| what).collect()
     }
+}
+
+/// Whether the cost of a case is judged.
+#[must_use]
+pub fn is_costly(case: &Case) -> bool {
+    case.rate >= COSTLY
 }
 
 /// From this rate on the cost is judged, bytes per second.
@@ -67,7 +75,7 @@ mod tests {
         let shares = Shares { jain: 1.0, least: 1.0, most: 1.0 };
         let mut figure = Figure { achieved: 1.0, awake: 1.0, shares, cpu: 2.0 };
         change(&mut case, &mut figure);
-        Judged::new(&case, &[figure], 0.6).faults()
+        Judged::new(&case, &[figure], 0.6, None).faults()
     }
 
     #[test]

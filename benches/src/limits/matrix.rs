@@ -21,6 +21,12 @@ pub fn unlimited(like: &Case) -> Case {
     Case { rate: 0, tick: 1, burst: 1, phase: 0.0, ticks: UNLIMITED, ..*like }
 }
 
+/// The same pieces, sent without a library.
+#[must_use]
+pub fn without_library(like: &Case) -> Case {
+    Case { way: Way::Write, bases: 1, phase: 0.0, ticks: TIME / like.tick, ..*like }
+}
+
 /// In round number `round` members start at another time of a tick.
 #[must_use]
 pub fn shifted(case: &Case, round: usize) -> Case {

@@ -22,9 +22,9 @@ use std::{env, io, process::Command, time::Duration};
 use bufferevent::runtime::Time;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-pub use self::by_hand::by_hand;
+pub use self::by_hand::{by_hand, by_hand_in_own_process};
 pub use self::echo::Echo;
-pub use self::judged::Judged;
+pub use self::judged::{Judged, is_costly};
 use self::members::Members;
 use self::peers::{Peers, Sample};
 pub use self::shares::Shares;
