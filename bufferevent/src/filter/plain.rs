@@ -121,7 +121,8 @@ impl Bufferevent {
     /// Ends a plain run below, if it leaves nothing to do there.
     #[inline(never)]
     pub(crate) fn stack_ends_idle(&mut self, scratch: &mut Scratch) -> bool {
-        let plain = self.is_plain_stack();
+        // A callback may have made room for what has arrived.
+        let plain = self.is_plain_stack() && !self.may_feed(self.room_to_read());
         let Some(layer) = self.layer_mut().filter(|_| plain) else { return false };
         layer.lower.run.errands.is_empty() && layer.lower.ends_idle(scratch)
     }

@@ -6,7 +6,10 @@ use bufferevent::{
     Bufferevent, Builder, Context, Evbuffer, FilterCall, FilterFn, FilterStatus, Handler, HandlerAffinity,
     testing::{Census, ManualBase, Wire},
 };
-use bufferevent_sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use bufferevent_sync::{
+    Mutex,
+    atomic::{AtomicUsize, Ordering::Relaxed},
+};
 
 use crate::seen::{Sim, Who};
 
@@ -153,4 +156,53 @@ fn check(bufferevent: &mut Bufferevent) {
     assert!(input.add(b"x").is_err(), "the back of an input is frozen");
     assert!(output.prepend(b"x").is_err(), "so is the front of an output");
     assert_eq!(input.limit(), None);
+}
+
+#[test]
+fn room_that_a_callback_makes_behind_the_last_pass_is_used() {
+    let _census = Census::begin();
+    /// Leaves what it is told of to the write callback.
+    #[derive(Clone, Default)]
+    struct Late(Arc<Mutex<Vec<u8>>>);
+    impl<A: HandlerAffinity> Handler<A> for Late {
+        fn on_read(&mut self, cx: &mut Context<'_, A>) {
+            cx.write(b"taken").unwrap();
+        }
+
+        fn on_write(&mut self, cx: &mut Context<'_, A>) {
+            let len = cx.input().len();
+            self.0.lock().extend(cx.input().take_bytes(len).unwrap());
+        }
+    }
+    // F-04: whole frames in, and what goes out is kept.
+    let framed = || {
+        FilterFn::new()
+            .on_input(|call: &mut FilterCall<'_>| {
+                let fits = call.source.len().min(call.limit()) / FRAME * FRAME;
+                call.source.move_to(call.destination, fits)?;
+                Ok(FilterStatus::Ok)
+            })
+            .on_output(|call: &mut FilterCall<'_>| {
+                call.source.drain(call.source.len())?;
+                Ok(FilterStatus::Ok)
+            })
+    };
+    const FRAME: usize = 20;
+    for shared in [false, true] {
+        let (wire, late) = (Wire::new(), Late::default());
+        let builder = Bufferevent::scripted(&wire).filter(framed());
+        let builder = builder.configure(|top| top.set_read_watermark(0, Some(FRAME * 3 / 2)).unwrap());
+        let mut base = ManualBase::new().unwrap();
+        let builder = builder.handler(late.clone());
+        let who = match shared {
+            true => Who::Shared(builder.threadsafe().start(&mut base).unwrap()),
+            false => Who::Confined(builder.start(&mut base).unwrap()),
+        };
+        let mut sim = Sim { base, who };
+        for frames in 1..=6 {
+            wire.deliver(&[frames; 2 * FRAME]);
+            sim.settle();
+            assert_eq!(late.0.lock().len(), 2 * FRAME * usize::from(frames));
+        }
+    }
 }
