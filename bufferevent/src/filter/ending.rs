@@ -200,10 +200,10 @@ impl Bufferevent {
         }
         self.run.reads -= 1;
         let inside = self.callback_begins(CallbackKind::Filter);
-        let now = self.run.now;
+        let (now, room) = (self.run.now, self.input_cap.room(0));
         let called = self.layer_mut().and_then(|layer| {
             let mode = layer.incoming.due(layer.arrived(), BLOCK)?;
-            let how = Calling { mode, lend: BLOCK, limit: BLOCK, usual: BLOCK, room: BLOCK, now };
+            let how = Calling { mode, lend: usize::MAX, limit: BLOCK, usual: BLOCK, room, now };
             layer.call_input(&how, &mut Evbuffer::new())
         });
         drop(inside);

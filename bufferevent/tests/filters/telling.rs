@@ -403,3 +403,37 @@ fn what_is_lost_is_told_in_the_bytes_of_who_wrote_them() {
         }
     }
 }
+
+#[test]
+fn what_is_dropped_may_come_in_messages_of_any_length() {
+    let _census = Census::begin();
+    /// Takes nothing but whole messages, of which each is an end.
+    struct Whole;
+    impl Filter for Whole {
+        fn ending(&self) -> Ending {
+            Ending::Exchanged
+        }
+
+        fn input(&mut self, call: &mut FilterCall<'_>) -> Result<FilterStatus, FilterError> {
+            if call.source.len() < MESSAGE {
+                return Ok(FilterStatus::NeedMore);
+            }
+            call.source.drain(MESSAGE)?;
+            Ok(FilterStatus::End)
+        }
+    }
+    const MESSAGE: usize = 200_000;
+    // F-04, D15
+    for shared in [false, true] {
+        let (wire, seen) = (Wire::new(), Seen::default());
+        let mut sim = Sim::start(shared, Bufferevent::scripted(&wire).filter(Whole).report_close(), &seen);
+        close(&mut sim);
+        wire.deliver(&[0; MESSAGE - 1]);
+        sim.settle();
+        assert!(!sim.is_gone(), "it waits for the rest, and does not spin");
+        wire.deliver(&[0]);
+        wire.end();
+        sim.settle();
+        assert!(sim.is_gone() && seen.closed().clean);
+    }
+}
