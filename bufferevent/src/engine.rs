@@ -74,9 +74,12 @@ impl Bufferevent {
                 self.pending.merge(*later);
             }
         }
-        // What a pipe has joined goes on until its peers end it.
-        if reasons.contains(Reasons::CLOSE) && !self.relays {
-            self.close();
+        if reasons.contains(Reasons::CLOSE) {
+            // What a pipe has joined goes on until its peers end it, or it is taken apart.
+            self.told.owes_close = self.relays;
+            if !self.relays {
+                self.close();
+            }
         }
         if reasons.contains(Reasons::TIMER) {
             self.alarm_rings();

@@ -149,11 +149,16 @@ impl Handle {
         let _first = self.strand.outer().lifecycle.request_close();
     }
 
-    /// Closes it behind `last`, for which there is room in any case. False: it closes already, and takes nothing.
+    /// Closes it behind `last`, for which there is room in any case. False: it has ended its side already, and takes nothing, as
+    /// far as that can be told while it is busy.
     pub(crate) fn close_after(&self, last: Evbuffer, bounds: Closing) -> bool {
-        let taken = self.apply(Op::CloseAfter(last, bounds));
+        let taken = match self.check_open().and_then(|()| self.try_lock()) {
+            Ok(Some(mut guard)) => guard.close_after(last, bounds),
+            Ok(None) => self.mail(Op::CloseAfter(last, bounds)).is_ok(),
+            Err(_) => false,
+        };
         let _first = self.strand.outer().lifecycle.request_close();
-        taken.is_ok()
+        taken
     }
 
     /// [`Bufferevent::shutdown`], never waiting for a callback.

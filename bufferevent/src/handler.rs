@@ -85,9 +85,9 @@ pub trait Handler<A: HandlerAffinity = Movable> {
     /// Whether what is sent comes from another connection, which alone can tell that it ends; asked once, when the handler is
     /// set. Default: false.
     ///
-    /// Then a [drain](crate::RuntimeExt::drain) leaves it to its peers to end, as long as the grace lasts, and an end that nobody
-    /// asked for is [cut short](crate::Closing::cut_short): by an abort, or with the base. One that a program asks for, `close` or
-    /// [`shutdown`](crate::Bufferevent::shutdown), is what that says.
+    /// Then a [drain](crate::RuntimeExt::drain) leaves it to its peers to end, as long as the grace lasts and it is given no other
+    /// handler, and an end that nobody asked for is [cut short](crate::Closing::cut_short): by an abort, or with the base. One that
+    /// a program asks for, `close` or [`shutdown`](crate::Bufferevent::shutdown), is what that says.
     fn relays(&self) -> bool {
         false
     }

@@ -307,7 +307,7 @@ trait Other {
     /// What is refused stays in `data`.
     fn write(&mut self, data: &mut Evbuffer) -> Result<Room>;
     fn ask(&mut self, asked: Asked);
-    /// Closes behind these bytes, whatever room there is. False: it closes already, and takes nothing.
+    /// Closes behind these bytes, whatever room there is. False: it has ended its side already, and takes nothing.
     fn close_after(&mut self, last: Evbuffer, bounds: Closing) -> bool;
 }
 

@@ -343,3 +343,37 @@ fn one_that_is_short_of_life_or_slow_cuts_the_other_short() {
         assert!(joined.wires.iter().all(|wire| wire.is_reset() && !wire.is_shut_down()));
     }
 }
+
+#[test]
+fn one_that_is_drained_and_then_taken_apart_is_closed_then() {
+    // D15: what a drain has asked of it holds.
+    let _census = Census::begin();
+    for shared in [false, true] {
+        let mut joined = Joined::new(shared);
+        joined.base.close_all();
+        joined.settle();
+        assert!(joined.wires.iter().all(|wire| !wire.is_shut_down()), "its peers end it");
+        match &joined.ends {
+            Ends::Confined(ids) => ids.iter().for_each(|id| joined.base.set_handler(*id, NoHandler).unwrap()),
+            Ends::Shared(handles) => {
+                handles.iter().for_each(|handle| handle.lock().unwrap().set_handler(NoHandler).unwrap())
+            }
+        }
+        joined.settle();
+        assert!(joined.wires.iter().all(|wire| wire.is_shut_down()));
+    }
+}
+
+#[test]
+fn what_one_takes_whose_end_was_told_by_the_program_is_not_counted_as_passed_on() {
+    let _census = Census::begin();
+    for shared in [false, true] {
+        let mut joined = Joined::new(shared);
+        joined.with(1, |b| b.shutdown(Direction::Write)).unwrap();
+        joined.settle();
+        joined.wires[0].deliver(b"lost");
+        joined.settle();
+        let piped = joined.piped.lock().take().unwrap();
+        assert_eq!((piped.forth, joined.wires[1].written()), (0, vec![]), "{piped:?}");
+    }
+}

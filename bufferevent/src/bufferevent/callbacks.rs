@@ -13,6 +13,9 @@ impl Bufferevent {
     /// Takes note of what its handler says of itself.
     pub(crate) fn heed(&mut self, hears_write: bool, relays: bool) {
         (self.hears_write, self.relays) = (hears_write, relays);
+        if self.told.owes_close && !relays {
+            self.close();
+        }
     }
 
     /// Whether anybody wants to know how long callbacks take.

@@ -108,10 +108,11 @@ impl Bufferevent {
         }
     }
 
-    /// Behind `last`, which may pass the cap of the output: nothing follows it. False: it closes already, and takes nothing.
+    /// Behind `last`, which may pass the cap of the output: nothing follows it. False: it has ended its side already, and takes nothing.
     pub(crate) fn close_after(&mut self, last: Evbuffer, bounds: Closing) -> bool {
-        let takes = !self.is_closing();
-        if takes {
+        let closes = !self.is_closing();
+        let takes = closes && !self.shut.asked.contains(Interest::WRITE);
+        if closes {
             self.close_behind(last, bounds);
         }
         takes

@@ -183,6 +183,8 @@ pub(crate) struct Told {
     pub(crate) broken_off: bool,
     /// More was to come when it was closed: the peer must not take it for all.
     pub(crate) cut_short: bool,
+    /// A drain has asked it to close, which it does once it is in no pipe.
+    pub(crate) owes_close: bool,
     /// The filter above wants no input for now.
     pub(crate) withheld: bool,
     /// The end is counted.
