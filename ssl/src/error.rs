@@ -125,11 +125,11 @@ impl Error {
         self
     }
 
-    /// The alert that the peer sent, if an error in `stack` is one.
+    /// The alert that the peer sent, if that is what `stack` ends with.
     pub(crate) fn alert_in(stack: &ErrorStack) -> Option<SslAlert> {
-        // The newest: what somebody else left is before it.
-        let of_ssl = stack.errors().iter().rev().filter(|error| error.library_code() == ERR_LIB_SSL);
-        of_ssl.filter_map(|error| SslAlert::from_reason_code(error.reason_code())).next()
+        // The newest: what somebody else left is before it, and may be one too.
+        let newest = stack.errors().iter().rfind(|error| error.library_code() == ERR_LIB_SSL)?;
+        SslAlert::from_reason_code(newest.reason_code())
     }
 
     /// What kind of failure it was.

@@ -2,7 +2,10 @@
 
 use std::{cell::Cell, io};
 
-use bufferevent::Evbuffer;
+use bufferevent::{
+    Evbuffer,
+    evbuffer::{End, transport::Transport as _},
+};
 
 /// The two directions of the wire. Reads what has arrived, appends what is to be sent, and never refuses to.
 ///
@@ -51,10 +54,11 @@ impl Wire {
         self.buffers.get_or_insert_with(|| LENT.try_with(Cell::take).ok().flatten().unwrap_or_default())
     }
 
-    /// Gives the buffers to the thread if they are empty.
+    /// Gives the buffers to the thread if they are empty, and nobody has done anything to them that would be of this connection.
     pub(crate) fn rest(&mut self) {
-        let are_empty = |buffers: &mut Box<Buffers>| buffers.arrived.is_empty() && buffers.to_send.is_empty();
-        if let Some(buffers) = self.buffers.take_if(are_empty) {
+        let are_as_new =
+            |buffers: &mut Box<Buffers>| is_as_new(&buffers.arrived) && is_as_new(&buffers.to_send);
+        if let Some(buffers) = self.buffers.take_if(are_as_new) {
             // A thread that ends takes none.
             let _ = LENT.try_with(|lent| lent.set(Some(buffers)));
         }
@@ -74,6 +78,12 @@ impl Wire {
     pub(crate) fn is_within_allowance(&self) -> bool {
         self.levels().arrived <= self.allowance
     }
+}
+
+/// Whether it is empty, and neither capped nor frozen nor observed.
+fn is_as_new(buffer: &Evbuffer) -> bool {
+    let is_frozen = [End::Front, End::Back].into_iter().any(|end| buffer.is_frozen(end));
+    buffer.is_empty() && buffer.is_plain() && buffer.limit().is_none() && !is_frozen
 }
 
 impl io::Read for Wire {
@@ -149,5 +159,23 @@ mod tests {
         other.rest();
         assert_eq!(other.levels().to_send, 4);
         assert!(one.buffers().to_send.is_empty());
+    }
+
+    #[test]
+    fn what_somebody_has_capped_frozen_or_observed_is_lent_to_no_other() {
+        let spoils: [fn(&mut Buffers); 3] = [
+            |buffers| buffers.to_send.set_limit(Some(3)),
+            |buffers| buffers.to_send.freeze(End::Back),
+            |buffers| {
+                let _observer = buffers.arrived.observe(|_, _| panic!("it is of another connection"));
+            },
+        ];
+        for spoil in spoils {
+            let (mut one, mut other) = (Wire::new(usize::MAX), Wire::new(usize::MAX));
+            spoil(one.buffers());
+            one.rest();
+            other.write_all(b"more than three").unwrap();
+            other.buffers().arrived.add(b"arrived").unwrap();
+        }
     }
 }

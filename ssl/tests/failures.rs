@@ -235,6 +235,28 @@ fn damage_is_found_and_told_to_the_peer() {
 }
 
 #[test]
+fn an_alert_that_another_connection_was_told_is_none_of_ours() {
+    let _census = Census::begin();
+    // F42: whoever read it has left it in the queue of the thread.
+    let (server, _) = settings(SslVersion::TLS1_3);
+    let mut other = Pair::of(&server.build().unwrap(), &Connector::builder().build().unwrap());
+    other.shake().unwrap_err();
+    other.reach_server();
+    let told = other.server.handshake().unwrap_err();
+    assert_eq!(told.kind(), ErrorKind::Alert);
+    for version in VERSIONS {
+        let mut pair = Pair::open(version);
+        send(&mut pair.client, b"precious");
+        let mut wire = pair.client.to_send().to_vec();
+        *wire.last_mut().unwrap() ^= 1;
+        pair.server.arrived().add(&wire).unwrap();
+        told.stack().iter().for_each(|error| error.put());
+        let error = pair.server.receive(&mut Evbuffer::new(), 100, Time::ZERO).unwrap_err();
+        assert_eq!((error.kind(), error.alert()), (ErrorKind::Protocol, None));
+    }
+}
+
+#[test]
 fn what_does_not_speak_tls_is_named() {
     let _census = Census::begin();
     // F39
