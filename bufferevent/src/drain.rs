@@ -40,8 +40,10 @@ pub trait RuntimeExt {
     /// until both peers have ended, for only they know when that is; what the grace has not seen ending is cut short.
     /// [`Runtime::stop`] ends it at once.
     ///
+    /// What was written is sent. A handler that has more to write, and waits for room, is closed with the others.
+    ///
     /// Signal events close with the rest, and what the process does on those signals from then on is what they left: nothing.
-    /// Who wants a second signal to end the process registers that with `signal_hook::flag`, as `bev` does.
+    /// Who wants a second signal to end the process waits for them on a thread of its own, as a recipe does.
     ///
     /// From any thread and any callback; never waits.
     /// # Errors

@@ -51,7 +51,8 @@ pub(crate) enum Command {
     group(ArgGroup::new("rates").multiple(true)),
     after_help = "SIGTERM or SIGINT ends the server with exit code 0: it accepts no more, writes out what it \
     owes, for the grace at most, and tells how that went (a connection ends clean when all was sent and its peer ended too); a proxy goes on until both sides of each connection have ended, and cuts \
-    short what the grace has not seen ending. A second signal ends it at once, with 128 and the signal's number.\n\n\
+    short what the grace has not seen ending. A second signal, a second \
+    later or more, ends it at once, with 128 and the signal's number: a peer over plain TCP takes that for an end.\n\n\
     A RATE is a number and a unit, such as 10MB/s, 10MiB/s or 80Mbit/s; without a unit it is bytes per second. What was not \
     used of it is kept for four ticks. Limits hold for what is written out at the end too. Who sends to a server notices \
     that it is read slowly only once the buffers of both systems are full. At the end a server with limits tells what moved, \
@@ -103,7 +104,7 @@ pub(crate) struct Serve {
     /// Over how long connections are asked to end then, so that not all peers come back at once, or none
     #[arg(long, value_name = "TIME", default_value = "none", value_parser = units::parse_limit)]
     pub(crate) spread: units::Limit,
-    /// Bytes per second that each connection may read, and as many that it may write [default: no limit]
+    /// Bytes per second that each connection may read, and as many that it may write; of a proxy those of clients [default: no limit]
     #[arg(long, value_name = "RATE", group = "rates", value_parser = units::parse_rate)]
     pub(crate) limit: Option<Rate>,
     /// Bytes per second that all connections together may read, and as many that they may write, in fair shares [default: no
@@ -125,7 +126,7 @@ pub(crate) struct Serve {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Proxy {
     /// Address to pass connections on to, such as 127.0.0.1:7000 or example.org:80; a name is looked up for each, and of its
-    /// addresses the first that can be had is taken
+    /// addresses the first that can be had is taken, within 30 s, and 10 s more for a handshake
     #[arg(long, value_name = "ADDR")]
     pub(crate) upstream: Upstream,
     /// Speak TLS to the upstream
@@ -147,7 +148,7 @@ pub(crate) struct Proxy {
     ends are told as unanswered, with the age of the oldest. They do not count as requests, but in the latencies: with \
     what they took in the end, or, if there is no answer within the time that is left for it, with their age by then, which is a \
     lower bound. That time is two seconds, or twice what the slowest request took if that is more, but ten at most. A request \
-    that is being answered then, by a server under a limit say, is cut off, and told so; one that came no further has failed.\n\nSIGTERM or SIGINT ends the measurement early, and what was measured is told. A second signal ends \
+    that is being answered then, by a server under a limit say, is cut off, and told so; one that came no further has failed.\n\nSIGTERM or SIGINT ends the measurement early, and what was measured is told. A second signal, a second later or more, ends \
     the program at once, with 128 and the signal's number.\n\nThe exit code is 0 only if no connection failed and, in \
     echo and source mode, every byte came in its place."
 )]

@@ -1,40 +1,37 @@
 //! The signals that end the program.
 
-use std::{io, sync::Arc};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
-use bufferevent::{Runtime, runtime};
-use bufferevent_sync::SignalFlag;
 use signal_hook::{
     consts::{SIGINT, SIGTERM},
-    flag,
+    iterator::Signals,
+    low_level,
 };
 
 use crate::failure::Failure;
 
-/// From now on the first SIGTERM or SIGINT calls `end` on a base of `runtime`, and a second one ends the process at
-/// once, with 128 and its number as the exit code.
-pub(crate) fn end_gracefully(
-    runtime: &Runtime,
-    end: impl Fn() + Send + Sync + 'static,
-) -> Result<(), Failure> {
-    end_at_second().map_err(|why| Failure::of("cannot wait for signals", why))?;
-    let end = Arc::new(end);
-    for signal in [SIGTERM, SIGINT] {
-        let end = Arc::clone(&end);
-        let waited: runtime::Result<_> = runtime.bases()[0].signal(signal, move |_, _| end());
-        waited.map_err(|why| Failure::of("cannot wait for signals", why))?;
-    }
-    Ok(())
-}
+/// Within this time a second signal is the same wish to end: who starts a program may send it to the program and to its group.
+const ONE_WISH: Duration = Duration::from_secs(1);
 
-fn end_at_second() -> io::Result<()> {
-    let [term, int] = [(); 2].map(|()| Arc::new(SignalFlag::new(false)));
-    for (signal, own, other) in [(SIGTERM, &term, &int), (SIGINT, &int, &term)] {
-        // In this order: the first signal finds both flags unset. Of two that come at once, on two threads, each sets its
-        // flag before it looks at the other's (all are SeqCst), so that one of them ends the process.
-        flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(own))?;
-        flag::register(signal, Arc::clone(own))?;
-        flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(other))?;
-    }
-    Ok(())
+/// From now on the first SIGTERM or SIGINT calls `end`, on a thread of its own, and one that comes later ends the process at
+/// once, whatever else it does, with 128 and its number as the exit code.
+pub(crate) fn end_gracefully(end: impl FnOnce() + Send + 'static) -> Result<(), Failure> {
+    let mut signals =
+        Signals::new([SIGTERM, SIGINT]).map_err(|why| Failure::of("cannot wait for signals", why))?;
+    let wait = move || {
+        let mut signals = signals.forever();
+        if signals.next().is_none() {
+            return;
+        }
+        let first = Instant::now();
+        end();
+        if let Some(signal) = signals.find(|_| first.elapsed() >= ONE_WISH) {
+            low_level::exit(128 + signal);
+        }
+    };
+    let waiting = thread::Builder::new().name("bev-signals".to_owned()).spawn(wait);
+    waiting.map(drop).map_err(|why| Failure::of("cannot start thread bev-signals", why))
 }

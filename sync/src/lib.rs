@@ -14,7 +14,6 @@
 //! | [`Word`], [`Word64`]              | atomics without stores       | the same, with mutants                         |
 //! | [`CachePadded`], [`Counter`]      | crossbeam, ours              | the same                                       |
 //! | [`Leaf`]                          | order checked in debug builds | not checked                                   |
-//! | [`SignalFlag`]                    | std's `AtomicBool`           | there is none                                  |
 //! | [`mutant`]                        | constants, compiled away     | chosen by the environment variable `BEV_MUTANT` |
 //!
 //! The switch is `cfg(loom)` alone: `cfg(test)` is off when the `loom-tests` crate compiles the crates under test.
@@ -45,10 +44,6 @@ pub use real::{
     Arc, Condvar, Mutex, MutexGuard, Queue, RwLock, RwLockReadGuard, RwLockWriteGuard, WaitTimeoutResult,
     Weak, Word, Word64, atomic, deque, hint, thread,
 };
-
-/// What a signal handler sets: std's own type, as crates for signals want it.
-#[cfg(not(loom))]
-pub type SignalFlag = std::sync::atomic::AtomicBool;
 
 pub use counter::{Counter, SharedCounter};
 pub use crossbeam::utils::CachePadded;

@@ -156,11 +156,15 @@ impl Client {
     }
 
     fn fail(&mut self, connection: &mut Bufferevent, why: impl FnOnce() -> String) {
+        self.note_failure(why);
+        connection.abort();
+    }
+
+    fn note_failure(&mut self, why: impl FnOnce() -> String) {
         if !std::mem::replace(&mut self.has_failed, true) {
             self.base.load().board.failed(why);
             self.base.tally.under_way(self.slot, None);
         }
-        connection.abort();
     }
 
     fn connected(&mut self, cx: &mut Context<'_>) {
@@ -204,12 +208,13 @@ impl Handler for Client {
             Event::Connected => self.connected(cx),
             Event::User(BEGIN) => self.begin(cx, Instant::now()),
             Event::Eof => self.fail(cx, || "the server closed the connection".to_owned()),
-            Event::Error { direction, cause } => {
-                self.fail(cx, || cause.to_string());
-                if direction.is_none() {
-                    self.base.start_next(cx);
-                }
+            // What TLS has to say of it goes to the server first.
+            Event::Error { direction: None, cause } => {
+                self.note_failure(|| cause.to_string());
+                cx.close();
+                self.base.start_next(cx);
             }
+            Event::Error { cause, .. } => self.fail(cx, || cause.to_string()),
             Event::Closed(_) => self.base.load().board.ended(self.has_stood),
             _ => {}
         }

@@ -212,7 +212,7 @@ impl Engine {
         };
         let bases = handles.into_iter().map(base).collect();
         let told = Arc::clone(&load);
-        signals::end_gracefully(&runtime, move || told.board.interrupt())?;
+        signals::end_gracefully(move || told.board.interrupt())?;
         Ok(Self { running: Running::start(runtime, "bev-load")?, load, bases })
     }
 

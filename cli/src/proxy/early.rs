@@ -1,13 +1,14 @@
-//! What hears of a failure before the pipe does.
+//! What hears of a connection before the pipe does.
 
 use std::sync::Arc;
 
-use bufferevent::{Bufferevent, Context, Event, Handle, Handler, UnlockedHandler};
+use bufferevent::{BaseHandle, Bufferevent, Context, Event, Handle, Handler, UnlockedHandler};
 
-use super::{Line, Side};
+use super::{Front, Line, Side};
+use crate::failures::Client;
 
-/// The handler of a THREADSAFE bufferevent from its start until it is joined: another worker may run it by then. An end is told to
-/// the pipe again, a failure is not: so it ends the connection, which then cannot be joined.
+/// The handler of a bufferevent from its start until it is joined. An end is told to the pipe again, a failure is not: so it ends
+/// the connection, which then cannot be joined.
 #[derive(Debug)]
 pub(super) struct Early {
     line: Arc<Line>,
@@ -15,25 +16,44 @@ pub(super) struct Early {
 }
 
 impl Early {
-    pub(super) fn of(line: &Arc<Line>, side: Side) -> Self {
-        Self { line: Arc::clone(line), side }
+    pub(super) fn of_client(line: &Arc<Line>, client: Client) -> Self {
+        Self { line: Arc::clone(line), side: Side::Client(client) }
     }
 
-    fn event(&self, event: &Event, close: impl FnOnce()) {
-        let Event::Error { cause, .. } = event else { return };
-        self.line.failed_by(self.side, cause);
-        close();
+    pub(super) fn of_upstream(line: &Arc<Line>) -> Self {
+        Self { line: Arc::clone(line), side: Side::Upstream }
+    }
+
+    /// True: it is to be closed.
+    fn event(&self, event: &Event, base: &BaseHandle, own: impl FnOnce() -> Option<Front>) -> bool {
+        match (event, self.side) {
+            (Event::Error { cause, .. }, side) => {
+                self.line.failed_by(side, cause);
+                true
+            }
+            // A callback cannot join its own bufferevent.
+            (Event::Connected, Side::Client(client)) => {
+                let line = Arc::clone(&self.line);
+                own().is_none_or(|front| base.post(move |base| line.join(client, front, base)).is_err())
+            }
+            _ => false,
+        }
     }
 }
 
 impl Handler for Early {
     fn on_event(&mut self, cx: &mut Context<'_>, event: Event) {
-        self.event(&event, || Bufferevent::close(cx));
+        let own = || cx.handle().map(Front::Shared).or_else(|| cx.id().map(Front::Confined));
+        if self.event(&event, &cx.base_handle(), own) {
+            Bufferevent::close(cx);
+        }
     }
 }
 
 impl UnlockedHandler for Early {
     fn on_event(&mut self, bufferevent: &Handle, event: Event) {
-        self.event(&event, || bufferevent.close());
+        if self.event(&event, &bufferevent.base(), || Some(Front::Shared(bufferevent.clone()))) {
+            bufferevent.close();
+        }
     }
 }

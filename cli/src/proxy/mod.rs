@@ -23,8 +23,8 @@ use crate::{
     tls::Secured,
 };
 use bufferevent::{
-    Accepted, Base, BaseExt as _, Bufferevent, Builder, Cause, Closing, Direction, Error, Handle, NoHandler,
-    Pipe, PipeEnd, Piped, Result, TimeLimit, runtime::BoxError,
+    Accepted, Base, BaseExt as _, Bufferevent, Builder, Cause, Closing, Direction, Error, Handle, Id,
+    NoHandler, Pipe, PipeEnd, Piped, Result, TimeLimit, runtime::BoxError,
 };
 
 /// Descriptors of a connection: its own, and that to the upstream.
@@ -75,43 +75,72 @@ enum Side {
 }
 
 impl Line {
-    /// Joins a connection to a new one to the upstream. The limits are the client's: all that passes goes through it.
+    /// Takes a connection, and joins it to a new one to the upstream: one over TLS when it has shaken hands, for nobody else is to
+    /// cost the upstream anything. The limits are the client's: all that passes goes through it.
     fn accept(self: &Arc<Self>, connection: Accepted, base: &mut Base) -> std::result::Result<(), BoxError> {
         self.tally.accepted();
         let client = Client::accepted(&connection);
-        let Terms { how, limits, rates, memory, .. } = &self.terms;
+        let Terms { how, limits, rates, memory, tls, .. } = &self.terms;
         let mut front = self.terms.lowest(connection).lifetime(limits.lifetime).configure(|front| {
             if let Some(rates) = rates {
                 rates.admit(front);
             }
         });
+        if let Some(memory) = memory {
+            front = front.memory(memory);
+        }
+        if how.defers() {
+            front = front.deferred();
+        }
+        let early = Early::of_client(self, client);
+        let front = match how {
+            How::Confined { .. } => Front::Confined(front.handler(early).start(base)?),
+            How::Threadsafe { .. } => Front::Shared(front.handler(early).threadsafe().start(base)?),
+            How::Unlocked => Front::Shared(front.threadsafe().unlocked(early).start(base)?),
+        };
+        if tls.is_none() {
+            self.join(client, front, base);
+        }
+        Ok(())
+    }
+
+    /// Joins a client to a new connection to the upstream, on a turn of its base that runs neither.
+    fn join(self: &Arc<Self>, client: Client, front: Front, base: &mut Base) {
+        let line = Arc::clone(self);
+        let mut pipe = Pipe::new().on_end(move |piped| line.ended(client, &piped));
+        if let Some(idle) = self.terms.limits.idle {
+            pipe = pipe.idle_timeout(idle);
+        }
+        let joined = self.back().and_then(|back| {
+            let early = Early::of_upstream(self);
+            match &front {
+                Front::Confined(front) => join_on(base, pipe, *front, back),
+                Front::Shared(front) => join(
+                    pipe,
+                    front,
+                    match self.terms.how {
+                        How::Unlocked => back.threadsafe().unlocked(early).start(base),
+                        _ => back.handler(early).threadsafe().start(base),
+                    },
+                ),
+            }
+        });
+        if let Err(why) = joined {
+            self.failed(Side::Upstream, why);
+            front.cut(base);
+        }
+    }
+
+    /// A connection to the upstream, which is not under way yet.
+    fn back(&self) -> std::result::Result<Builder, BoxError> {
         let mut back = Bufferevent::connect_target(self.upstream.target.clone());
         if let Some(secured) = &self.secured {
             back = back.filter(secured.connect()?);
         }
-        if let Some(memory) = memory {
-            (front, back) = (front.memory(memory), back.memory(memory));
+        if let Some(memory) = &self.terms.memory {
+            back = back.memory(memory);
         }
-        if let How::Confined { defer: true } | How::Threadsafe { defer: true } = how {
-            (front, back) = (front.deferred(), back.deferred());
-        }
-        let line = Arc::clone(self);
-        let mut pipe = Pipe::new().on_end(move |piped| line.ended(client, &piped));
-        if let Some(idle) = limits.idle {
-            pipe = pipe.idle_timeout(idle);
-        }
-        let joined = match how {
-            How::Confined { .. } => join_on(base, pipe, front, back),
-            How::Threadsafe { .. } => {
-                let front = front.handler(Early::of(self, Side::Client(client))).threadsafe().start(base)?;
-                join(pipe, &front, back.handler(Early::of(self, Side::Upstream)).threadsafe().start(base))
-            }
-            How::Unlocked => {
-                let front = front.threadsafe().unlocked(Early::of(self, Side::Client(client))).start(base)?;
-                join(pipe, &front, back.threadsafe().unlocked(Early::of(self, Side::Upstream)).start(base))
-            }
-        };
-        Ok(joined?)
+        Ok(if self.terms.how.defers() { back.deferred() } else { back })
     }
 
     fn ended(&self, client: Client, piped: &Piped) {
@@ -146,26 +175,42 @@ impl Line {
     }
 }
 
-/// Joins two that run nowhere else than on this turn.
-fn join_on(base: &mut Base, pipe: Pipe, front: Builder, back: Builder) -> Result<()> {
-    let front = front.handler(NoHandler).start(base)?;
-    let back = back.handler(NoHandler).start(base);
-    let joined = back.and_then(|back| pipe.join_on(base, front, back));
-    if let (Err(_), Ok(front)) = (&joined, base.bufferevent(front)) {
-        front.close_with(Closing::CUT_SHORT);
+/// The side of the client.
+enum Front {
+    Confined(Id),
+    Shared(Handle),
+}
+
+impl Front {
+    fn cut(&self, base: &mut Base) {
+        match self {
+            Self::Confined(front) => {
+                if let Ok(front) = base.bufferevent(*front) {
+                    front.close_with(Closing::CUT_SHORT);
+                }
+            }
+            Self::Shared(front) => front.close_with(Closing::CUT_SHORT),
+        }
     }
-    joined
+}
+
+/// Joins two that run nowhere else than on this turn. A client that has left meanwhile is of no interest to the upstream.
+fn join_on(base: &mut Base, pipe: Pipe, front: Id, back: Builder) -> std::result::Result<(), BoxError> {
+    if base.bufferevent(front).is_ok_and(|front| !front.is_closing()) {
+        let back = back.handler(NoHandler).start(base)?;
+        pipe.join_on(base, front, back)?;
+    }
+    Ok(())
 }
 
 /// Joins two that may run elsewhere already. What has failed meanwhile has said so.
-fn join(pipe: Pipe, front: &Handle, back: Result<Handle>) -> Result<()> {
-    let joined =
-        back.and_then(|back| pipe.join(front, &back).inspect_err(|_| back.close_with(Closing::CUT_SHORT)));
-    if joined.is_err() {
-        front.close_with(Closing::CUT_SHORT);
-    }
-    match joined {
-        Err(Error::Closed) => Ok(()),
-        joined => joined,
+fn join(pipe: Pipe, front: &Handle, back: Result<Handle>) -> std::result::Result<(), BoxError> {
+    let back = back?;
+    match pipe.join(front, &back).inspect_err(|_| back.close_with(Closing::CUT_SHORT)) {
+        Err(Error::Closed) => {
+            front.close_with(Closing::CUT_SHORT);
+            Ok(())
+        }
+        joined => Ok(joined?),
     }
 }

@@ -184,9 +184,10 @@ fn drain_at_signal(runtime: &Runtime, serve: &Serve) -> Result<Arc<Mutex<Option<
     let how = Drain { spread: serve.spread.unwrap_or_default(), grace: serve.grace };
     let (draining, ending) = (Arc::new(Mutex::new(None)), runtime.clone());
     let under_way = Arc::clone(&draining);
-    signals::end_gracefully(runtime, move || match ending.drain(how) {
-        Ok(draining) => *under_way.lock() = Some(draining),
-        Err(_) => ending.stop(),
+    signals::end_gracefully(move || {
+        // Held meanwhile: the runtime may have ended before this has noted how.
+        let mut under_way = under_way.lock();
+        *under_way = ending.drain(how).map_err(|_| ending.stop()).ok();
     })?;
     Ok(draining)
 }
@@ -245,6 +246,13 @@ pub(crate) enum How {
     },
     /// THREADSAFE, deferred, and no lock held in callbacks.
     Unlocked,
+}
+
+impl How {
+    /// Whether callbacks come from the deferred queue though that is not in the nature of their handler.
+    pub(crate) fn defers(self) -> bool {
+        matches!(self, Self::Confined { defer: true } | Self::Threadsafe { defer: true })
+    }
 }
 
 impl From<&Serve> for How {

@@ -81,6 +81,16 @@ impl Process {
         BufReader::new(self.child.stderr.take().unwrap())
     }
 
+    /// Gives it the signal again and again until it ends.
+    pub(crate) fn insist(&mut self, signal: Signal) -> ExitStatus {
+        let ended = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+        while waitid(WaitId::Pid(self.pid), ended).unwrap().is_none() {
+            self.signal(signal);
+            thread::sleep(Duration::from_millis(100));
+        }
+        self.wait()
+    }
+
     pub(crate) fn wait(&mut self) -> ExitStatus {
         // Leaves the process to be reaped, so that its number stays its own until the watcher is gone.
         waitid(WaitId::Pid(self.pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT).unwrap();

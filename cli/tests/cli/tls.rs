@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader, Read as _, Write as _},
+    io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _},
     net::TcpListener,
     path::PathBuf,
     process::Stdio,
@@ -21,7 +21,7 @@ use rustix::{net::sockopt::set_socket_linger, process::Signal};
 
 use crate::{
     load::number,
-    proxy::LOCKINGS,
+    proxy::{LOCKINGS, before_us},
     servers::{pattern, talk_to_echo},
     support::{Server, bev, cut, rest, run},
 };
@@ -177,8 +177,7 @@ fn what_does_not_speak_tls_is_told_and_counted() {
 #[test]
 fn a_client_of_the_proxy_that_does_not_speak_tls_is_told_and_counted() {
     for locking in LOCKINGS {
-        let echo = Server::start("echo", &[]);
-        let mut proxy = Server::proxy(echo.address, &[locking, &["--self-signed", "--json"]].concat());
+        let (mut proxy, listener) = before_us(&[locking, &["--self-signed", "--json"]].concat());
         let mut stderr = BufReader::new(proxy.process.stderr());
         let mut client = proxy.connect();
         let address = client.local_addr().unwrap();
@@ -192,7 +191,12 @@ fn a_client_of_the_proxy_that_does_not_speak_tls_is_told_and_counted() {
         let told = proxy.farewell();
         let counts = ["clients", "client_failures", "upstream_failures", "from_clients"];
         assert_eq!(counts.map(|name| number(&told, name)), [1.0, 1.0, 0.0, 0.0], "{locking:?}: {told}");
-        echo.end();
+        listener.set_nonblocking(true).unwrap();
+        let connected = listener.accept().map_err(|none| none.kind());
+        assert!(
+            matches!(connected, Err(ErrorKind::WouldBlock)),
+            "it costs the upstream nothing: {connected:?}"
+        );
     }
 }
 
