@@ -200,7 +200,7 @@ impl Bufferevent {
         }
         self.run.reads -= 1;
         let inside = self.callback_begins(CallbackKind::Filter);
-        let (now, room) = (self.run.now, self.input_cap.room(0));
+        let (now, room) = (self.run.now, self.input_cap.room(0).max(BLOCK));
         let called = self.layer_mut().and_then(|layer| {
             let mode = layer.incoming.due(layer.arrived(), BLOCK)?;
             let how = Calling { mode, lend: usize::MAX, limit: BLOCK, usual: BLOCK, room, now };

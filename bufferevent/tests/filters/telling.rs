@@ -407,7 +407,7 @@ fn what_is_lost_is_told_in_the_bytes_of_who_wrote_them() {
 #[test]
 fn what_is_dropped_may_come_in_messages_of_any_length() {
     let _census = Census::begin();
-    /// Takes nothing but whole messages, of which each is an end.
+    /// Gives nothing but whole messages, of which each is an end, though that is more than it should.
     struct Whole;
     impl Filter for Whole {
         fn ending(&self) -> Ending {
@@ -418,7 +418,7 @@ fn what_is_dropped_may_come_in_messages_of_any_length() {
             if call.source.len() < MESSAGE {
                 return Ok(FilterStatus::NeedMore);
             }
-            call.source.drain(MESSAGE)?;
+            call.source.move_to(call.destination, MESSAGE)?;
             Ok(FilterStatus::End)
         }
     }
@@ -435,5 +435,35 @@ fn what_is_dropped_may_come_in_messages_of_any_length() {
         wire.end();
         sim.settle();
         assert!(sim.is_gone() && seen.closed().clean);
+    }
+}
+
+#[test]
+fn what_is_dropped_may_be_more_than_the_input_may_hold() {
+    let _census = Census::begin();
+    /// Gives as much as it is to.
+    struct Gives;
+    impl Filter for Gives {
+        fn ending(&self) -> Ending {
+            Ending::Exchanged
+        }
+
+        fn input(&mut self, call: &mut FilterCall<'_>) -> Result<FilterStatus, FilterError> {
+            let most = call.source.len().min(call.limit());
+            call.source.move_to(call.destination, most)?;
+            Ok(if call.is_last() && call.source.is_empty() { FilterStatus::End } else { FilterStatus::Ok })
+        }
+    }
+    // C-17, D15
+    for shared in [false, true] {
+        let (wire, seen) = (Wire::new(), Seen::default());
+        let builder = Bufferevent::scripted(&wire).filter(Gives).report_close();
+        let mut sim = Sim::start(shared, builder.configure(|top| top.set_input_cap(Some(1_000))), &seen);
+        close(&mut sim);
+        wire.deliver(&[0; 50_000]);
+        wire.end();
+        sim.settle();
+        let closed = seen.closed();
+        assert!(sim.is_gone() && closed.clean, "{closed:?}");
     }
 }
