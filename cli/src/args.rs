@@ -53,6 +53,9 @@ pub(crate) enum Command {
     owes, for the grace at most, and tells how that went (a connection ends clean when all was sent and its peer ended too); a proxy goes on until both sides of each connection have ended, and cuts \
     short what the grace has not seen ending. A second signal, a second \
     later or more, ends it at once, with 128 and the signal's number: a peer over plain TCP takes that for an end.\n\n\
+    SIGHUP has it read the files of TLS again, those of --tls-cert, --tls-key and --tls-client-ca, and of a proxy those of --ca, \
+    --client-cert and --client-key: new connections use them, those that stand keep what they have. What is no good is told, \
+    and changes nothing. Without such files nothing changes either, so a server does not end with the terminal it was started in.\n\n\
     A RATE is a number and a unit, such as 10MB/s, 10MiB/s or 80Mbit/s; without a unit it is bytes per second. What was not \
     used of it is kept for four ticks. Limits hold for what is written out at the end too. Who sends to a server notices \
     that it is read slowly only once the buffers of both systems are full. At the end a server with limits tells what moved, \

@@ -49,14 +49,23 @@ impl Failure {
 
     /// Tells it, and answers the exit code.
     pub(crate) fn report(self) -> ExitCode {
-        let (text, code) = match self {
-            Self::Usage(text) => (format!("error: {text}\n"), 2),
-            Self::Lost(help) => (help, 2),
-            Self::Failed(text) => (format!("error: {text}\n"), 1),
+        let (text, code) = match &self {
+            Self::Usage(_) => (format!("error: {self}\n"), 2),
+            Self::Lost(_) => (self.to_string(), 2),
+            Self::Failed(_) => (format!("error: {self}\n"), 1),
             Self::Unheard => return ExitCode::from(128 + SIGPIPE as u8),
         };
         // Without a stderr there is nobody to tell.
         let _ = write!(io::stderr(), "{text}");
         ExitCode::from(code)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Usage(text) | Self::Lost(text) | Self::Failed(text) => text,
+            Self::Unheard => "nobody reads the output",
+        })
     }
 }

@@ -9,6 +9,7 @@ mod failures;
 mod limits;
 mod load;
 mod manual;
+mod notices;
 mod pattern;
 mod proxy;
 mod running;

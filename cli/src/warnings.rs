@@ -27,9 +27,14 @@ impl Warnings {
             0 => String::new(),
             n => format!(" (and {n} more since the last such line)"),
         };
-        // Without a stderr there is nobody to tell.
-        let _ = writeln!(io::stderr(), "warning: {what}: {why}{more}");
+        warn(what, format_args!("{why}{more}"));
     }
+}
+
+/// Tells that `what` failed, each time: for what happens on request.
+pub(crate) fn warn(what: impl fmt::Display, why: impl fmt::Display) {
+    // Without a stderr there is nobody to tell.
+    let _ = writeln!(io::stderr(), "warning: {what}: {why}");
 }
 
 /// Which warnings become a line.

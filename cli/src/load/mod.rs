@@ -47,7 +47,7 @@ pub(crate) fn run(load: &args::Load) -> Result<(), Failure> {
         mode: load.mode,
         connections: load.connections as usize,
         sizes: vec![load.size],
-        tls: load.tls.then(|| load.trust.secured(&load.connect)).transpose()?,
+        tls: load.tls.then(|| load.trust.secured(&load.connect)).transpose()?.map(|(secured, _)| secured),
     };
     let engine = Engine::start(builder.build().map_err(Failure::runtime)?, plan)?;
     let line = progress(load);

@@ -32,11 +32,14 @@ const DESCRIPTORS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
 
 /// Passes connections on until a signal comes, and tells what went through.
 pub(crate) fn run(proxy: &args::Proxy) -> std::result::Result<(), Failure> {
-    let server = Server::new(&proxy.serve, DESCRIPTORS)?;
+    let mut server = Server::new(&proxy.serve, DESCRIPTORS)?;
     let rates = server.terms.rates.clone();
+    let secured = proxy.upstream_tls.then(|| proxy.trust.secured(&proxy.upstream.address)).transpose()?;
+    let (secured, reload) = secured.unzip();
+    server.reloads.extend(reload.flatten());
     let line = Arc::new(Line {
         upstream: proxy.upstream.clone(),
-        secured: proxy.upstream_tls.then(|| proxy.trust.secured(&proxy.upstream.address)).transpose()?,
+        secured,
         terms: server.terms.clone(),
         tally: Tally::default(),
     });

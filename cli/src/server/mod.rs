@@ -30,8 +30,15 @@ pub(crate) use self::{
     source::Source,
 };
 use crate::{
-    args::Serve, failure::Failure, failures::Failures, limits, running::Running, signals, tls::Fingerprint,
-    units, warnings::Warnings,
+    args::Serve,
+    failure::Failure,
+    failures::Failures,
+    limits,
+    running::Running,
+    signals,
+    tls::{self, Fingerprint, Reload},
+    units,
+    warnings::Warnings,
 };
 
 /// Serves connections, each with a service that `make` gives, until a signal comes.
@@ -64,6 +71,8 @@ pub(crate) struct Server<'a> {
     pub(crate) terms: Terms,
     /// Of a certificate that nobody knows yet.
     fingerprint: Option<Fingerprint>,
+    /// What is read again at SIGHUP.
+    pub(crate) reloads: Vec<Reload>,
 }
 
 /// What every connection of a server is under.
@@ -134,8 +143,10 @@ impl<'a> Server<'a> {
         let runtime = runtime(serve)?;
         let most = ConnectionLimit::of_descriptors().limit() / descriptors;
         let connections = ConnectionLimit::new(NonZeroUsize::new(most).unwrap_or(NonZeroUsize::MIN));
-        let (tls, fingerprint) =
-            serve.tls.speaking()?.map_or((None, None), |(tls, print)| (Some(tls), print));
+        let (tls, fingerprint, reload) = match serve.tls.speaking()? {
+            Some(tls) => (Some(tls.acceptor), tls.fingerprint, tls.reload),
+            None => (None, None, None),
+        };
         let terms = Terms {
             how: How::from(serve),
             limits: TimeLimits { idle: serve.idle, lifetime: serve.lifetime },
@@ -144,7 +155,7 @@ impl<'a> Server<'a> {
             handshakes: tls.is_some().then(Arc::default),
             tls,
         };
-        Ok(Self { serve, runtime, connections, terms, fingerprint })
+        Ok(Self { serve, runtime, connections, terms, fingerprint, reloads: reload.into_iter().collect() })
     }
 
     /// Gives connections to `on_accept` until a signal comes; answers how they ended then.
@@ -152,10 +163,11 @@ impl<'a> Server<'a> {
         self,
         on_accept: impl Fn(Accepted, &mut Base) -> Result<(), BoxError> + Send + Sync + 'static,
     ) -> Result<Option<Drained>, Failure> {
-        let Self { serve, runtime, connections, fingerprint, .. } = self;
+        let Self { serve, runtime, connections, fingerprint, reloads, .. } = self;
         let listener = listen(&runtime, serve, &connections, on_accept)
             .map_err(|why| Failure::of(format_args!("cannot listen on {}", serve.listen), why))?;
         let draining = drain_at_signal(&runtime, serve)?;
+        signals::reload_on_hangup(move || tls::read_again(&reloads))?;
         let (running, mine) = Running::start_others(runtime, "bev")?;
         if let Some(address) = listener.local_addr() {
             writeln!(io::stdout(), "listening on {address}").map_err(Failure::output)?;

@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 
-use bufferevent_ssl::{Connector, DangerousConnector, Error, Tls};
+use bufferevent_ssl::{Connector, ConnectorBuilder, DangerousConnector, Error, Tls};
 use clap::Args;
 
-use super::{identity, read, useless};
+use super::{Reload, cannot_set_up, identity, read, useless};
 use crate::failure::Failure;
 
 /// Whom one who connects by TLS trusts, and who it is. The arguments need the one with the id `secured`.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct Trust {
     /// Trust the certificates in this file, as PEM, and no other [default: those that the system trusts]
     #[arg(long, value_name = "FILE", requires = "secured", conflicts_with = "insecure")]
@@ -29,16 +29,13 @@ pub(crate) struct Trust {
 }
 
 impl Trust {
-    /// What makes a connection to `address` a TLS one.
-    pub(crate) fn secured(&self, address: &str) -> Result<Secured, Failure> {
-        let mut builder = Connector::builder();
-        if let Some(file) = &self.ca {
-            builder = builder.roots_pem(&read(file)?).map_err(|why| useless(file.display(), why))?;
-        }
-        if let (Some(certificate), Some(key)) = (&self.client_cert, &self.client_key) {
-            builder = builder.identity(identity(certificate, key)?);
-        }
-        let connector = builder.build().map_err(|why| Failure::of("cannot set up TLS", why))?;
+    /// What makes a connection to `address` a TLS one, and what reads its files again, if there are any.
+    pub(crate) fn secured(&self, address: &str) -> Result<(Secured, Option<Reload>), Failure> {
+        let connector = self.settings()?.build().map_err(cannot_set_up)?;
+        let (args, current) = (self.clone(), connector.clone());
+        let reload = Reload::of([&self.ca, &self.client_cert, &self.client_key], move || {
+            current.reload(args.settings()?).map_err(cannot_set_up)
+        });
         let host = address.rsplit_once(':').map_or(address, |(host, _)| host).trim_matches(['[', ']']);
         let name = self.server_name.as_deref().unwrap_or(host).to_owned();
         let secured = match self.insecure {
@@ -47,7 +44,7 @@ impl Trust {
         };
         // What is wrong with the name is told now.
         match (secured.connect(), &self.server_name) {
-            (Ok(_), _) => Ok(secured),
+            (Ok(_), _) => Ok((secured, reload)),
             (Err(_), Some(name)) => Err(Failure::Usage(format!(
                 "--server-name {name:?}: expected the name of a host, or an address, that a certificate can be for"
             ))),
@@ -55,6 +52,18 @@ impl Trust {
                 "no certificate can be for {host:?}; --server-name says another name"
             ))),
         }
+    }
+
+    /// What the arguments ask for, as the files are now.
+    fn settings(&self) -> Result<ConnectorBuilder, Failure> {
+        let mut builder = Connector::builder();
+        if let Some(file) = &self.ca {
+            builder = builder.roots_pem(&read(file)?).map_err(|why| useless(file.display(), why))?;
+        }
+        if let (Some(certificate), Some(key)) = (&self.client_cert, &self.client_key) {
+            builder = builder.identity(identity(certificate, key)?);
+        }
+        Ok(builder)
     }
 }
 

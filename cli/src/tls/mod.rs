@@ -2,6 +2,7 @@
 
 mod client;
 mod fingerprint;
+mod reload;
 mod server;
 
 use std::{fmt, fs, path::Path};
@@ -11,6 +12,7 @@ use bufferevent_ssl::{Acceptor, Connector, Error, Identity};
 pub(crate) use self::{
     client::{Secured, Trust},
     fingerprint::Fingerprint,
+    reload::{Reload, read_again},
     server::ServerTls,
 };
 use crate::failure::Failure;
@@ -27,7 +29,11 @@ pub(crate) fn among_ourselves() -> Result<(Acceptor, Secured), Failure> {
         let acceptor = Acceptor::builder().identity(identity).build()?;
         Ok((acceptor, Secured::Verified(connector, OURSELVES[0].to_owned())))
     };
-    sides().map_err(|why: Error| Failure::of("cannot set up TLS", why))
+    sides().map_err(cannot_set_up)
+}
+
+fn cannot_set_up(why: Error) -> Failure {
+    Failure::of("cannot set up TLS", why)
 }
 
 /// Who one is, from two files.

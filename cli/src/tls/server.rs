@@ -2,14 +2,14 @@
 
 use std::{fs, path::PathBuf};
 
-use bufferevent_ssl::{Acceptor, ClientCertificates, Error, Identity};
+use bufferevent_ssl::{Acceptor, AcceptorBuilder, ClientCertificates, Error, Identity};
 use clap::{ArgGroup, Args};
 
-use super::{OURSELVES, fingerprint::Fingerprint, identity, read, useless};
+use super::{OURSELVES, Reload, cannot_set_up, fingerprint::Fingerprint, identity, read, useless};
 use crate::failure::Failure;
 
 /// Whether a server speaks TLS, and as whom.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(group(ArgGroup::new("identity")))]
 pub(crate) struct ServerTls {
     /// Speak TLS; the certificate in this file, as PEM, and behind it those that vouch for it; needs --tls-key
@@ -30,26 +30,50 @@ pub(crate) struct ServerTls {
     tls_client_ca: Option<PathBuf>,
 }
 
+/// A server's side of TLS.
+#[derive(Debug)]
+pub(crate) struct Speaking {
+    pub(crate) acceptor: Acceptor,
+    /// Of a certificate that nobody knows yet.
+    pub(crate) fingerprint: Option<Fingerprint>,
+    /// What reads its files again; `None` if there are none.
+    pub(crate) reload: Option<Reload>,
+}
+
 impl ServerTls {
-    /// What makes a connection a TLS one, and the fingerprint of a certificate that nobody knows yet; `None` without TLS.
-    pub(crate) fn speaking(&self) -> Result<Option<(Acceptor, Option<Fingerprint>)>, Failure> {
-        let (identity, fingerprint) = match (&self.tls_cert, &self.tls_key) {
-            (Some(certificate), Some(key)) => (identity(certificate, key)?, None),
-            _ if self.self_signed => {
-                let (identity, fingerprint) =
-                    self_signed().map_err(|why| Failure::of("cannot make a certificate", why))?;
-                self.save(&identity)?;
-                (identity, Some(fingerprint))
-            }
-            _ => return Ok(None),
-        };
-        let mut builder = Acceptor::builder().identity(identity);
+    /// What makes a connection a TLS one; `None` without TLS.
+    pub(crate) fn speaking(&self) -> Result<Option<Speaking>, Failure> {
+        let made = self.self_signed.then(self_signed).transpose();
+        let made = made.map_err(|why| Failure::of("cannot make a certificate", why))?;
+        if made.is_none() && self.tls_cert.is_none() {
+            return Ok(None);
+        }
+        let (identity, fingerprint) = made.unzip();
+        if let Some(identity) = &identity {
+            self.save(identity)?;
+        }
+        let acceptor = self.settings(identity.as_ref())?.build().map_err(cannot_set_up)?;
+        let (args, current) = (self.clone(), acceptor.clone());
+        let reload = Reload::of([&self.tls_cert, &self.tls_key, &self.tls_client_ca], move || {
+            current.reload(args.settings(identity.as_ref())?).map_err(cannot_set_up)
+        });
+        Ok(Some(Speaking { acceptor, fingerprint, reload }))
+    }
+
+    /// What the arguments ask for, as the files are now, with the identity that was `made` if one was.
+    fn settings(&self, made: Option<&Identity>) -> Result<AcceptorBuilder, Failure> {
+        let mut builder = Acceptor::builder();
+        if let Some(identity) = made {
+            builder = builder.identity(identity.clone());
+        }
+        if let (Some(certificate), Some(key)) = (&self.tls_cert, &self.tls_key) {
+            builder = builder.identity(identity(certificate, key)?);
+        }
         if let Some(file) = &self.tls_client_ca {
             let clients = ClientCertificates::required(&read(file)?);
             builder = builder.client_certificates(clients.map_err(|why| useless(file.display(), why))?);
         }
-        let acceptor = builder.build().map_err(|why| Failure::of("cannot set up TLS", why))?;
-        Ok(Some((acceptor, fingerprint)))
+        Ok(builder)
     }
 
     fn save(&self, identity: &Identity) -> Result<(), Failure> {

@@ -11,6 +11,7 @@ mod manual;
 mod peers;
 mod proxy;
 mod rates;
+mod reload;
 mod servers;
 mod slow_reader;
 mod support;

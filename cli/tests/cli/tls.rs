@@ -34,15 +34,20 @@ pub(crate) struct Files {
 
 impl Files {
     pub(crate) fn of(test: &str) -> Self {
-        let identity = Identity::self_signed(&["localhost", "127.0.0.1"]).unwrap();
         let path = |end: &str| {
             let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
             folder.join(format!("{test}-{}.{end}", std::process::id())).to_str().unwrap().to_owned()
         };
         let files = Self { certificate: path("crt"), key: path("key") };
-        fs::write(&files.certificate, identity.certificate_pem().unwrap()).unwrap();
-        fs::write(&files.key, identity.key_pem().unwrap()).unwrap();
+        files.renew();
         files
+    }
+
+    /// Puts another certificate and its key in their place.
+    pub(crate) fn renew(&self) {
+        let identity = Identity::self_signed(&["localhost", "127.0.0.1"]).unwrap();
+        fs::write(&self.certificate, identity.certificate_pem().unwrap()).unwrap();
+        fs::write(&self.key, identity.key_pem().unwrap()).unwrap();
     }
 
     pub(crate) fn as_server(&self) -> [&str; 4] {
@@ -62,17 +67,17 @@ impl Drop for Files {
 }
 
 /// A short load: exit code, JSON, stderr.
-fn load(address: &str, mode: &str, tls: &[&str]) -> (Option<i32>, String, String) {
+pub(crate) fn load(address: &str, mode: &str, tls: &[&str]) -> (Option<i32>, String, String) {
     let load = ["load", "--connect", address, "--mode", mode, "--size", "10KiB", "--json"];
     run(&[&load[..], &["--connections", "10", "--duration", "300ms"], tls].concat())
 }
 
-fn assert_loaded((code, json, stderr): (Option<i32>, String, String)) {
+pub(crate) fn assert_loaded((code, json, stderr): (Option<i32>, String, String)) {
     assert_eq!((code, stderr.as_str()), (Some(0), ""), "{json}");
     assert!(number(&json, "requests") > 0.0 && number(&json, "connected") == 10.0, "{json}");
 }
 
-fn assert_refused((code, _, stderr): (Option<i32>, String, String), why: &str) {
+pub(crate) fn assert_refused((code, _, stderr): (Option<i32>, String, String), why: &str) {
     assert_eq!(code, Some(1), "{stderr}");
     assert!(stderr.lines().count() == 1 && stderr.contains(why), "{why}: {stderr}");
 }
