@@ -35,6 +35,9 @@ pub struct Piped {
     pub back: u64,
     /// Why it ended.
     pub end: PipeEnd,
+    /// Whether the peer of the one by which it ended, which failed or made no progress, had been told the end of the other by then, with
+    /// all that came before given to the system. If it was not reset, what it may have wanted to say yet is all that can be missing.
+    pub had_all: bool,
 }
 
 /// Why a pipe ended.
@@ -63,7 +66,11 @@ type Done = Box<dyn FnOnce(Piped) + Send>;
 
 /// An end that is to be told. It was claimed before anything was closed: what is closed may end at once, on another
 /// thread, and would tell of that.
-type Ending = (Option<Done>, PipeEnd);
+struct Ending {
+    done: Option<Done>,
+    end: PipeEnd,
+    had_all: bool,
+}
 
 /// Joins two bufferevents.
 ///
@@ -249,10 +256,10 @@ impl Joint {
         self.done.lock().take()
     }
 
-    fn tell(&self, (done, end): Ending) {
+    fn tell(&self, Ending { done, end, had_all }: Ending) {
         if let Some(done) = done {
             let [forth, back] = &self.moved;
-            done(Piped { forth: forth.get(), back: back.get(), end });
+            done(Piped { forth: forth.get(), back: back.get(), end, had_all });
         }
     }
 }
@@ -297,7 +304,7 @@ impl Drop for Watch {
             if let Watched::Strand { other, .. } = &self.of {
                 other.close_with(Closing::CUT_SHORT);
             }
-            self.joint.tell((done, PipeEnd::Closed(self.side)));
+            self.joint.tell(Ending { done, end: PipeEnd::Closed(self.side), had_all: false });
         }
     }
 }
@@ -487,7 +494,7 @@ impl<T: Other> Side<'_, T> {
         self.other.ask(Asked::END);
         if self.joint.count_end() {
             self.own.close();
-            self.close_other(PipeEnd::Ended, Evbuffer::new(), Closing::default())
+            self.close_other(PipeEnd::Ended, true, Evbuffer::new(), Closing::default())
         } else {
             None
         }
@@ -501,18 +508,25 @@ impl<T: Other> Side<'_, T> {
         // What one that was closed has not passed on is lost.
         let is_whole = !self.own.is_closing() && self.own.input().is_empty();
         let is_all = is_whole && (*self.ended || self.own.told.eof);
+        let had_all = self.own.has_told_end();
         // Of no effect on one whose peer was told the end before.
         self.own.close_with(Closing::CUT_SHORT);
-        self.close_other(end, last, Closing { cut_short: !is_all, ..Closing::default() })
+        self.close_other(end, had_all, last, Closing { cut_short: !is_all, ..Closing::default() })
     }
 
     /// Closes the other behind what has come `last`.
-    fn close_other(&mut self, end: PipeEnd, last: Evbuffer, bounds: Closing) -> Option<Ending> {
+    fn close_other(
+        &mut self,
+        end: PipeEnd,
+        had_all: bool,
+        last: Evbuffer,
+        bounds: Closing,
+    ) -> Option<Ending> {
         let (done, bytes) = (self.joint.claim(), last.len());
         if self.other.close_after(last, bounds) {
             self.joint.moved[self.side].add(bytes as u64);
         }
-        Some((done, end))
+        Some(Ending { done, end, had_all })
     }
 }
 

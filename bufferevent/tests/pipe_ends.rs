@@ -140,6 +140,31 @@ fn an_end_that_was_passed_on_stays_one_whatever_becomes_of_the_other_direction()
 }
 
 #[test]
+fn who_fails_has_had_all_once_the_end_of_the_other_is_out_and_not_before() {
+    let _census = Census::begin();
+    for shared in [false, true] {
+        for (has_ended, room, had_all) in
+            [(false, usize::MAX, false), (true, usize::MAX, true), (true, 3, false), (true, 0, false)]
+        {
+            let mut joined = Joined::new(shared);
+            joined.wires[0].set_room(room);
+            joined.wires[1].deliver(b"answer");
+            if has_ended {
+                joined.wires[1].end();
+            }
+            joined.settle();
+            joined.wires[0].reset();
+            joined.settle();
+            let piped = joined.piped.lock().take().unwrap();
+            assert!(matches!(piped.end, PipeEnd::Failed(0, _)), "{piped:?}");
+            assert_eq!(piped.had_all, had_all, "ended: {has_ended}, room: {room}");
+            joined.wires[1].end();
+            joined.base.advance(2 * LINGER).unwrap();
+        }
+    }
+}
+
+#[test]
 fn an_end_that_has_come_is_told_behind_the_bytes_before_it_though_its_sender_takes_nothing_more() {
     // the first has ended, and more waits than the other has room for.
     let _census = Census::begin();

@@ -187,6 +187,11 @@ impl Bufferevent {
         Ok(())
     }
 
+    /// Whether the system was told, by a shutdown, that nothing follows what was written.
+    pub(crate) fn has_told_end(&self) -> bool {
+        self.bottom().shut.done.contains(Interest::WRITE)
+    }
+
     /// Whether a direction was shut down and the system is to be told so now.
     #[inline]
     pub(crate) fn may_shut_down(&self) -> bool {
