@@ -137,6 +137,9 @@ pub(crate) struct Proxy {
     pub(crate) upstream_tls: bool,
     #[command(flatten)]
     pub(crate) trust: Trust,
+    /// The same as --tls-allow-truncation, of the upstream; needs --upstream-tls
+    #[arg(long, requires = "secured")]
+    pub(crate) upstream_allow_truncation: bool,
     #[command(flatten)]
     pub(crate) serve: Serve,
     /// Tell how it went, at the end, in one line of JSON

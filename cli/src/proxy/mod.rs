@@ -20,7 +20,7 @@ use crate::{
     failure::Failure,
     failures::Client,
     server::{How, Server, Terms},
-    tls::Secured,
+    tls::{self, Secured},
 };
 use bufferevent::{
     Accepted, Base, BaseExt as _, Bufferevent, Builder, Cause, Closing, Direction, Error, Handle, Id,
@@ -40,6 +40,7 @@ pub(crate) fn run(proxy: &args::Proxy) -> std::result::Result<(), Failure> {
     let line = Arc::new(Line {
         upstream: proxy.upstream.clone(),
         secured,
+        allow_truncation: proxy.upstream_allow_truncation,
         terms: server.terms.clone(),
         tally: Tally::default(),
     });
@@ -66,6 +67,8 @@ struct Line {
     upstream: Upstream,
     /// By TLS.
     secured: Option<Secured>,
+    /// An end of the upstream without TLS's notice is one.
+    allow_truncation: bool,
     terms: Terms,
     tally: Tally,
 }
@@ -138,7 +141,7 @@ impl Line {
     fn back(&self) -> std::result::Result<Builder, BoxError> {
         let mut back = Bufferevent::connect_target(self.upstream.target.clone());
         if let Some(secured) = &self.secured {
-            back = back.filter(secured.connect()?);
+            back = back.filter(secured.connect()?.allow_dirty_shutdown(self.allow_truncation));
         }
         if let Some(memory) = &self.terms.memory {
             back = back.memory(memory);
@@ -150,6 +153,8 @@ impl Line {
         self.tally.passed(piped);
         let side = |number| if number == 0 { Side::Client(client) } else { Side::Upstream };
         match &piped.end {
+            // It was answered to the end.
+            PipeEnd::Failed(0, cause) if piped.had_all && tls::is_truncation(cause) => self.tally.left(),
             PipeEnd::Failed(number, cause) => self.failed_by(side(*number), cause),
             PipeEnd::Timeout(number, Direction::Write) => {
                 self.failed(side(*number), "it takes nothing any more");

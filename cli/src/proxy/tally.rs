@@ -16,6 +16,8 @@ pub(super) struct Tally {
     /// Ended since nothing came from either side, and since they had lasted as long as they may.
     idle: SharedCounter,
     outlived: SharedCounter,
+    /// Of clients that had all, the end of the upstream too, and left without the notice of TLS. It is no failure.
+    without_notice: SharedCounter,
     /// Of either side; each ended a connection of the other.
     pub(super) client_failures: Failures,
     pub(super) upstream_failures: Failures,
@@ -34,6 +36,10 @@ impl Tally {
         self.outlived.add(1);
     }
 
+    pub(super) fn left(&self) {
+        self.without_notice.add(1);
+    }
+
     pub(super) fn passed(&self, piped: &Piped) {
         self.from_clients.add(piped.forth);
         self.from_upstream.add(piped.back);
@@ -48,6 +54,7 @@ impl Tally {
             ("from_upstream", self.from_upstream.get()),
             ("idle", self.idle.get()),
             ("outlived", self.outlived.get()),
+            ("without_notice", self.without_notice.get()),
             ("client_failures", self.client_failures.count()),
             ("upstream_failures", self.upstream_failures.count()),
             ("drained", *ended),
@@ -68,8 +75,12 @@ impl Tally {
             units::counted(self.client_failures.count(), "client failure"),
             units::counted(self.upstream_failures.count(), "upstream failure"),
         );
-        for (why, count) in [("idle", self.idle.get()), ("at the end of their lifetime", self.outlived.get())]
-        {
+        let others = [
+            ("idle", &self.idle),
+            ("at the end of their lifetime", &self.outlived),
+            ("gone without TLS's notice once they had all", &self.without_notice),
+        ];
+        for (why, count) in others.map(|(why, count)| (why, count.get())) {
             if count > 0 {
                 text += &format!("; {} {why}", units::count(count));
             }
@@ -93,7 +104,7 @@ mod tests {
         assert_eq!(
             tally.json("[::1]:7", &drained),
             "{\"upstream\":\"[::1]:7\",\"clients\":1,\"from_clients\":1500,\"from_upstream\":0,\"idle\":1,\
-             \"outlived\":0,\"client_failures\":0,\"upstream_failures\":1,\"drained\":0,\"drained_clean\":0,\"unsent\":0}"
+             \"outlived\":0,\"without_notice\":0,\"client_failures\":0,\"upstream_failures\":1,\"drained\":0,\"drained_clean\":0,\"unsent\":0}"
         );
         assert_eq!(
             tally.text("[::1]:7", drained),

@@ -83,6 +83,8 @@ pub(crate) struct Terms {
     pub(crate) rates: Option<Rates>,
     pub(crate) memory: Option<MemoryLimit>,
     pub(crate) tls: Option<Acceptor>,
+    /// An end without TLS's notice is one.
+    pub(crate) allow_truncation: bool,
     /// Handshakes that fail; `None` without TLS.
     pub(crate) handshakes: Option<Arc<Failures>>,
 }
@@ -96,6 +98,7 @@ impl Terms {
             rates: None,
             memory: None,
             tls: Some(tls),
+            allow_truncation: false,
             handshakes: None,
         }
     }
@@ -106,7 +109,7 @@ impl Terms {
         let _ = set_tcp_nodelay(&connection, true);
         let builder = Bufferevent::socket(connection);
         match &self.tls {
-            Some(acceptor) => builder.filter(acceptor.accept()),
+            Some(acceptor) => builder.filter(acceptor.accept().allow_dirty_shutdown(self.allow_truncation)),
             None => builder,
         }
     }
@@ -154,6 +157,7 @@ impl<'a> Server<'a> {
             memory: memory(serve, &connections),
             handshakes: tls.is_some().then(Arc::default),
             tls,
+            allow_truncation: serve.tls.tls_allow_truncation,
         };
         Ok(Self { serve, runtime, connections, terms, fingerprint, reloads: reload.into_iter().collect() })
     }

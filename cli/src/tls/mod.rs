@@ -7,7 +7,8 @@ mod server;
 
 use std::{fmt, fs, path::Path};
 
-use bufferevent_ssl::{Acceptor, Connector, Error, Identity};
+use bufferevent::Cause;
+use bufferevent_ssl::{Acceptor, Connector, Error, ErrorKind, Identity};
 
 pub(crate) use self::{
     client::{Secured, Trust},
@@ -34,6 +35,12 @@ pub(crate) fn among_ourselves() -> Result<(Acceptor, Secured), Failure> {
 
 fn cannot_set_up(why: Error) -> Failure {
     Failure::of("cannot set up TLS", why)
+}
+
+/// Whether a connection has ended without the peer's notice.
+pub(crate) fn is_truncation(cause: &Cause) -> bool {
+    let Cause::Filter(error) = cause else { return false };
+    error.downcast_ref().is_some_and(|error: &Error| error.kind() == ErrorKind::Truncated)
 }
 
 /// Who one is, from two files.

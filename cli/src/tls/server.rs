@@ -28,6 +28,10 @@ pub(crate) struct ServerTls {
     /// Refuse clients without a certificate that one in this file, as PEM, vouches for; needs --tls-cert or --self-signed
     #[arg(long, value_name = "FILE", requires = "identity")]
     tls_client_ca: Option<PathBuf>,
+    /// Take it for an end like any other if a client's connection ends without TLS's notice: half of what it sent may be taken for all,
+    /// and whoever cut it may have wanted that; needs --tls-cert or --self-signed
+    #[arg(long, requires = "identity")]
+    pub(crate) tls_allow_truncation: bool,
 }
 
 /// A server's side of TLS.

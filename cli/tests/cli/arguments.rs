@@ -58,6 +58,8 @@ fn bad_arguments_are_told_on_one_line_with_exit_code_2() {
         &["load", "--connect", "127.0.0.1:1", "--mode", "echo", "--tls", "--client-key", "x.key"],
         &["load", "--connect", "127.0.0.1:1", "--mode", "echo", "--tls", "--insecure", "--ca", "x.crt"],
         &["load", "--connect", "127.0.0.1:1", "--mode", "echo", "--tls", "--server-name", "no..name"],
+        &["echo", "--listen", "127.0.0.1:0", "--tls-allow-truncation"],
+        &["proxy", "--listen", "127.0.0.1:0", "--upstream", "127.0.0.1:1", "--upstream-allow-truncation"],
         &["load"],
         &["load", "--connect", "127.0.0.1:1"],
         &["load", "--mode", "echo"],

@@ -16,3 +16,4 @@ mod servers;
 mod slow_reader;
 mod support;
 mod tls;
+mod truncation;
