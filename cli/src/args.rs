@@ -129,9 +129,12 @@ pub(crate) struct Serve {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Proxy {
     /// Address to pass connections on to, such as 127.0.0.1:7000 or example.org:80; a name is looked up for each, and of its
-    /// addresses the first that can be had is taken, within 30 s, and 10 s more for a handshake
+    /// addresses the first that can be had is taken
     #[arg(long, value_name = "ADDR")]
     pub(crate) upstream: Upstream,
+    /// How long that may take, such as 500ms or 10s; a handshake may take 10 s more
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = units::parse_duration)]
+    pub(crate) connect_timeout: Duration,
     /// Speak TLS to the upstream
     #[arg(id = "secured", long = "upstream-tls")]
     pub(crate) upstream_tls: bool,
@@ -171,6 +174,10 @@ pub(crate) struct Load {
     /// Bytes of one request, such as 64, 64KiB or 1MiB
     #[arg(long, value_name = "BYTES", default_value = "64", value_parser = units::parse_size)]
     pub(crate) size: usize,
+    /// How long connecting may take, such as 500ms or 10s: that of each connection, and of all together, with their handshakes,
+    /// before the measurement begins with those that stand
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = units::parse_duration)]
+    pub(crate) connect_timeout: Duration,
     /// How long to measure, such as 500ms, 5s or 2m
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = units::parse_duration)]
     pub(crate) duration: Duration,

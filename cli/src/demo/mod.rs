@@ -87,12 +87,13 @@ fn echo(
         mode: Mode::Echo,
         connections,
         sizes: SIZES.to_vec(),
+        connect_timeout: CONNECT,
         tls: Some(secured.clone()),
     };
     let engine = Engine::start(Runtime::builder().build().map_err(Failure::runtime)?, plan)?;
     screen.line("")?;
     let connecting = Instant::now();
-    let connected = engine.connect(CONNECT)?;
+    let connected = engine.connect()?;
     let took = units::time(connecting.elapsed());
     let stand = if connected == 1 { "stands" } else { "stand" };
     screen.line(format_args!("{} {stand} after {took}", units::counted(connected as u64, "connection")))?;

@@ -35,6 +35,8 @@ pub(crate) struct Plan {
     pub(crate) connections: usize,
     /// Bytes of a request; connections take them in turn.
     pub(crate) sizes: Vec<usize>,
+    /// How long a connection may take to connect, and how long all may that are to be there from the beginning.
+    pub(crate) connect_timeout: Duration,
     /// By TLS.
     pub(crate) tls: Option<Secured>,
 }
@@ -114,6 +116,7 @@ impl BaseLoad {
                 [only] => Bufferevent::connect(only),
                 ref all => Bufferevent::connect_any(all),
             };
+            let builder = builder.connect_timeout(Some(self.load.plan.connect_timeout));
             let builder = match self.load.plan.tls.as_ref().map(Secured::connect).transpose() {
                 Ok(Some(tls)) => Ok(builder.filter(tls)),
                 Ok(None) => Ok(builder),
@@ -217,16 +220,18 @@ impl Engine {
     }
 
     /// Connects all, each base some at a time; answers how many connections stand when all do or have failed, when a
-    /// signal comes, or when `limit` has passed.
-    pub(crate) fn connect(&self, limit: Duration) -> Result<usize, Failure> {
+    /// signal comes, or when the time for that is over.
+    pub(crate) fn connect(&self) -> Result<usize, Failure> {
         let at_once = (CONNECTING / self.bases.len()).max(1);
         for (handle, base) in &self.bases {
             let base = Arc::clone(base);
             let posted = handle.post(move |place| (0..at_once).for_each(|_| base.start_next(place)));
             posted.map_err(|why| Failure::of("cannot reach a base of the load", why))?;
         }
-        let all = self.load.plan.connections;
-        self.load.board.wait(limit, |counts| counts.interrupted || counts.standing + counts.ended >= all);
+        let Plan { connections: all, connect_timeout, .. } = self.load.plan;
+        self.load
+            .board
+            .wait(connect_timeout, |counts| counts.interrupted || counts.standing + counts.ended >= all);
         Ok(self.load.board.counts().connected)
     }
 

@@ -29,9 +29,6 @@ use crate::{args, failure::Failure, limits, units};
 /// Descriptors that are not connections: selectors, the standard streams, and some to spare.
 const OTHER_FILES: u64 = 64;
 
-/// How long all connections together may take to connect.
-const CONNECT: Duration = Duration::from_secs(10);
-
 /// How long an answer may take after the end: twice what the slowest did, but within these.
 const LAST_ANSWERS: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(10));
 
@@ -47,11 +44,12 @@ pub(crate) fn run(load: &args::Load) -> Result<(), Failure> {
         mode: load.mode,
         connections: load.connections as usize,
         sizes: vec![load.size],
+        connect_timeout: load.connect_timeout,
         tls: load.tls.then(|| load.trust.secured(&load.connect)).transpose()?.map(|(secured, _)| secured),
     };
     let engine = Engine::start(builder.build().map_err(Failure::runtime)?, plan)?;
     let line = progress(load);
-    if engine.connect(CONNECT)? == 0 && !engine.is_interrupted() {
+    if engine.connect()? == 0 && !engine.is_interrupted() {
         let why = engine.finish(Duration::ZERO)?.first_error.unwrap_or_default();
         return Err(Failure::of(format_args!("cannot connect to {}", load.connect), why));
     }

@@ -11,6 +11,7 @@ use std::{
     io::{self, Write as _},
     num::NonZeroUsize,
     sync::Arc,
+    time::Duration,
 };
 
 pub(crate) use self::upstream::Upstream;
@@ -39,6 +40,7 @@ pub(crate) fn run(proxy: &args::Proxy) -> std::result::Result<(), Failure> {
     server.reloads.extend(reload.flatten());
     let line = Arc::new(Line {
         upstream: proxy.upstream.clone(),
+        connect_timeout: proxy.connect_timeout,
         secured,
         allow_truncation: proxy.upstream_allow_truncation,
         terms: server.terms.clone(),
@@ -65,6 +67,7 @@ pub(crate) fn run(proxy: &args::Proxy) -> std::result::Result<(), Failure> {
 #[derive(Debug)]
 struct Line {
     upstream: Upstream,
+    connect_timeout: Duration,
     /// By TLS.
     secured: Option<Secured>,
     /// An end of the upstream without TLS's notice is one.
@@ -139,7 +142,8 @@ impl Line {
 
     /// A connection to the upstream, which is not under way yet.
     fn back(&self) -> std::result::Result<Builder, BoxError> {
-        let mut back = Bufferevent::connect_target(self.upstream.target.clone());
+        let back = Bufferevent::connect_target(self.upstream.target.clone());
+        let mut back = back.connect_timeout(Some(self.connect_timeout));
         if let Some(secured) = &self.secured {
             back = back.filter(secured.connect()?.allow_dirty_shutdown(self.allow_truncation));
         }

@@ -110,6 +110,13 @@ fn a_bad_number_is_told_with_its_argument_and_what_is_allowed() {
         (serve, "--grace", &["5", "-1s", "s"], "such as 500ms"),
         (serve, "--max-connections", &["0", "-1", "many"], "a whole number from 1 to 10000000"),
         (serve, "--memory", &["0", "-1", "101%", "1KiB", "much"], "1%"),
+        (
+            &["proxy", "--listen", "127.0.0.1:0", "--upstream", "127.0.0.1:1"],
+            "--connect-timeout",
+            &["5", "0s", "-1s", "none"],
+            "such as 500ms, 5s or 2m",
+        ),
+        (load, "--connect-timeout", &["5", "0s", "-1s"], "such as 500ms, 5s or 2m"),
         (serve, "--idle", &["5", "0s", "-1s", "never"], "such as 500ms, 5s or 2m, or none"),
         (serve, "--spread", &["1", "0s"], "or none"),
         (serve, "--lifetime", &["1", "25h"], "or none"),

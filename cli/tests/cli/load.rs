@@ -5,12 +5,12 @@ use std::{
     net::TcpListener,
     process::Stdio,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rustix::process::Signal;
 
-use crate::support::{Process, Server, bev, rest, run, unheard};
+use crate::support::{Process, Server, bev, mute, rest, run, unheard};
 
 /// A field of a flat JSON object on one line.
 fn field<'a>(json: &'a str, name: &str) -> &'a str {
@@ -320,6 +320,18 @@ fn a_load_that_nobody_hears_ends_quietly() {
     assert_eq!(rest(load.stderr()), "");
     assert_eq!(load.wait().code(), Some(128 + 13));
     server.end();
+}
+
+#[test]
+fn a_server_that_does_not_answer_is_told_after_the_time_it_may_take() {
+    let (address, _kept) = mute();
+    let address = address.to_string();
+    let load = ["load", "--connect", &address, "--mode", "echo", "--connect-timeout", "200ms", "--json"];
+    let began = Instant::now();
+    let (code, stdout, stderr) = run(&load);
+    assert_eq!((code, stdout.as_str()), (Some(1), ""));
+    assert_eq!(stderr, format!("error: cannot connect to {address}: the connect took too long\n"));
+    assert!(began.elapsed() < Duration::from_secs(9), "it is 10 s else");
 }
 
 #[test]

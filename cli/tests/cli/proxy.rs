@@ -17,7 +17,7 @@ use rustix::{
 use crate::{
     load::number,
     servers::{pattern, talk_to_echo, talk_to_source},
-    support::{Server, bev, bounded, cut, rest, run},
+    support::{Server, bev, bounded, cut, mute, rest, run},
 };
 
 pub(crate) const LOCKINGS: [&[&str]; 5] = [
@@ -137,6 +137,20 @@ fn an_upstream_that_refuses_is_told_and_its_client_closed() {
         assert_eq!(number(&told, "upstream_failures"), 2.0, "{told}");
         // At most one line a second.
         assert!(rest(stderr).lines().count() <= 1);
+    }
+}
+
+#[test]
+fn an_upstream_that_does_not_answer_is_told_after_the_time_it_may_take() {
+    let (address, _kept) = mute();
+    for locking in LOCKINGS {
+        let mut proxy = Server::proxy(address, &[locking, &["--connect-timeout", "200ms"]].concat());
+        let mut stderr = proxy.process.stderr();
+        let began = Instant::now();
+        assert_eq!(cut(proxy.connect()), "", "{locking:?}");
+        assert_eq!(line(&mut stderr), format!("warning: upstream {address}: the connect took too long\n"));
+        assert!(began.elapsed() < Duration::from_secs(20), "it is 30 s else");
+        proxy.end();
     }
 }
 

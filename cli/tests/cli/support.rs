@@ -3,6 +3,7 @@
 use std::{
     fmt::Display,
     io::{BufRead as _, BufReader, Read},
+    iter,
     net::{SocketAddr, TcpStream},
     os::{fd::OwnedFd, unix::net::UnixStream},
     process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Output, Stdio},
@@ -12,7 +13,10 @@ use std::{
 };
 
 use bufferevent_sync::{Condvar, Mutex};
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
+use rustix::{
+    net::{AddressFamily, SocketType, bind, getsockname, listen, socket},
+    process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid},
+};
 
 /// After this a process is killed, and so is the test that waits for it.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
@@ -107,6 +111,19 @@ impl Drop for Process {
             self.wait();
         }
     }
+}
+
+/// An address at which a connect is not answered, neither way, as long as these are kept.
+pub(crate) fn mute() -> (SocketAddr, Vec<OwnedFd>) {
+    let listener = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    bind(&listener, &"127.0.0.1:0".parse::<SocketAddr>().unwrap()).unwrap();
+    listen(&listener, 0).unwrap();
+    let address = getsockname(&listener).unwrap().try_into().unwrap();
+    // Its queue is full when one has to wait: a connect on loopback takes no time else.
+    let connect = || TcpStream::connect_timeout(&address, Duration::from_millis(300)).map(OwnedFd::from);
+    let queued: Vec<OwnedFd> = iter::repeat_with(connect).map_while(Result::ok).take(64).collect();
+    assert!(queued.len() < 64, "the queue has no end");
+    (address, [listener].into_iter().chain(queued).collect())
 }
 
 /// The program with these arguments, to be started.

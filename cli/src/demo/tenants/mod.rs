@@ -76,10 +76,11 @@ fn run_with(
         mode: Mode::Source,
         connections: each * tenants,
         sizes: vec![REQUEST],
+        connect_timeout: CONNECT,
         tls: Some(secured.clone()),
     };
     let engine = Engine::start(Runtime::builder().build().map_err(Failure::runtime)?, plan)?;
-    engine.connect(CONNECT)?;
+    engine.connect()?;
     site.all_stand(engine.received_each());
     engine.begin()?;
     let reached = watch(&mut screen, &site, &engine, Duration::from_secs(seconds))?;
