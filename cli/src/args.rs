@@ -50,9 +50,10 @@ pub(crate) enum Command {
 #[command(
     group(ArgGroup::new("rates").multiple(true)),
     after_help = "SIGTERM or SIGINT ends the server with exit code 0: it accepts no more, writes out what it \
-    owes, for the grace at most, and tells how that went (a connection ends clean when all was sent and its peer ended too); a proxy goes on until both sides of each connection have ended, and cuts \
-    short what the grace has not seen ending. A second signal, a second \
-    later or more, ends it at once, with 128 and the signal's number: a peer over plain TCP takes that for an end.\n\n\
+    owes, for the grace at most, and tells how that went (a connection ends clean when all was sent and its peer ended too); a \
+    proxy goes on until both sides of each connection have ended, and cuts short what the grace has not seen ending. How many \
+    connections are open when that begins, and how long it took, is told on stderr. A second signal, a second later or more, ends \
+    it at once, with 128 and the signal's number: a peer over plain TCP takes that for an end.\n\n\
     SIGHUP has it read the files of TLS again, those of --tls-cert, --tls-key and --tls-client-ca, and of a proxy those of --ca, \
     --client-cert and --client-key: new connections use them, those that stand keep what they have. What is no good is told, \
     and changes nothing. Without such files nothing changes either, so a server does not end with the terminal it was started in.\n\n\

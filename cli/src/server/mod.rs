@@ -1,6 +1,7 @@
 //! The servers: what is done with a connection, and how it is run.
 
 mod echo;
+mod ending;
 mod limited;
 mod rates;
 mod service;
@@ -14,15 +15,16 @@ use std::{
 };
 
 use bufferevent::{
-    Accepted, Base, Bufferevent, Builder, ConnectionLimit, Drain, Drained, Draining, Listener,
-    ListenerHandle, MemoryLimit, MemoryStage, Movable, Place, Runtime, RuntimeExt as _, runtime::BoxError,
+    Accepted, Base, Bufferevent, Builder, ConnectionLimit, Drained, Listener, ListenerHandle, MemoryLimit,
+    MemoryStage, Movable, Place, Runtime, runtime::BoxError,
 };
 use bufferevent_ssl::Acceptor;
-use bufferevent_sync::Mutex;
 use rustix::net::sockopt::set_tcp_nodelay;
 
+use self::ending::Ending;
 pub(crate) use self::{
     echo::Echo,
+    ending::farewell,
     limited::{Limited, TimeLimits},
     rates::Rates,
     service::{Served, Service},
@@ -170,7 +172,7 @@ impl<'a> Server<'a> {
         let Self { serve, runtime, connections, fingerprint, reloads, .. } = self;
         let listener = listen(&runtime, serve, &connections, on_accept)
             .map_err(|why| Failure::of(format_args!("cannot listen on {}", serve.listen), why))?;
-        let draining = drain_at_signal(&runtime, serve)?;
+        let ending = Ending::at_signal(&runtime, serve, &connections)?;
         signals::reload_on_hangup(move || tls::read_again(&reloads))?;
         let (running, mine) = Running::start_others(runtime, "bev")?;
         if let Some(address) = listener.local_addr() {
@@ -181,31 +183,8 @@ impl<'a> Server<'a> {
         }
         mine.run();
         running.wait()?;
-        Ok(draining.lock().take().map(|draining| draining.report()))
+        Ok(ending.report())
     }
-}
-
-/// How the connections ended, as text.
-pub(crate) fn farewell(drained: Drained) -> String {
-    let Drained { ended, clean, unsent, .. } = drained;
-    if ended == 0 {
-        return "no connection was open".to_owned();
-    }
-    let (ended, unsent) = (units::counted(ended, "connection"), units::bytes(unsent));
-    format!("{ended} ended, {} of them clean; {unsent} not sent", units::count(clean))
-}
-
-/// From now on a signal drains the runtime; the drain is there once it is under way.
-fn drain_at_signal(runtime: &Runtime, serve: &Serve) -> Result<Arc<Mutex<Option<Draining>>>, Failure> {
-    let how = Drain { spread: serve.spread.unwrap_or_default(), grace: serve.grace };
-    let (draining, ending) = (Arc::new(Mutex::new(None)), runtime.clone());
-    let under_way = Arc::clone(&draining);
-    signals::end_gracefully(move || {
-        // Held meanwhile: the runtime may have ended before this has noted how.
-        let mut under_way = under_way.lock();
-        *under_way = ending.drain(how).map_err(|_| ending.stop()).ok();
-    })?;
-    Ok(draining)
 }
 
 /// Listens, and warns of what cannot be accepted.

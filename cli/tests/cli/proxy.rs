@@ -17,7 +17,7 @@ use rustix::{
 use crate::{
     load::number,
     servers::{pattern, talk_to_echo, talk_to_source},
-    support::{Server, bev, bounded, cut, mute, rest, run},
+    support::{Server, bev, bounded, cut, mute, rest, run, warnings},
 };
 
 pub(crate) const LOCKINGS: [&[&str]; 5] = [
@@ -136,7 +136,7 @@ fn an_upstream_that_refuses_is_told_and_its_client_closed() {
         let told = farewell(proxy);
         assert_eq!(number(&told, "upstream_failures"), 2.0, "{told}");
         // At most one line a second.
-        assert!(rest(stderr).lines().count() <= 1);
+        assert!(warnings(stderr).lines().count() <= 1);
     }
 }
 
@@ -211,7 +211,10 @@ fn a_client_that_dies_ends_the_connection_to_the_upstream() {
     assert_eq!(cut(server), "");
     let told = farewell(proxy);
     assert_eq!((number(&told, "client_failures"), number(&told, "upstream_failures")), (1.0, 0.0), "{told}");
-    assert_eq!(rest(stderr), format!("warning: client {address}: Connection reset by peer (os error 104)\n"));
+    assert_eq!(
+        warnings(stderr),
+        format!("warning: client {address}: Connection reset by peer (os error 104)\n")
+    );
 }
 
 #[test]
@@ -287,7 +290,7 @@ fn a_connection_takes_two_descriptors_of_those_there_are() {
     drop(clients);
     talk_to_echo(proxy.connect(), 1_000);
     proxy.end();
-    assert!(rest(stderr).lines().all(|line| line.starts_with("warning: cannot accept: ")));
+    assert!(warnings(stderr).lines().all(|line| line.starts_with("warning: cannot accept: ")));
     echo.end();
 }
 

@@ -8,7 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::support::{LIMIT, Process, Server, bev, rest, unheard};
+use crate::proxy::line;
+use crate::support::{LIMIT, Process, Server, bev, rest, unheard, warnings};
 use rustix::process::Signal;
 
 /// Bytes after which the source repeats itself.
@@ -189,6 +190,30 @@ fn a_signal_waits_for_a_peer_that_does_not_read_no_longer_than_the_grace() {
 }
 
 #[test]
+fn the_end_is_told_on_stderr_when_it_begins_and_when_it_is_over() {
+    let echo = Server::start("echo", &[]);
+    let upstream = echo.address.to_string();
+    for args in [&["echo"][..], &["proxy", "--upstream", &upstream]] {
+        let mut command = bev(&[args, &["--listen", "127.0.0.1:0", "--grace", "1m"]].concat());
+        let mut server = Server::watch(command.stderr(Stdio::piped()));
+        let mut stderr = server.process.stderr();
+        let mut streams = [(); 2].map(|()| server.connect());
+        for stream in &mut streams {
+            stream.write_all(b"x").unwrap();
+            stream.read_exact(&mut [0]).unwrap();
+        }
+        server.signal(Signal::TERM);
+        // Those of clients, of a proxy too.
+        assert_eq!(line(&mut stderr), "notice: draining 2 connections, for 60.0 s at most\n");
+        drop(streams);
+        server.farewell();
+        let told = rest(stderr);
+        assert!(told.starts_with("notice: ended after ") && told.lines().count() == 1, "{told}");
+    }
+    echo.end();
+}
+
+#[test]
 fn a_server_that_nobody_used_says_that() {
     let server = Server::start("echo", &[]);
     server.signal(Signal::TERM);
@@ -233,7 +258,7 @@ fn more_connections_than_there_are_descriptors_for_are_told_of_on_stderr() {
     // It goes on: what is accepted again is served.
     talk_to_echo(server.connect(), 1_000);
     server.end();
-    assert!(rest(stderr).lines().all(|line| line.starts_with("warning: cannot accept: ")));
+    assert!(warnings(stderr).lines().all(|line| line.starts_with("warning: cannot accept: ")));
 }
 
 #[test]

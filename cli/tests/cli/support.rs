@@ -183,6 +183,11 @@ pub(crate) fn rest(mut read: impl Read) -> String {
     text
 }
 
+/// What a server has left to say on stderr, but for what has gone as it should.
+pub(crate) fn warnings(stderr: impl Read) -> String {
+    rest(stderr).split_inclusive('\n').filter(|line| !line.starts_with("notice: ")).collect()
+}
+
 /// What comes before the connection is reset, which is no end.
 pub(crate) fn cut(mut read: impl Read) -> String {
     let mut text = Vec::new();

@@ -23,7 +23,7 @@ use crate::{
     load::number,
     proxy::{LOCKINGS, before_us},
     servers::{pattern, talk_to_echo},
-    support::{Server, bev, cut, rest, run},
+    support::{Server, bev, cut, run, warnings},
 };
 
 /// A certificate and its key in files, which go when this does.
@@ -130,7 +130,7 @@ fn a_client_shows_its_certificate_where_there_must_be_one() {
     server.signal(Signal::TERM);
     let told = server.farewell();
     assert!(told.ends_with("; 20 handshakes failed\n"), "{told}");
-    let warnings = rest(stderr);
+    let warnings = warnings(stderr);
     assert!(warnings.lines().count() >= 1, "at most one a second, and at least one");
     assert!(warnings.lines().all(|line| line.starts_with("warning: client 127.0.0.1:")), "{warnings}");
     assert!(warnings.contains("peer did not return a certificate"), "{warnings}");
