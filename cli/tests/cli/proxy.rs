@@ -140,6 +140,32 @@ fn an_upstream_that_refuses_is_told_and_its_client_closed() {
     }
 }
 
+/// How many failures a line stands for.
+fn stands_for(line: &str) -> usize {
+    assert!(line.starts_with("warning: upstream "), "{line}");
+    let more = line.split_once(" (and ").and_then(|(_, more)| more.split(' ').next());
+    1 + more.map_or(0, |more| more.parse().unwrap())
+}
+
+#[test]
+fn failures_of_one_second_are_told_when_it_is_over_and_those_of_the_last_one_at_the_end() {
+    let (_bound, address) = refusing();
+    let mut proxy = Server::proxy(address, &[]);
+    let mut stderr = proxy.process.stderr();
+    for _ in 0..4 {
+        cut(proxy.connect());
+    }
+    let mut told = 0;
+    while told < 4 {
+        told += stands_for(&line(&mut stderr));
+    }
+    for _ in 0..4 {
+        cut(proxy.connect());
+    }
+    proxy.end();
+    assert_eq!(told + warnings(stderr).lines().map(stands_for).sum::<usize>(), 8);
+}
+
 #[test]
 fn an_upstream_that_does_not_answer_is_told_after_the_time_it_may_take() {
     let (address, _kept) = mute();
