@@ -124,6 +124,9 @@ pub(crate) struct Serve {
     pub(crate) min_share: Option<u64>,
     #[command(flatten)]
     pub(crate) tls: ServerTls,
+    /// Tell how it went, at the end, in one line of JSON: rates per second, null for what there is not
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// The arguments of the proxy.
@@ -146,9 +149,6 @@ pub(crate) struct Proxy {
     pub(crate) upstream_allow_truncation: bool,
     #[command(flatten)]
     pub(crate) serve: Serve,
-    /// Tell how it went, at the end, in one line of JSON
-    #[arg(long)]
-    pub(crate) json: bool,
 }
 
 /// The arguments of the load generator.

@@ -17,8 +17,13 @@ pub(crate) struct Failures {
 impl Failures {
     /// Counts a failure of `whom`, and tells it, if none was told just now.
     pub(crate) fn tell(&self, whom: impl fmt::Display, why: impl fmt::Display) {
-        self.count.add(1);
+        self.count_one();
         self.warnings.tell(whom, why);
+    }
+
+    /// Counts one that is told elsewhere.
+    pub(crate) fn count_one(&self) {
+        self.count.add(1);
     }
 
     pub(crate) fn count(&self) -> u64 {

@@ -6,6 +6,7 @@ mod args;
 mod demo;
 mod failure;
 mod failures;
+mod json;
 mod limits;
 mod load;
 mod manual;
@@ -22,7 +23,7 @@ mod warnings;
 use std::process::ExitCode;
 
 use crate::{
-    args::{Args, Command},
+    args::{Args, Command, Mode},
     failure::Failure,
 };
 
@@ -40,11 +41,11 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<(), Failure> {
     match command {
-        Command::Echo(serve) => server::run(server::Echo::default, &serve),
-        Command::Sink(serve) => server::run(|| server::Sink, &serve),
+        Command::Echo(serve) => server::run(Mode::Echo, server::Echo::default, &serve),
+        Command::Sink(serve) => server::run(Mode::Sink, || server::Sink, &serve),
         Command::Source(serve) => {
             let source = server::Source::new();
-            server::run(move || source.clone(), &serve)
+            server::run(Mode::Source, move || source.clone(), &serve)
         }
         Command::Proxy(proxy) => proxy::run(&proxy),
         Command::Load(load) => load::run(&load),

@@ -5,6 +5,7 @@ use std::{fmt, time::Duration};
 use super::{Handshakes, Totals, engine::Finished};
 use crate::{
     args::{Load, Mode},
+    json::Object,
     units,
 };
 
@@ -24,37 +25,32 @@ impl Report<'_> {
         n as f64 / self.elapsed.as_secs_f64().max(1e-9)
     }
 
-    /// One flat object on one line. Rates are per second, latencies in microseconds.
+    /// Rates are per second.
     pub(super) fn json(&self) -> String {
-        let latencies = &self.ended.latencies;
-        let micros = |latency: Option<Duration>| match latency {
-            Some(latency) => format!("{:.1}", latency.as_nanos() as f64 / 1e3),
-            None => "null".to_owned(),
-        };
-        let fields = [
-            ("mode", format!("\"{}\"", self.load.mode.name())),
-            ("connections", self.load.connections.to_string()),
-            ("connected", self.ended.connected.to_string()),
-            ("tls_handshakes", self.ended.handshakes.all.to_string()),
-            ("tls_resumed", self.ended.handshakes.resumed.to_string()),
-            ("size", self.load.size.to_string()),
-            ("seconds", format!("{:.3}", self.elapsed.as_secs_f64())),
-            ("requests", self.measured.requests.to_string()),
-            ("bytes", self.measured.bytes.to_string()),
-            ("requests_per_second", format!("{:.1}", self.per_second(self.measured.requests))),
-            ("bytes_per_second", format!("{:.1}", self.per_second(self.measured.bytes))),
-            ("p50_us", micros(latencies.percentile(50.0))),
-            ("p99_us", micros(latencies.percentile(99.0))),
-            ("p999_us", micros(latencies.percentile(99.9))),
-            ("max_us", micros(latencies.max())),
-            ("unanswered", self.ended.unanswered.count.to_string()),
-            ("oldest_unanswered_us", micros(self.ended.unanswered.oldest)),
-            ("cut_off", self.ended.cut_off.to_string()),
-            ("errors", self.ended.errors.to_string()),
-            ("wrong_bytes", self.ended.wrong_bytes.to_string()),
-        ];
-        let fields: Vec<String> = fields.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
-        format!("{{{}}}", fields.join(","))
+        let Self { load, measured, ended, .. } = self;
+        let latencies = &ended.latencies;
+        Object::default()
+            .text("mode", load.mode.name())
+            .count("connections", load.connections)
+            .count("connected", ended.connected as u64)
+            .count("tls_handshakes", ended.handshakes.all as u64)
+            .count("tls_resumed", ended.handshakes.resumed as u64)
+            .count("size_bytes", load.size as u64)
+            .seconds("seconds", self.elapsed)
+            .count("requests", measured.requests)
+            .count("bytes", measured.bytes)
+            .rate("requests_per_second", self.per_second(measured.requests))
+            .rate("bytes_per_second", self.per_second(measured.bytes))
+            .micros("p50_us", latencies.percentile(50.0))
+            .micros("p99_us", latencies.percentile(99.0))
+            .micros("p999_us", latencies.percentile(99.9))
+            .micros("max_us", latencies.max())
+            .count("unanswered", ended.unanswered.count)
+            .micros("oldest_unanswered_us", ended.unanswered.oldest)
+            .count("cut_off", ended.cut_off)
+            .count("errors", ended.errors)
+            .count("wrong_bytes", ended.wrong_bytes)
+            .finish()
     }
 }
 

@@ -27,7 +27,10 @@ impl Early {
     /// True: it is to be closed.
     fn event(&self, event: &Event, base: &BaseHandle, own: impl FnOnce() -> Option<Front>) -> bool {
         match (event, self.side) {
-            (Event::Error { cause, .. }, side) => {
+            (Event::Error { direction, cause }, side) => {
+                if direction.is_none() {
+                    self.line.never_stood(side, cause);
+                }
                 self.line.failed_by(side, cause);
                 true
             }

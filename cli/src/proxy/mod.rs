@@ -34,7 +34,6 @@ const DESCRIPTORS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
 /// Passes connections on until a signal comes, and tells what went through.
 pub(crate) fn run(proxy: &args::Proxy) -> std::result::Result<(), Failure> {
     let mut server = Server::new(&proxy.serve, DESCRIPTORS)?;
-    let rates = server.terms.rates.clone();
     let secured = proxy.upstream_tls.then(|| proxy.trust.secured(&proxy.upstream.address)).transpose()?;
     let (secured, reload) = secured.unzip();
     server.reloads.extend(reload.flatten());
@@ -47,15 +46,12 @@ pub(crate) fn run(proxy: &args::Proxy) -> std::result::Result<(), Failure> {
         tally: Tally::default(),
     });
     let passes = Arc::clone(&line);
-    let drained = server.run(move |connection, base| passes.accept(connection, base))?;
-    if let Some(drained) = drained {
+    let outcome = server.run(move |connection, base| passes.accept(connection, base))?;
+    if let Some(outcome) = outcome {
         let address = &proxy.upstream.address;
-        let told = match proxy.json {
-            true => line.tally.json(address, &drained),
-            false => {
-                let rates = rates.map(|rates| rates.report().to_string()).unwrap_or_default();
-                line.tally.text(address, drained) + &rates
-            }
+        let told = match proxy.serve.json {
+            true => line.tally.json(address, &outcome),
+            false => line.tally.text(address, &outcome),
         };
         // Who started it may be gone by now.
         let _ = writeln!(io::stdout(), "{told}");
@@ -87,7 +83,6 @@ impl Line {
     /// Takes a connection, and joins it to a new one to the upstream: one over TLS when it has shaken hands, for nobody else is to
     /// cost the upstream anything. The limits are the client's: all that passes goes through it.
     fn accept(self: &Arc<Self>, connection: Accepted, base: &mut Base) -> std::result::Result<(), BoxError> {
-        self.tally.accepted();
         let client = Client::accepted(&connection);
         let Terms { how, limits, rates, memory, tls, .. } = &self.terms;
         let mut front = self.terms.lowest(connection).lifetime(limits.lifetime).configure(|front| {
@@ -173,6 +168,14 @@ impl Line {
         match cause {
             Cause::TimeLimit(TimeLimit::Lifetime) => self.tally.outlived(),
             cause => self.failed(side, cause),
+        }
+    }
+
+    /// A connection has failed that never stood. That of a client did but for its handshake.
+    fn never_stood(&self, side: Side, cause: &Cause) {
+        let is_young = !matches!(cause, Cause::TimeLimit(TimeLimit::Lifetime));
+        if let (Side::Client(_), true, Some(handshakes)) = (side, is_young, &self.terms.handshakes) {
+            handshakes.count_one();
         }
     }
 

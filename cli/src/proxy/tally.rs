@@ -1,14 +1,18 @@
 //! What went through a proxy, for people and for machines.
 
-use bufferevent::{Drained, Piped};
+use bufferevent::Piped;
 use bufferevent_sync::SharedCounter;
 
-use crate::{failures::Failures, server::farewell, units};
+use crate::{
+    failures::Failures,
+    json::Object,
+    server::{Outcome, farewell},
+    units,
+};
 
 /// What went through a proxy so far.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
-    clients: SharedCounter,
     /// Bytes that were taken of clients for the upstream, and the other way. Whether the other's system took them is another
     /// question.
     from_clients: SharedCounter,
@@ -24,10 +28,6 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    pub(super) fn accepted(&self) {
-        self.clients.add(1);
-    }
-
     pub(super) fn idle(&self) {
         self.idle.add(1);
     }
@@ -45,32 +45,27 @@ impl Tally {
         self.from_upstream.add(piped.back);
     }
 
-    /// One flat object on one line. What is drained are connections to both sides.
-    pub(super) fn json(&self, upstream: &str, drained: &Drained) -> String {
-        let Drained { ended, clean, unsent, .. } = drained;
-        let counts = [
-            ("clients", self.clients.get()),
-            ("from_clients", self.from_clients.get()),
-            ("from_upstream", self.from_upstream.get()),
-            ("idle", self.idle.get()),
-            ("outlived", self.outlived.get()),
-            ("without_notice", self.without_notice.get()),
-            ("client_failures", self.client_failures.count()),
-            ("upstream_failures", self.upstream_failures.count()),
-            ("drained", *ended),
-            ("drained_clean", *clean),
-            ("unsent", *unsent),
-        ];
-        let counts = counts.map(|(name, count)| format!(",\"{name}\":{count}")).concat();
-        format!("{{\"upstream\":{upstream:?}{counts}}}")
+    /// What all that came to. What is drained are connections to both sides.
+    pub(super) fn json(&self, upstream: &str, outcome: &Outcome) -> String {
+        let own = Object::default()
+            .text("mode", "proxy")
+            .text("upstream", upstream)
+            .count("from_clients_bytes", self.from_clients.get())
+            .count("from_upstream_bytes", self.from_upstream.get())
+            .count("idle", self.idle.get())
+            .count("outlived", self.outlived.get())
+            .count("without_notice", self.without_notice.get())
+            .count("client_failures", self.client_failures.count())
+            .count("upstream_failures", self.upstream_failures.count());
+        outcome.json(own).finish()
     }
 
-    pub(super) fn text(&self, upstream: &str, drained: Drained) -> String {
+    pub(super) fn text(&self, upstream: &str, outcome: &Outcome) -> String {
         let mut text = format!(
             "{}\n  read  {} from {}, {} from {upstream}; {}, {}",
-            farewell(drained),
+            farewell(&outcome.drained),
             units::bytes(self.from_clients.get()),
-            units::counted(self.clients.get(), "client"),
+            units::counted(outcome.clients, "client"),
             units::bytes(self.from_upstream.get()),
             units::counted(self.client_failures.count(), "client failure"),
             units::counted(self.upstream_failures.count(), "upstream failure"),
@@ -85,7 +80,7 @@ impl Tally {
                 text += &format!("; {} {why}", units::count(count));
             }
         }
-        text
+        text + &outcome.flows()
     }
 }
 
@@ -95,19 +90,18 @@ mod tests {
 
     #[test]
     fn what_went_through_is_told_in_both_forms() {
-        let tally = Tally::default();
-        tally.accepted();
+        let (tally, mut outcome) = (Tally::default(), Outcome::default());
+        outcome.clients = 1;
         tally.idle();
         tally.upstream_failures.tell("upstream", "of a test");
         tally.from_clients.add(1_500);
-        let drained = Drained::default();
+        let json = tally.json("[::1]:7", &outcome);
+        let begin = "{\"mode\":\"proxy\",\"upstream\":\"[::1]:7\",\"from_clients_bytes\":1500,\"from_upstream_bytes\":0,\
+                     \"idle\":1,\"outlived\":0,\"without_notice\":0,\"client_failures\":0,\"upstream_failures\":1,\
+                     \"clients\":1,\"seconds\":0.000,\"tls_handshakes_failed\":0,";
+        assert!(json.starts_with(begin), "{json}");
         assert_eq!(
-            tally.json("[::1]:7", &drained),
-            "{\"upstream\":\"[::1]:7\",\"clients\":1,\"from_clients\":1500,\"from_upstream\":0,\"idle\":1,\
-             \"outlived\":0,\"without_notice\":0,\"client_failures\":0,\"upstream_failures\":1,\"drained\":0,\"drained_clean\":0,\"unsent\":0}"
-        );
-        assert_eq!(
-            tally.text("[::1]:7", drained),
+            tally.text("[::1]:7", &outcome),
             "no connection was open\n  read  1.50 kB from 1 client, 0 B from [::1]:7; 0 client failures, 1 upstream failure; 1 idle"
         );
     }

@@ -44,8 +44,8 @@ impl Ending {
 }
 
 /// How the connections ended, as text.
-pub(crate) fn farewell(drained: Drained) -> String {
-    let Drained { ended, clean, unsent, .. } = drained;
+pub(crate) fn farewell(drained: &Drained) -> String {
+    let Drained { ended, clean, unsent, .. } = *drained;
     if ended == 0 {
         return "no connection was open".to_owned();
     }

@@ -3,6 +3,7 @@
 mod echo;
 mod ending;
 mod limited;
+mod outcome;
 mod rates;
 mod service;
 mod sink;
@@ -12,54 +13,57 @@ use std::{
     io::{self, Write as _},
     num::NonZeroUsize,
     sync::Arc,
+    time::Instant,
 };
 
 use bufferevent::{
-    Accepted, Base, Bufferevent, Builder, ConnectionLimit, Drained, Listener, ListenerHandle, MemoryLimit,
+    Accepted, Base, Bufferevent, Builder, ConnectionLimit, Listener, ListenerHandle, MemoryLimit,
     MemoryStage, Movable, Place, Runtime, runtime::BoxError,
 };
 use bufferevent_ssl::Acceptor;
 use rustix::net::sockopt::set_tcp_nodelay;
 
-use self::ending::Ending;
 pub(crate) use self::{
     echo::Echo,
     ending::farewell,
     limited::{Limited, TimeLimits},
+    outcome::Outcome,
     rates::Rates,
     service::{Served, Service},
     sink::Sink,
     source::Source,
 };
+use self::{ending::Ending, outcome::Limits};
 use crate::{
-    args::Serve,
+    args::{Mode, Serve},
     failure::Failure,
     failures::Failures,
+    json::Object,
     limits,
     running::Running,
     signals,
     tls::{self, Fingerprint, Reload},
-    units,
     warnings::Warnings,
 };
 
-/// Serves connections, each with a service that `make` gives, until a signal comes.
+/// Serves connections, each with a service that `make` gives, until a signal comes, and tells what came of it.
 pub(crate) fn run<S: Service>(
+    mode: Mode,
     make: impl Fn() -> S + Send + Sync + 'static,
     serve: &Serve,
 ) -> Result<(), Failure> {
     let server = Server::new(serve, NonZeroUsize::MIN)?;
-    let (terms, rates) = (server.terms.clone(), server.terms.rates.clone());
-    let handshakes = server.terms.handshakes.clone();
-    let drained = server.run(move |connection, base| {
+    let terms = server.terms.clone();
+    let outcome = server.run(move |connection, base| {
         terms.start(Limited::new(make(), terms.limits, terms.rates.clone()), connection, base)
     })?;
-    if let Some(drained) = drained {
+    if let Some(outcome) = outcome {
+        let told = match serve.json {
+            true => outcome.json(Object::default().text("mode", mode.name())).finish(),
+            false => outcome.text(),
+        };
         // Who started it may be gone by now.
-        let rates = rates.map(|rates| rates.report().to_string()).unwrap_or_default();
-        let failed = handshakes
-            .map(|handshakes| format!("; {} failed", units::counted(handshakes.count(), "handshake")));
-        let _ = writeln!(io::stdout(), "{}{}{rates}", farewell(drained), failed.unwrap_or_default());
+        let _ = writeln!(io::stdout(), "{told}");
     }
     Ok(())
 }
@@ -164,12 +168,13 @@ impl<'a> Server<'a> {
         Ok(Self { serve, runtime, connections, terms, fingerprint, reloads: reload.into_iter().collect() })
     }
 
-    /// Gives connections to `on_accept` until a signal comes; answers how they ended then.
+    /// Gives connections to `on_accept` until a signal comes; answers what came of it.
     pub(crate) fn run(
         self,
         on_accept: impl Fn(Accepted, &mut Base) -> Result<(), BoxError> + Send + Sync + 'static,
-    ) -> Result<Option<Drained>, Failure> {
-        let Self { serve, runtime, connections, fingerprint, reloads, .. } = self;
+    ) -> Result<Option<Outcome>, Failure> {
+        let Self { serve, runtime, connections, terms, fingerprint, reloads } = self;
+        let (bases, began) = (runtime.bases(), Instant::now());
         let listener = listen(&runtime, serve, &connections, on_accept)
             .map_err(|why| Failure::of(format_args!("cannot listen on {}", serve.listen), why))?;
         let ending = Ending::at_signal(&runtime, serve, &connections)?;
@@ -183,7 +188,14 @@ impl<'a> Server<'a> {
         }
         mine.run();
         running.wait()?;
-        Ok(ending.report())
+        Ok(ending.report().map(|drained| Outcome {
+            clients: bases.iter().map(|base| base.counters().accepted.get()).sum(),
+            lasted: began.elapsed(),
+            drained,
+            limits: Limits::of(serve, &connections, &terms),
+            rates: terms.rates,
+            handshakes: terms.handshakes,
+        }))
     }
 }
 

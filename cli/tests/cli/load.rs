@@ -13,7 +13,7 @@ use rustix::process::Signal;
 use crate::support::{Process, Server, bev, mute, rest, run, unheard};
 
 /// A field of a flat JSON object on one line.
-fn field<'a>(json: &'a str, name: &str) -> &'a str {
+pub(crate) fn field<'a>(json: &'a str, name: &str) -> &'a str {
     let key = format!("\"{name}\":");
     let (_, value) = json.split_once(&key).unwrap_or_else(|| panic!("no {name} in {json}"));
     value.split([',', '}']).next().unwrap()
@@ -34,7 +34,7 @@ fn assert_sane(json: &str, mode: &str, connections: usize) {
         (number(json, "requests"), number(json, "bytes"), number(json, "seconds"));
     assert!((0.3..20.0).contains(&seconds), "{json}");
     assert!(requests > 0.0, "{json}");
-    assert!(bytes >= requests * number(json, "size"), "{json}");
+    assert!(bytes >= requests * number(json, "size_bytes"), "{json}");
     let rate = number(json, "requests_per_second") * seconds / requests;
     assert!((0.98..1.02).contains(&rate), "{json}");
     let (unanswered, oldest) = (number(json, "unanswered"), field(json, "oldest_unanswered_us"));

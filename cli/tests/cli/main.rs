@@ -6,6 +6,7 @@ mod arguments;
 mod cuts;
 mod demo;
 mod interop;
+mod json;
 mod load;
 mod manual;
 mod peers;

@@ -64,7 +64,9 @@ pub(crate) fn farewell(proxy: Server) -> String {
     proxy.signal(Signal::TERM);
     let json = proxy.farewell();
     assert!(
-        json.starts_with("{\"upstream\":\"") && json.ends_with("}\n") && json.lines().count() == 1,
+        json.starts_with("{\"mode\":\"proxy\",\"upstream\":\"")
+            && json.ends_with("}\n")
+            && json.lines().count() == 1,
         "{json}"
     );
     json

@@ -194,8 +194,14 @@ fn a_client_of_the_proxy_that_does_not_speak_tls_is_told_and_counted() {
         assert!(line.starts_with(&begin), "{locking:?}: {line}");
         proxy.signal(Signal::TERM);
         let told = proxy.farewell();
-        let counts = ["clients", "client_failures", "upstream_failures", "from_clients"];
-        assert_eq!(counts.map(|name| number(&told, name)), [1.0, 1.0, 0.0, 0.0], "{locking:?}: {told}");
+        let counts = [
+            "clients",
+            "client_failures",
+            "tls_handshakes_failed",
+            "upstream_failures",
+            "from_clients_bytes",
+        ];
+        assert_eq!(counts.map(|name| number(&told, name)), [1.0, 1.0, 1.0, 0.0, 0.0], "{locking:?}: {told}");
         listener.set_nonblocking(true).unwrap();
         let connected = listener.accept().map_err(|none| none.kind());
         assert!(

@@ -12,7 +12,7 @@ use self::{
     meter::{Meter, Moved},
     report::{Flow, Kept, Report},
 };
-use crate::{args::Serve, failure::Failure};
+use crate::{args::Serve, failure::Failure, json::Object};
 
 /// The rate limits of a server, each in both directions. A clone is the same ones.
 #[derive(Debug, Clone)]
@@ -89,6 +89,22 @@ impl Rates {
             Some(below) => observe(below),
             None => observe(connection),
         }
+    }
+
+    /// Tells machines what was promised, and what moved so far, in and out: of all, within the limits of all, and within those of
+    /// each.
+    pub(crate) fn json(rates: Option<&Self>, object: Object) -> Object {
+        let shared = rates.map(|rates| &*rates.shared);
+        let rate = |rate: Rate| rate.bytes_per_second();
+        let object = object
+            .count("limit_bytes_per_second", shared.and_then(|shared| Some(rate(shared.each.as_ref()?.0))))
+            .count("group_limit_bytes_per_second", shared.and_then(|shared| Some(rate(shared.all?))))
+            .micros("tick_us", shared.map(|shared| shared.group.config().tick()));
+        let flows = rates.map(|rates| rates.report().flows);
+        let names = ["in", "out"];
+        names.iter().enumerate().fold(object, |object, (direction, name)| {
+            report::json(object, name, flows.as_ref().map(|flows| &flows[direction]))
+        })
     }
 
     /// What moved so far, and what was promised.

@@ -1,11 +1,11 @@
-//! What moved within the limits of a server, as text.
+//! What moved within the limits of a server, for people and for machines.
 
 use std::{fmt, time::Duration};
 
 use bufferevent::Rate;
 
 use super::meter::Moved;
-use crate::units;
+use crate::{json::Object, units};
 
 /// What moved within the limits of a server.
 #[derive(Debug)]
@@ -58,6 +58,22 @@ fn line(f: &mut fmt::Formatter<'_>, name: &str, flow: &Flow, closing: &str) -> f
     flow.each.iter().try_for_each(|each| write!(f, "\n    each          {each}"))
 }
 
+/// The same for machines; null without a limit.
+pub(super) fn json(object: Object, name: &str, flow: Option<&Flow>) -> Object {
+    let [all, each] = [flow.and_then(|flow| flow.all.as_ref()), flow.and_then(|flow| flow.each.as_ref())];
+    let within = |object: Object, whose: &str, kept: Option<&Kept>| {
+        object
+            .rate(&format!("{whose}_{name}_bytes_per_second"), kept.and_then(|kept| kept.moved.rate()))
+            .count(&format!("{whose}_{name}_burst_bytes"), kept.map(|kept| kept.moved.burst.round() as u64))
+    };
+    let object = object
+        .count(&format!("{name}_bytes"), flow.map(|flow| flow.bytes))
+        .count(&format!("{name}_closing_bytes"), flow.map(|flow| flow.closing));
+    let object = within(object, "all", all)
+        .micros(&format!("all_{name}_held_back_us"), all.and(flow).map(|flow| flow.held_back));
+    within(object, "each", each)
+}
+
 impl fmt::Display for Kept {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { rate, moved } = self;
@@ -99,6 +115,18 @@ mod tests {
             each: None,
             held_back: Duration::ZERO,
         };
+        assert_eq!(
+            json(Object::default(), "in", Some(&read)).finish(),
+            "{\"in_bytes\":40100000,\"in_closing_bytes\":100000,\
+             \"all_in_bytes_per_second\":9800000.0,\"all_in_burst_bytes\":800000,\"all_in_held_back_us\":3950000.0,\
+             \"each_in_bytes_per_second\":1975000.0,\"each_in_burst_bytes\":400}"
+        );
+        assert_eq!(
+            json(Object::default(), "out", Some(&write)).finish(),
+            "{\"out_bytes\":5000,\"out_closing_bytes\":0,\
+             \"all_out_bytes_per_second\":null,\"all_out_burst_bytes\":5000,\"all_out_held_back_us\":0.0,\
+             \"each_out_bytes_per_second\":null,\"each_out_burst_bytes\":null}"
+        );
         let report = Report { flows: [read, write] };
         assert_eq!(
             report.to_string(),
