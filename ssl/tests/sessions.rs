@@ -5,7 +5,7 @@
 mod common;
 
 use bufferevent_ssl::{
-    Acceptor, Connector, DangerousConnector, Evbuffer, Identity,
+    Acceptor, ClientCertificates, Connector, DangerousConnector, Evbuffer, Identity,
     openssl::ssl::{SslAcceptor, SslMethod, SslOptions, SslSessionCacheMode, SslVersion},
     runtime::Time,
 };
@@ -127,6 +127,30 @@ fn a_server_without_tickets_resumes_nothing() {
         let (acceptor, connector) = (server.tickets(0).build().unwrap(), client.build().unwrap());
         assert!(!End::Both.run(&acceptor, &connector));
         assert!(!End::Both.run(&acceptor, &connector));
+    }
+}
+
+#[test]
+fn who_the_client_is_is_known_in_a_session_that_is_resumed_too() {
+    let _census = Census::begin();
+    for version in VERSIONS {
+        let (server, client) = settings(version);
+        let identity = Identity::self_signed(&["known"]).unwrap();
+        let clients = ClientCertificates::required(&identity.certificate_pem().unwrap()).unwrap();
+        let acceptor = server.client_certificates(clients).build().unwrap();
+        let connector = client.identity(identity.clone()).build().unwrap();
+        for resumed in [false, true] {
+            let mut pair = Pair::of(&acceptor, &connector);
+            pair.shake().unwrap();
+            assert_eq!(is_resumed(&pair), resumed, "{version:?}");
+            let certificate = pair.server.ssl().unwrap().peer_certificate().unwrap();
+            assert_eq!(
+                certificate.to_der().unwrap(),
+                identity.certificate().to_der().unwrap(),
+                "{version:?}"
+            );
+            hello(&mut pair);
+        }
     }
 }
 
