@@ -79,7 +79,8 @@ impl Bufferevent {
         Builder::over(stream.into(), Phase::Open)
     }
 
-    /// A bufferevent that connects to `address` when it is started. Reading is enabled.
+    /// A bufferevent that connects to `address` when it is started: of the internet, or that of a Unix-domain socket
+    /// ([`SockAddr::unix`]). Reading is enabled.
     ///
     /// # Libevent
     /// `bufferevent_socket_new` with -1, then `bufferevent_socket_connect`.

@@ -94,6 +94,7 @@ pub use bufferevent_runtime::{
     Accepted, AddressLimit, BLOCKED_AFTER, Base, BaseHandle, Blocked, CallbackKind, ConnectionLimit, EventId,
     EventSettings, Listener, ListenerHandle, Movable, Pinned, Placement, Runtime, Turned, Verdict, What,
 };
+pub use socket2::SockAddr;
 
 pub use self::{
     bufferevent::{Bufferevent, Closing, Flushed, MinRate, Room},

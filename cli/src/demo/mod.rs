@@ -28,6 +28,7 @@ use self::{
     traffic::Traffic,
 };
 use crate::{
+    address::Resolved,
     args::{self, Mode},
     failure::Failure,
     limits,
@@ -83,7 +84,7 @@ fn echo(
     introduce(&mut screen, bases, connections)?;
 
     let plan = Plan {
-        servers: vec![vec![server.address()]],
+        servers: vec![Resolved::Any(vec![server.address()])],
         mode: Mode::Echo,
         connections,
         sizes: SIZES.to_vec(),

@@ -1,12 +1,11 @@
 //! The load: its connections, from the first connect to the last answer.
 
 use std::{
-    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use bufferevent::{BaseExt as _, BaseHandle, Bufferevent, Builder, Id, Movable, Place, Runtime, Trigger};
+use bufferevent::{BaseExt as _, BaseHandle, Builder, Id, Movable, Place, Runtime, Trigger};
 use bufferevent_sync::{
     Mutex,
     atomic::{AtomicBool, Ordering},
@@ -17,7 +16,10 @@ use super::{
     client::{BEGIN, Client},
     tally::{Latencies, Progress, Tally, Totals},
 };
-use crate::{args::Mode, failure::Failure, pattern::Pattern, running::Running, signals, tls::Secured, units};
+use crate::{
+    address::Resolved, args::Mode, failure::Failure, pattern::Pattern, running::Running, signals,
+    tls::Secured, units,
+};
 
 /// Connects under way at a time: fewer than a listener's queue holds, for one that overflows costs a second.
 const CONNECTING: usize = 512;
@@ -28,9 +30,8 @@ const LOOK: Duration = Duration::from_millis(100);
 /// What is to be done.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
-    /// The addresses of each server, at least one: the first that can be had is connected to. Connections take the servers
-    /// in turn.
-    pub(crate) servers: Vec<Vec<SocketAddr>>,
+    /// Connections take them in turn.
+    pub(crate) servers: Vec<Resolved>,
     pub(crate) mode: Mode,
     pub(crate) connections: usize,
     /// Bytes of a request; connections take them in turn.
@@ -42,8 +43,8 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// The addresses of the server of connection `number`.
-    fn server(&self, number: usize) -> &[SocketAddr] {
+    /// The server of connection `number`.
+    fn server(&self, number: usize) -> &Resolved {
         &self.servers[number % self.servers.len()]
     }
 
@@ -112,10 +113,7 @@ impl BaseLoad {
     pub(super) fn start_next(self: &Arc<Self>, place: &mut impl Place<Affinity = Movable>) {
         while let Some(number) = self.take_number() {
             let client = Client::new(Arc::clone(self), number);
-            let builder = match *self.load.plan.server(number) {
-                [only] => Bufferevent::connect(only),
-                ref all => Bufferevent::connect_any(all),
-            };
+            let builder = self.load.plan.server(number).connect();
             let builder = builder.connect_timeout(Some(self.load.plan.connect_timeout));
             let builder = match self.load.plan.tls.as_ref().map(Secured::connect).transpose() {
                 Ok(Some(tls)) => Ok(builder.filter(tls)),

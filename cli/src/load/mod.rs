@@ -11,7 +11,6 @@ mod tally;
 
 use std::{
     io::{self, Write as _},
-    net::{SocketAddr, ToSocketAddrs as _},
     time::Duration,
 };
 
@@ -40,7 +39,8 @@ pub(crate) fn run(load: &args::Load) -> Result<(), Failure> {
         builder = builder.workers(workers as usize);
     }
     let plan = Plan {
-        servers: vec![resolve(&load.connect)?],
+        // A name is looked up once, for all connections.
+        servers: vec![load.connect.resolve()?],
         mode: load.mode,
         connections: load.connections as usize,
         sizes: vec![load.size],
@@ -82,16 +82,6 @@ fn check_files(connections: u64) -> Result<(), Failure> {
             connections + OTHER_FILES
         ))),
         _ => Ok(()),
-    }
-}
-
-/// Looks the name up once, for all connections.
-fn resolve(address: &str) -> Result<Vec<SocketAddr>, Failure> {
-    let fault = |error| Failure::of(format_args!("cannot resolve {address}"), error);
-    let found: Vec<_> = address.to_socket_addrs().map_err(fault)?.collect();
-    match found.is_empty() {
-        true => Err(Failure::Failed(format!("cannot resolve {address}: no address"))),
-        false => Ok(found),
     }
 }
 

@@ -24,8 +24,8 @@ use crate::{
     tls::{self, Secured},
 };
 use bufferevent::{
-    Accepted, Base, BaseExt as _, Bufferevent, Builder, Cause, Closing, Direction, Error, Handle, Id,
-    NoHandler, Pipe, PipeEnd, Piped, Result, TimeLimit, runtime::BoxError,
+    Accepted, Base, BaseExt as _, Builder, Cause, Closing, Direction, Error, Handle, Id, NoHandler, Pipe,
+    PipeEnd, Piped, Result, TimeLimit, runtime::BoxError,
 };
 
 /// Descriptors of a connection: its own, and that to the upstream.
@@ -48,7 +48,7 @@ pub(crate) fn run(proxy: &args::Proxy) -> std::result::Result<(), Failure> {
     let passes = Arc::clone(&line);
     let outcome = server.run(move |connection, base| passes.accept(connection, base))?;
     if let Some(outcome) = outcome {
-        let address = &proxy.upstream.address;
+        let address = &proxy.upstream.address.to_string();
         let told = match proxy.serve.json {
             true => line.tally.json(address, &outcome),
             false => line.tally.text(address, &outcome),
@@ -137,8 +137,7 @@ impl Line {
 
     /// A connection to the upstream, which is not under way yet.
     fn back(&self) -> std::result::Result<Builder, BoxError> {
-        let back = Bufferevent::connect_target(self.upstream.target.clone());
-        let mut back = back.connect_timeout(Some(self.connect_timeout));
+        let mut back = self.upstream.connect().connect_timeout(Some(self.connect_timeout));
         if let Some(secured) = &self.secured {
             back = back.filter(secured.connect()?.allow_dirty_shutdown(self.allow_truncation));
         }

@@ -17,8 +17,8 @@ use std::{
 };
 
 use bufferevent::{
-    Accepted, Base, Bufferevent, Builder, ConnectionLimit, Listener, ListenerHandle, MemoryLimit,
-    MemoryStage, Movable, Place, Runtime, runtime::BoxError,
+    Accepted, Base, Bufferevent, Builder, ConnectionLimit, ListenerHandle, MemoryLimit, MemoryStage, Movable,
+    Place, Runtime, runtime::BoxError,
 };
 use bufferevent_ssl::Acceptor;
 use rustix::net::sockopt::set_tcp_nodelay;
@@ -180,9 +180,9 @@ impl<'a> Server<'a> {
         let ending = Ending::at_signal(&runtime, serve, &connections)?;
         signals::reload_on_hangup(move || tls::read_again(&reloads))?;
         let (running, mine) = Running::start_others(runtime, "bev")?;
-        if let Some(address) = listener.local_addr() {
-            writeln!(io::stdout(), "listening on {address}").map_err(Failure::output)?;
-        }
+        let address = listener.local_addr().map(|address| address.to_string());
+        let address = address.unwrap_or_else(|| serve.listen.to_string());
+        writeln!(io::stdout(), "listening on {address}").map_err(Failure::output)?;
         if let Some(fingerprint) = fingerprint {
             writeln!(io::stdout(), "certificate SHA-256 {fingerprint}").map_err(Failure::output)?;
         }
@@ -207,7 +207,7 @@ fn listen(
     on_accept: impl Fn(Accepted, &mut Base) -> Result<(), BoxError> + Send + Sync + 'static,
 ) -> bufferevent::runtime::Result<ListenerHandle> {
     let warnings = Warnings::default();
-    let mut listener = Listener::bind(&serve.listen)?.limited_by(connections);
+    let mut listener = serve.listen.listen()?.limited_by(connections);
     if let Some(most) = serve.max_connections.and_then(|most| NonZeroUsize::new(most as usize)) {
         listener = listener.max_connections(most);
     }

@@ -6,7 +6,7 @@ use bufferevent_ssl::{Connector, ConnectorBuilder, DangerousConnector, Error, Tl
 use clap::Args;
 
 use super::{Reload, cannot_set_up, identity, read, useless};
-use crate::failure::Failure;
+use crate::{address::Address, failure::Failure};
 
 /// Whom one who connects by TLS trusts, and who it is. The arguments need the one with the id `secured`.
 #[derive(Debug, Clone, Args)]
@@ -30,17 +30,19 @@ pub(crate) struct Trust {
 
 impl Trust {
     /// What makes a connection to `address` a TLS one, and what reads its files again, if there are any.
-    pub(crate) fn secured(&self, address: &str) -> Result<(Secured, Option<Reload>), Failure> {
+    pub(crate) fn secured(&self, address: &Address) -> Result<(Secured, Option<Reload>), Failure> {
         let connector = self.settings()?.build().map_err(cannot_set_up)?;
         let (args, current) = (self.clone(), connector.clone());
         let reload = Reload::of([&self.ca, &self.client_cert, &self.client_key], move || {
             current.reload(args.settings()?).map_err(cannot_set_up)
         });
-        let host = address.rsplit_once(':').map_or(address, |(host, _)| host).trim_matches(['[', ']']);
-        let name = self.server_name.as_deref().unwrap_or(host).to_owned();
+        let other = || {
+            Failure::Usage(format!("no certificate can be for {address}; --server-name says another name"))
+        };
+        let name = self.server_name.as_deref().or(address.host()).map(str::to_owned);
         let secured = match self.insecure {
             true => Secured::Anybody(DangerousConnector::new(connector), name),
-            false => Secured::Verified(connector, name),
+            false => Secured::Verified(connector, name.ok_or_else(other)?),
         };
         // What is wrong with the name is told now.
         match (secured.connect(), &self.server_name) {
@@ -48,9 +50,7 @@ impl Trust {
             (Err(_), Some(name)) => Err(Failure::Usage(format!(
                 "--server-name {name:?}: expected the name of a host, or an address, that a certificate can be for"
             ))),
-            (Err(_), None) => Err(Failure::Usage(format!(
-                "no certificate can be for {host:?}; --server-name says another name"
-            ))),
+            (Err(_), None) => Err(other()),
         }
     }
 
@@ -71,14 +71,15 @@ impl Trust {
 #[derive(Debug, Clone)]
 pub(crate) enum Secured {
     Verified(Connector, String),
-    Anybody(DangerousConnector, String),
+    /// The name is asked for and not checked.
+    Anybody(DangerousConnector, Option<String>),
 }
 
 impl Secured {
     pub(crate) fn connect(&self) -> Result<Tls, Error> {
         match self {
             Self::Verified(connector, name) => connector.connect(name),
-            Self::Anybody(connector, name) => connector.connect(Some(name)),
+            Self::Anybody(connector, name) => connector.connect(name.as_deref()),
         }
     }
 }

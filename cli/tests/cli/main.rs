@@ -18,3 +18,4 @@ mod slow_reader;
 mod support;
 mod tls;
 mod truncation;
+mod unix;

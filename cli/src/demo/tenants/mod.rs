@@ -20,6 +20,7 @@ use self::{
 };
 use super::{CONNECT, GRACE, LAST_ANSWERS, screen::Screen};
 use crate::{
+    address::Resolved,
     args::Mode,
     failure::Failure,
     load::{Engine, Plan},
@@ -72,7 +73,7 @@ fn run_with(
 
     let mut site = Site::start(promises, bases, acceptor)?;
     let plan = Plan {
-        servers: site.addresses().map(|address| vec![address]).collect(),
+        servers: site.addresses().map(|address| Resolved::Any(vec![address])).collect(),
         mode: Mode::Source,
         connections: each * tenants,
         sizes: vec![REQUEST],
