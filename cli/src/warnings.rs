@@ -1,15 +1,15 @@
 //! What goes wrong while the program goes on, told on stderr now and then.
 
 use std::{
-    fmt,
-    io::{self, Write as _},
-    mem,
+    fmt, mem,
     sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
 use bufferevent_sync::Mutex;
+
+use crate::notices;
 
 /// Between two lines passes at least this long.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -59,8 +59,7 @@ impl Drop for Warnings {
 
 /// Tells that `what` failed, each time: for what happens on request.
 pub(crate) fn warn(what: impl fmt::Display, why: impl fmt::Display) {
-    // Without a stderr there is nobody to tell.
-    let _ = writeln!(io::stderr(), "warning: {what}: {why}");
+    notices::line(format_args!("warning: {what}: {why}"));
 }
 
 /// Which warnings become a line, and when.
@@ -126,8 +125,7 @@ impl Line {
             0 => String::new(),
             n => format!(" (and {n} more since the last such line)"),
         };
-        // Without a stderr there is nobody to tell.
-        let _ = writeln!(io::stderr(), "warning: {}{more}", self.text);
+        notices::line(format_args!("warning: {}{more}", self.text));
     }
 }
 

@@ -17,7 +17,7 @@ use rustix::{
 use crate::{
     load::number,
     servers::{pattern, talk_to_echo, talk_to_source},
-    support::{Server, bev, bounded, cut, mute, rest, run, warnings},
+    support::{Server, bev, bounded, cut, mute, rest, run, stuck, warnings},
 };
 
 pub(crate) const LOCKINGS: [&[&str]; 5] = [
@@ -166,6 +166,19 @@ fn failures_of_one_second_are_told_when_it_is_over_and_those_of_the_last_one_at_
     }
     proxy.end();
     assert_eq!(told + warnings(stderr).lines().map(stands_for).sum::<usize>(), 8);
+}
+
+#[test]
+fn a_proxy_whose_stderr_nobody_reads_waits_for_nobody() {
+    let (_bound, address) = refusing();
+    let (stuck, _unread) = stuck();
+    let mut command =
+        bev(&["proxy", "--listen", "127.0.0.1:0", "--upstream", &address.to_string(), "--workers", "1"]);
+    let proxy = Server::watch(command.stderr(stuck));
+    for _ in 0..2 {
+        assert_eq!(cut(proxy.connect()), "");
+    }
+    proxy.end();
 }
 
 #[test]

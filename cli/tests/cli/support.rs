@@ -2,7 +2,7 @@
 
 use std::{
     fmt::Display,
-    io::{BufRead as _, BufReader, Read},
+    io::{BufRead as _, BufReader, Read, Write as _},
     iter,
     net::{SocketAddr, TcpStream},
     os::{fd::OwnedFd, unix::net::UnixStream},
@@ -167,6 +167,15 @@ pub(crate) fn shell(script: &str) -> (Option<i32>, String, String) {
 pub(crate) fn unheard() -> Stdio {
     let (ours, _) = UnixStream::pair().unwrap();
     OwnedFd::from(ours).into()
+}
+
+/// An output that takes nothing more, as long as the other end is kept.
+pub(crate) fn stuck() -> (Stdio, UnixStream) {
+    let (mut ours, theirs) = UnixStream::pair().unwrap();
+    ours.set_nonblocking(true).unwrap();
+    while ours.write(&[b'x'; 4_096]).is_ok() {}
+    ours.set_nonblocking(false).unwrap();
+    (OwnedFd::from(ours).into(), theirs)
 }
 
 /// A stream on which nothing takes longer than it may.
