@@ -58,8 +58,11 @@ impl Bufferevent {
         self.run.callbacks = CALLBACKS_PER_RUN;
         self.run.deliver = !self.options.contains(Options::DEFER_CALLBACKS);
         let unusual = Reasons::DEFERRED | Reasons::CLOSE | Reasons::TIMER | Reasons::MOVED;
-        if reasons.intersects(unusual) || self.is_layered() {
+        if reasons.intersects(unusual) {
             self.begin_unusual_run(reasons);
+        }
+        if self.is_layered() {
+            self.begin_layer(reasons);
         }
     }
 
@@ -83,9 +86,6 @@ impl Bufferevent {
         }
         if reasons.contains(Reasons::TIMER) {
             self.alarm_rings();
-        }
-        if self.is_layered() {
-            self.begin_layer(reasons);
         }
     }
 

@@ -177,6 +177,12 @@ impl Frozen {
         self.0 & (bit(End::Back) | SETTLED) == SETTLED && other.0 & bit(End::Front) == 0
     }
 
+    /// Whether neither end is, and the owner does not settle it.
+    #[inline]
+    pub(crate) fn is_none(self) -> bool {
+        self.0 == 0
+    }
+
     #[inline]
     pub(crate) fn is_settled(self) -> bool {
         self.0 & SETTLED != 0

@@ -5,6 +5,7 @@
 
 use std::io;
 
+use crate::chain::MAX_KEPT;
 use crate::freeze::Frozen;
 use crate::observers::Observers;
 use crate::rest::Rest;
@@ -93,6 +94,9 @@ pub trait Transport {
     /// Whether there is nothing to ask for of observers and files. It may stay false when they have gone.
     fn is_plain(&self) -> bool;
 
+    /// Whether it is as a new one is, but for memory that it may own.
+    fn is_as_new(&self) -> bool;
+
     /// Whether an observer is to be called at once: the operations here leave that to the owner.
     fn has_news(&self) -> bool;
 
@@ -123,15 +127,15 @@ impl Transport for Evbuffer {
         if let Err(error) = self.check_room(filled) {
             return Err((error, block));
         }
-        if filled == 0 {
-            self.retire_storage(block);
-        } else {
-            let block = Block::filled(block, filled);
-            match &mut self.head {
-                // E2: it is empty.
-                Segment::Owned(head) if head.capacity() == 0 => *head = block,
-                _ => self.push_segment(Segment::Owned(block)),
+        match &mut self.head {
+            // E2: it is empty.
+            Segment::Owned(head) if head.capacity() == 0 && (filled > 0 || block.len() <= MAX_KEPT) => {
+                *head = Block::filled(block, filled);
             }
+            _ if filled == 0 => self.retire_storage(block),
+            _ => self.push_segment(Segment::Owned(Block::filled(block, filled))),
+        }
+        if filled > 0 {
             self.len += filled;
             self.noted();
         }
@@ -257,6 +261,11 @@ impl Transport for Evbuffer {
     #[inline(always)]
     fn is_plain(&self) -> bool {
         self.rare.is_none()
+    }
+
+    #[inline]
+    fn is_as_new(&self) -> bool {
+        self.len == 0 && self.limit == usize::MAX && self.frozen.is_none() && self.rare.is_none()
     }
 
     #[inline]

@@ -9,8 +9,7 @@ use crate::{Engine, Error, Progress, Received};
 /// One side of a TLS connection without any I/O, as [`Tls`](crate::Tls) drives it: ciphertext goes in and out at one end, data
 /// at the other. An [`Engine`] is one, by OpenSSL; nothing in here is of OpenSSL, so that another library can take its place.
 ///
-/// It owns two buffers, [what has arrived](Self::arrived) and [what is to be sent](Self::to_send), which whoever drives it fills
-/// and drains. After an error it does nothing more, but what it has said last, an alert, is still sent.
+/// It owns [two buffers](Self::buffers), which whoever drives it fills and drains. After an error it does nothing more, but what it has said last, an alert, is still sent.
 ///
 /// `ssl/tests/backend.rs` has a whole one.
 pub trait Backend: Send + 'static {
@@ -32,11 +31,8 @@ pub trait Backend: Send + 'static {
     /// What it can do without another byte: receive, or have something sent.
     fn holds(&self) -> Interest;
 
-    /// What has arrived and was not taken yet.
-    fn arrived(&mut self) -> &mut Evbuffer;
-
-    /// What is to be sent.
-    fn to_send(&mut self) -> &mut Evbuffer;
+    /// What has arrived and was not taken yet, and what is to be sent.
+    fn buffers(&mut self) -> (&mut Evbuffer, &mut Evbuffer);
 
     /// Nothing is done with it for now: it may give memory back. Called after each of what follows.
     fn rest(&mut self) {}
@@ -96,12 +92,8 @@ impl Backend for Engine {
         Engine::holds(self)
     }
 
-    fn arrived(&mut self) -> &mut Evbuffer {
-        Engine::arrived(self)
-    }
-
-    fn to_send(&mut self) -> &mut Evbuffer {
-        Engine::to_send(self)
+    fn buffers(&mut self) -> (&mut Evbuffer, &mut Evbuffer) {
+        Engine::buffers(self)
     }
 
     fn rest(&mut self) {

@@ -1,6 +1,7 @@
 //! An [`Engine`], or another [`Backend`], as a filter of bufferevents.
 
 use std::{
+    mem,
     ops::{Deref, DerefMut},
     os::fd::AsFd,
     time::Duration,
@@ -270,11 +271,11 @@ impl<B: Backend> Filter for Tls<B> {
         let mut received = with_arrived(engine, source, |engine| engine.receive(destination, limit, now));
         // What it had before it came here is in no source, which would have it called again.
         while matches!(received, Ok(Received { leftover: true, bytes: 1.., .. }))
-            && !engine.arrived().is_empty()
+            && !engine.buffers().0.is_empty()
         {
             received = engine.receive(destination, limit.saturating_sub(destination.len()), now);
         }
-        if !engine.to_send().is_empty() {
+        if !engine.buffers().1.is_empty() {
             hand_on(engine, call.reply())?;
         }
         let received = received?;
@@ -290,17 +291,19 @@ impl<B: Backend> Filter for Tls<B> {
     fn output(&mut self, call: &mut FilterCall<'_>) -> Result<FilterStatus, FilterError> {
         let (close, limit) = (self.close, call.limit());
         let engine = &mut *self.parts()?;
-        hand_on(engine, call.destination)?;
-        while !call.source.is_empty() && call.destination.len() < limit && engine.to_send().is_empty() {
+        let mut fits = hand_on(engine, call.destination)?;
+        while fits && !call.source.is_empty() && call.destination.len() < limit {
             let most = limit - call.destination.len();
-            let sent = into_destination(engine, call.destination, |engine| engine.send(call.source, most))?;
+            let sent;
+            (sent, fits) =
+                into_destination(engine, call.destination, |engine| engine.send(call.source, most))?;
             if sent? == 0 {
                 // Another handshake is under way.
                 break;
             }
         }
         if call.is_last() && call.source.is_empty() && close != CloseMode::Quiet {
-            into_destination(engine, call.destination, B::notify)??;
+            into_destination(engine, call.destination, B::notify)?.0?;
         }
         Ok(FilterStatus::Ok)
     }
@@ -309,46 +312,50 @@ impl<B: Backend> Filter for Tls<B> {
 /// Has an engine take from what has arrived; what it leaves stays there. What an engine had before it came here is before that,
 /// and all of it goes with the first call.
 fn with_arrived<B: Backend, T>(engine: &mut B, source: &mut Evbuffer, step: impl FnOnce(&mut B) -> T) -> T {
-    if !engine.arrived().is_empty() {
+    let (arrived, _) = engine.buffers();
+    if !arrived.is_empty() {
         // Both buffers are ours: neither is frozen or full.
-        let appended = engine.arrived().append(source);
+        let appended = arrived.append(source);
         debug_assert!(appended.is_ok(), "{appended:?}");
         return step(engine);
     }
-    std::mem::swap(engine.arrived(), source);
+    mem::swap(arrived, source);
     let result = step(engine);
-    std::mem::swap(engine.arrived(), source);
+    mem::swap(engine.buffers().0, source);
     result
 }
 
-/// Has an engine make what it sends, which goes to the destination: in the memory of that, if it is empty.
+/// Has an engine make what it sends, which goes to the destination: in the memory of that, if it is empty. Tells whether all of it
+/// fits there.
 fn into_destination<B: Backend, T>(
     engine: &mut B,
     destination: &mut Evbuffer,
     step: impl FnOnce(&mut B) -> T,
-) -> Result<T, Error> {
+) -> Result<(T, bool), Error> {
     if !destination.is_empty() {
         let result = step(engine);
-        hand_on(engine, destination)?;
-        return Ok(result);
+        return Ok((result, hand_on(engine, destination)?));
     }
     // An engine never refuses what it makes: what is too much is for the next call.
     let limit = destination.limit();
     destination.set_limit(None);
-    std::mem::swap(engine.to_send(), destination);
+    mem::swap(engine.buffers().1, destination);
     let result = step(engine);
-    std::mem::swap(engine.to_send(), destination);
-    if limit.is_some_and(|limit| destination.len() > limit) {
-        engine.to_send().append(destination)?;
+    let (_, to_send) = engine.buffers();
+    mem::swap(to_send, destination);
+    let fits = limit.is_none_or(|limit| destination.len() <= limit);
+    if !fits {
+        to_send.append(destination)?;
     }
     destination.set_limit(limit);
-    hand_on(engine, destination)?;
-    Ok(result)
+    Ok((result, fits || hand_on(engine, destination)?))
 }
 
-/// Moves what an engine has to send, as much as there is room for. The rest goes with the next call.
-fn hand_on(engine: &mut impl Backend, target: &mut Evbuffer) -> Result<(), Error> {
-    let room = target.room();
-    engine.to_send().move_to(target, room)?;
-    Ok(())
+/// Moves what an engine has to send, as much as there is room for: tells whether that is all. The rest goes with the next call.
+fn hand_on(engine: &mut impl Backend, target: &mut Evbuffer) -> Result<bool, Error> {
+    let (_, to_send) = engine.buffers();
+    if !to_send.is_empty() {
+        to_send.move_to(target, target.room())?;
+    }
+    Ok(to_send.is_empty())
 }

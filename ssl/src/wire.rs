@@ -2,10 +2,7 @@
 
 use std::{cell::Cell, io};
 
-use bufferevent::{
-    Evbuffer,
-    evbuffer::{End, transport::Transport as _},
-};
+use bufferevent::{Evbuffer, evbuffer::transport::Transport as _};
 
 /// The two directions of the wire. Reads what has arrived, appends what is to be sent, and never refuses to.
 ///
@@ -57,7 +54,7 @@ impl Wire {
     /// Gives the buffers to the thread if they are empty, and nobody has done anything to them that would be of this connection.
     pub(crate) fn rest(&mut self) {
         let are_as_new =
-            |buffers: &mut Box<Buffers>| is_as_new(&buffers.arrived) && is_as_new(&buffers.to_send);
+            |buffers: &mut Box<Buffers>| buffers.arrived.is_as_new() && buffers.to_send.is_as_new();
         if let Some(buffers) = self.buffers.take_if(are_as_new) {
             // A thread that ends takes none.
             let _ = LENT.try_with(|lent| lent.set(Some(buffers)));
@@ -78,12 +75,6 @@ impl Wire {
     pub(crate) fn is_within_allowance(&self) -> bool {
         self.levels().arrived <= self.allowance
     }
-}
-
-/// Whether it is empty, and neither capped nor frozen nor observed.
-fn is_as_new(buffer: &Evbuffer) -> bool {
-    let is_frozen = [End::Front, End::Back].into_iter().any(|end| buffer.is_frozen(end));
-    buffer.is_empty() && buffer.is_plain() && buffer.limit().is_none() && !is_frozen
 }
 
 impl io::Read for Wire {
@@ -114,6 +105,8 @@ impl io::Write for Wire {
 #[cfg(test)]
 mod tests {
     use std::io::{ErrorKind, Read, Write};
+
+    use bufferevent::evbuffer::End;
 
     use super::*;
 

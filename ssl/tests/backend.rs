@@ -89,12 +89,8 @@ impl Backend for Plain {
         if self.arrived.is_empty() { Interest::NONE } else { Interest::READ }
     }
 
-    fn arrived(&mut self) -> &mut Evbuffer {
-        &mut self.arrived
-    }
-
-    fn to_send(&mut self) -> &mut Evbuffer {
-        &mut self.to_send
+    fn buffers(&mut self) -> (&mut Evbuffer, &mut Evbuffer) {
+        (&mut self.arrived, &mut self.to_send)
     }
 
     fn handshake(&mut self) -> Result<Progress, Fault> {

@@ -27,7 +27,8 @@ impl Bufferevent {
     /// A callback begins, for who wants to know how long it takes; it ends when the answer is dropped.
     #[inline]
     pub(crate) fn callback_begins(&self, kind: CallbackKind) -> Option<InCallback> {
-        let home = self.home.as_ref()?;
+        // A plain base wants to know nothing.
+        let home = self.home.as_ref().filter(|home| !home.is_plain)?;
         home.base.callback_begins(home.key, kind)
     }
 

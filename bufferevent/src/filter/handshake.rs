@@ -85,10 +85,10 @@ impl Layer {
         let handshakes = home.base.handshakes();
         let bell = &mut self.bell;
         let permit = self.permit.get_or_insert_with(|| {
-            handshakes.try_acquire().unwrap_or_else(|| {
+            Box::new(handshakes.try_acquire().unwrap_or_else(|| {
                 home.base.counters().handshakes_waited.add(1);
                 handshakes.acquire(&bell.waker(Some(home)))
-            })
+            }))
         });
         permit.is_granted()
     }

@@ -26,7 +26,7 @@ pub(crate) struct Layer {
     pub(super) filter: Exclusive,
     pub(super) greeting: Greeting,
     /// Its place among the handshakes of its base, from the first byte to the end.
-    pub(super) permit: Option<SemaphorePermit>,
+    pub(super) permit: Option<Box<SemaphorePermit>>,
     /// A call for the handshake is for the next pass.
     pub(super) put_off: bool,
     pub(super) incoming: Side,
@@ -315,16 +315,16 @@ fn call<T>(
 ) -> Option<Called<T>> {
     let Calling { mode, lend, limit, room, now, .. } = *how;
     let About { on_panic, last, bell, home } = about;
-    let (mut lent, mut made) = (Loan::of_source(source, lend), Loan::of_destination(destination, room));
+    let mut loan = Loan::begin(source, lend, destination, room);
     let mut replies = reply.as_ref().map(|reply| Replies { made: None, room: reply.room() });
-    let lend = lent.buffer(source).len();
+    let [lent, made] = loan.buffers(source, destination);
+    let lend = lent.len();
     let mut said = None;
     on_panic.guard(|| {
-        let (source, destination) = (lent.buffer(source), made.buffer(destination));
         let replies = replies.as_mut();
         said = Some(filter(&mut FilterCall {
-            source,
-            destination,
+            source: lent,
+            destination: made,
             replies,
             limit,
             mode,
@@ -334,28 +334,28 @@ fn call<T>(
             home,
         }));
     });
+    let [lent, made] = loan.buffers(source, destination);
     let room_for_replies = replies.as_ref().map_or(0, |replies| replies.room);
     let mut replied = replies.as_mut().and_then(|replies| replies.made.as_mut());
     let overflows = |made: &Evbuffer, room| made.len() - made.unloaded() > room;
-    let misused = lent.buffer(source).len() > lend
-        || overflows(made.buffer(destination), room)
+    let misused = lent.len() > lend
+        || overflows(made, room)
         || replied.as_ref().is_some_and(|replied| overflows(replied, room_for_replies));
     if misused {
         // What is in there may be anything.
         said = said.map(|_| Err(Misused.into()));
-        lent.buffer(source).consume(usize::MAX);
+        lent.consume(usize::MAX);
         replied = None;
     }
     if misused || said.is_none() {
-        made.buffer(destination).consume(usize::MAX);
+        made.consume(usize::MAX);
     }
-    let left = lent.end_of_source(source);
+    let (left, given) = loan.end(source, destination);
     let choked = replied.as_ref().is_some_and(|replied| replied.len() >= room_for_replies);
     let passed = match (reply, replied) {
         (Some(reply), Some(replied)) => replied.pass_on(reply, usize::MAX),
         _ => Ok(0),
     };
-    let given = made.end_of_destination(destination);
     let (mut said, produced) = (said?, given.as_ref().map_or(0, |produced| *produced));
     if let Err(error) = passed.and(given) {
         said = Err(error.into());

@@ -1,76 +1,70 @@
-//! A buffer that is lent to a filter for one call.
+//! The buffers that are lent to a filter for one call.
 
 use bufferevent_evbuffer::{
     Error, Evbuffer,
     transport::{self, Transport},
 };
 
-/// What a call sees of a buffer: what is frozen, capped or observed there is none of its business.
-///
-/// It is the buffer itself where all of it is lent and nobody observes it, which is nearly always; else another, which its bytes
-/// are moved to and from.
+/// What a call sees of two buffers: what is frozen, capped or observed there is none of its business.
 pub(super) enum Loan {
-    Itself(transport::Loan),
-    Other(Evbuffer),
+    /// They themselves: all of the source is lent, the destination is empty and nobody observes them, which is nearly always so.
+    Themselves([transport::Loan; 2]),
+    /// Others, which the bytes are moved to and from.
+    Others(Box<[Evbuffer; 2]>),
 }
 
 impl Loan {
-    /// Lends the first `n` bytes of `source`.
-    #[inline]
-    pub(super) fn of_source(source: &mut Evbuffer, n: usize) -> Self {
-        if n >= source.len() && source.is_plain() {
-            return Self::Itself(source.begin_loan(usize::MAX));
+    /// Lends the first `n` bytes of `source`, and what goes into `destination` for at most `room` bytes.
+    #[inline(always)]
+    pub(super) fn begin(source: &mut Evbuffer, n: usize, destination: &mut Evbuffer, room: usize) -> Self {
+        if n >= source.len() && destination.is_empty() && source.is_plain() && destination.is_plain() {
+            return Self::Themselves([source.begin_loan(usize::MAX), destination.begin_loan(room)]);
         }
-        let mut lent = scratch();
-        source.lend(&mut lent, n);
-        Self::Other(lent)
+        Self::begin_with_others(source, n, room)
     }
 
-    /// Lends an empty buffer for what goes into `destination`, with a limit of `room` bytes.
-    #[inline]
-    pub(super) fn of_destination(destination: &mut Evbuffer, room: usize) -> Self {
-        if destination.is_empty() && destination.is_plain() {
-            return Self::Itself(destination.begin_loan(room));
-        }
-        let mut made = scratch();
+    #[inline(never)]
+    fn begin_with_others(source: &mut Evbuffer, n: usize, room: usize) -> Self {
+        let mut others = Box::new([scratch(), scratch()]);
+        let [lent, made] = &mut *others;
+        source.lend(lent, n);
         made.set_limit(Some(room));
-        Self::Other(made)
+        Self::Others(others)
     }
 
-    /// The buffer that is lent, of `owner`.
-    #[inline]
-    pub(super) fn buffer<'a>(&'a mut self, owner: &'a mut Evbuffer) -> &'a mut Evbuffer {
+    /// The two that are lent, of the two they are for.
+    #[inline(always)]
+    pub(super) fn buffers<'a>(
+        &'a mut self,
+        source: &'a mut Evbuffer,
+        destination: &'a mut Evbuffer,
+    ) -> [&'a mut Evbuffer; 2] {
         match self {
-            Self::Itself(_) => owner,
-            Self::Other(other) => other,
+            Self::Themselves(_) => [source, destination],
+            Self::Others(others) => others.each_mut(),
         }
     }
 
-    /// Puts what was left back to the front of the source; gives the number of bytes.
-    #[inline]
-    pub(super) fn end_of_source(&mut self, source: &mut Evbuffer) -> usize {
+    /// Puts what was left back to the front of the source, and what was made to the back of the destination: the number of bytes
+    /// of either.
+    #[inline(always)]
+    pub(super) fn end(
+        self,
+        source: &mut Evbuffer,
+        destination: &mut Evbuffer,
+    ) -> (usize, Result<usize, Error>) {
         match self {
-            Self::Itself(loan) => {
-                source.end_loan(*loan);
-                source.len()
+            Self::Themselves([of_source, of_destination]) => {
+                source.end_loan(of_source);
+                destination.end_loan(of_destination);
+                (source.len(), Ok(destination.len()))
             }
-            Self::Other(lent) => {
+            Self::Others(mut others) => {
+                let [lent, made] = &mut *others;
                 let left = lent.len();
                 source.take_back(lent);
-                left
+                (left, made.pass_on(destination, usize::MAX))
             }
-        }
-    }
-
-    /// Puts what was made to the back of the destination; gives the number of bytes.
-    #[inline]
-    pub(super) fn end_of_destination(&mut self, destination: &mut Evbuffer) -> Result<usize, Error> {
-        match self {
-            Self::Itself(loan) => {
-                destination.end_loan(*loan);
-                Ok(destination.len())
-            }
-            Self::Other(made) => made.pass_on(destination, usize::MAX),
         }
     }
 }

@@ -69,7 +69,7 @@ impl Bufferevent {
 
     /// Whether the filter is to be called for what has arrived, for which there is room.
     fn may_feed(&self, room: usize) -> bool {
-        self.layer().is_some_and(|layer| layer.incoming.due(layer.arrived(), room).is_some())
+        room > 0 && self.layer().is_some_and(|layer| layer.incoming.goes_on(layer.arrived(), room))
     }
 
     /// Reads below, unless there is something to be filtered first, and calls the filter, which may make `granted` bytes of it.

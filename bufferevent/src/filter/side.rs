@@ -8,7 +8,7 @@
 //! * S3 It is asked to finish at most [`FINISH_CALLS`] times.
 //! * S4 After [`Side::hurry`] it gives at most [`FINISH_BYTES`] without taking any of what is there.
 
-use std::fmt;
+use std::{fmt, num::NonZeroU32};
 
 use super::{FilterStatus, FlushMode};
 use crate::defaults::{FINISH_BYTES, FINISH_CALLS};
@@ -42,14 +42,14 @@ pub(super) struct Side {
     rest: Rest,
     end: End,
     /// Calls to finish so far.
-    finishing: u32,
-    /// In a close: bytes that it has given since it last took any of what is there.
-    given: Option<usize>,
+    finishing: u16,
+    /// In a close: with how many bytes more it has given too many since it last took any of what is there.
+    too_many: Option<NonZeroU32>,
     /// The filter has answered an error.
     failed: bool,
 }
 
-/// What the last call has left.
+/// What the last call has left. Numbers of 4 GiB and more are all the same.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum Rest {
     /// Nothing is known to stand against another call, if there is something to take.
@@ -58,9 +58,9 @@ enum Rest {
     /// It has filled its limit, or says so: it may have more to give, also of what it has taken.
     Full,
     /// It needs more than these bytes, of which it was lent so many.
-    NeedsMore { offered: u64, lent: usize },
+    NeedsMore { offered: u64, lent: u32 },
     /// It could do nothing with these bytes and this room.
-    Stuck { offered: u64, room: usize },
+    Stuck { offered: u64, room: u32 },
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -99,43 +99,44 @@ impl Side {
     }
 
     /// In which mode a call is due, if there is room for `room` bytes.
+    #[inline(always)]
     pub(super) fn due(&self, supply: Supply, room: usize) -> Option<FlushMode> {
-        if room == 0 || self.end == End::Done {
-            return None;
-        }
         match self.end {
-            // Who has begun to finish does nothing else any more.
-            _ if self.finishing == 0 && !self.gives_rest(supply) && self.goes_on(supply, room) => {
-                Some(FlushMode::Normal)
-            }
-            End::Due(mode) => Some(mode),
-            End::Ahead | End::Done => None,
+            _ if room == 0 => None,
+            End::Ahead => self.goes_on(supply, room).then_some(FlushMode::Normal),
+            end => self.due_at_end(end, supply, room),
         }
     }
 
-    /// Whether nothing will come any more, and all was taken: what it has still is the rest.
-    fn gives_rest(&self, supply: Supply) -> bool {
-        matches!(self.end, End::Due(_)) && supply.len == 0
+    #[cold]
+    fn due_at_end(&self, end: End, supply: Supply, room: usize) -> Option<FlushMode> {
+        let End::Due(mode) = end else { return None };
+        // What it has when all was taken is the rest. Who has begun to finish does nothing else any more.
+        let goes_on = self.finishing == 0 && supply.len > 0 && self.goes_on(supply, room);
+        Some(if goes_on { FlushMode::Normal } else { mode })
     }
 
     /// Whether another call may bring something, of what is there.
+    #[inline(always)]
     pub(super) fn goes_on(&self, supply: Supply, room: usize) -> bool {
-        match self.rest {
-            Rest::Open => supply.len > 0,
-            Rest::Full => true,
-            Rest::NeedsMore { offered, lent } => {
-                supply.len > 0 && (supply.offered != offered || supply.len > lent)
-            }
-            Rest::Stuck { offered, room: before } => {
-                supply.len > 0 && (supply.offered != offered || room > before)
-            }
-        }
+        if let Rest::Open = self.rest { supply.len > 0 } else { self.goes_on_with_rest(supply, room) }
+    }
+
+    #[cold]
+    fn goes_on_with_rest(&self, supply: Supply, room: usize) -> bool {
+        let (offered, more) = match self.rest {
+            Rest::Open => return supply.len > 0,
+            Rest::Full => return true,
+            Rest::NeedsMore { offered, lent } => (offered, saturated(supply.len) > lent),
+            Rest::Stuck { offered, room: before } => (offered, saturated(room) > before),
+        };
+        supply.len > 0 && (supply.offered != offered || more)
     }
 
     /// Bytes to lend, if `usual` is what is moved at a time: more than were not enough.
     pub(super) fn window(&self, usual: usize) -> usize {
         match self.rest {
-            Rest::NeedsMore { lent, .. } => usual.max(lent.saturating_mul(2)),
+            Rest::NeedsMore { lent, .. } => usual.max(lent as usize * 2),
             _ => usual,
         }
     }
@@ -156,17 +157,19 @@ impl Side {
         let idle = consumed == 0 && produced == 0;
         let full = !needs_more && produced >= limit;
         self.rest = if needs_more {
-            Rest::NeedsMore { offered: supply.offered, lent: lent - consumed }
+            Rest::NeedsMore { offered: supply.offered, lent: saturated(lent - consumed) }
         } else if full {
             Rest::Full
         } else if idle && supply.len > 0 {
-            Rest::Stuck { offered: supply.offered, room }
+            Rest::Stuck { offered: supply.offered, room: saturated(room) }
         } else {
             Rest::Open
         };
-        if let Some(given) = &mut self.given {
-            *given = if consumed == 0 && lent > 0 { given.saturating_add(produced) } else { 0 };
-            if *given > FINISH_BYTES {
+        if let Some(left) = self.too_many {
+            let idles = consumed == 0 && lent > 0;
+            let left = if idles { left.get().saturating_sub(saturated(produced)) } else { TOO_MANY };
+            self.too_many = NonZeroU32::new(left);
+            if self.too_many.is_none() {
                 self.end = End::Done;
                 return Err(Endless);
             }
@@ -178,7 +181,7 @@ impl Side {
         let goes_on = full || !needs_more && !idle && supply.len > 0;
         if !goes_on {
             self.end = End::Done;
-        } else if self.finishing >= FINISH_CALLS {
+        } else if u32::from(self.finishing) >= FINISH_CALLS {
             self.end = End::Done;
             return Err(Endless);
         }
@@ -203,7 +206,7 @@ impl Side {
 
     /// What is there is all that is to be taken before the end.
     pub(super) fn hurry(&mut self) {
-        self.given.get_or_insert(0);
+        self.too_many = self.too_many.or(NonZeroU32::new(TOO_MANY));
     }
 
     pub(super) fn is_ending(&self) -> bool {
@@ -252,6 +255,13 @@ impl Side {
     pub(super) fn begin_anew(&mut self) {
         *self = Self::default();
     }
+}
+
+/// The first number of bytes that is more than [`FINISH_BYTES`].
+const TOO_MANY: u32 = FINISH_BYTES as u32 + 1;
+
+fn saturated(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

@@ -71,16 +71,16 @@ pub struct Engine {
     /// Whether the peer has told its end.
     ended: bool,
     /// Bytes of ciphertext that OpenSSL may have of records whose data it has not given yet, at most.
-    held: usize,
+    held: u32,
     /// Whether OpenSSL may hold records that nobody has asked it for.
     unproven: bool,
     /// Bytes to be sent that nobody but the peer asked for.
-    replies: usize,
+    replies: u32,
     flood: Flood,
     /// Errors that others had left in the queue of a thread, and that would have been taken for ours.
     stale: u32,
-    record: usize,
-    handshake_bytes: usize,
+    record: u16,
+    handshake_bytes: u32,
     /// `None`: as the context has it.
     keeps_buffers: Option<bool>,
 }
@@ -126,8 +126,8 @@ impl Engine {
             replies: 0,
             flood: Flood::default(),
             stale: 0,
-            record: RECORD,
-            handshake_bytes: HANDSHAKE_BYTES,
+            record: RECORD as u16,
+            handshake_bytes: HANDSHAKE_BYTES as u32,
             keeps_buffers: None,
         }
     }
@@ -150,7 +150,7 @@ impl Engine {
         engine.transport = Transport::Stream(stream);
         engine.state = State::Open;
         // It may have read ahead.
-        engine.held = RECORD;
+        engine.held = RECORD as u32;
         engine.unproven = true;
         Ok(engine)
     }
@@ -256,17 +256,16 @@ impl Engine {
 
     /// Begins anew, over another connection to the same peer. One that was [given](Self::open) cannot: its next handshake fails.
     pub fn restart(&mut self) {
-        let (record, handshake_bytes, keeps) = (self.record, self.handshake_bytes, self.keeps_buffers);
-        *self = Self::new(self.origin.clone());
-        self.keeps_buffers = keeps;
-        self.set_record_size(record);
-        self.set_handshake_bytes(handshake_bytes);
+        let mut new = Self::new(self.origin.clone());
+        (new.record, new.keeps_buffers) = (self.record, self.keeps_buffers);
+        new.set_handshake_bytes(self.handshake_bytes as usize);
+        *self = new;
     }
 
-    /// Sets how many bytes may be taken from the peer before the handshake is over. Default: [`HANDSHAKE_BYTES`]. Takes effect
-    /// if nothing has been taken yet.
+    /// Sets how many bytes may be taken from the peer before the handshake is over, 4 GiB at most. Default: [`HANDSHAKE_BYTES`].
+    /// Takes effect if nothing has been taken yet.
     pub fn set_handshake_bytes(&mut self, most: usize) {
-        self.handshake_bytes = most;
+        self.handshake_bytes = saturated(most);
         if self.state == State::Idle {
             self.wire().allowance = most;
         }
@@ -275,7 +274,7 @@ impl Engine {
     /// Sets how much data a record carries at most, in bytes, from 512 to [`RECORD`] (the default). Small ones are opened by the
     /// peer as they come, large ones cost less.
     pub fn set_record_size(&mut self, bytes: usize) {
-        self.record = bytes.clamp(512, RECORD);
+        self.record = bytes.clamp(512, RECORD) as u16;
     }
 
     /// Sets whether OpenSSL keeps the memory of its buffers, about 33 KiB, while the connection is idle. Default: no, unless its
@@ -296,6 +295,12 @@ impl Engine {
     /// What is to be sent to the peer: to be drained, or moved from.
     pub fn to_send(&mut self) -> &mut Evbuffer {
         &mut self.wire().buffers().to_send
+    }
+
+    /// Both: [`arrived`](Self::arrived), then [`to_send`](Self::to_send).
+    pub fn buffers(&mut self) -> (&mut Evbuffer, &mut Evbuffer) {
+        let buffers = self.wire().buffers();
+        (&mut buffers.arrived, &mut buffers.to_send)
     }
 
     /// OpenSSL's own object: what was negotiated, and with whom. `None` before the handshake begins.
@@ -457,6 +462,10 @@ impl fmt::Debug for Engine {
             .field("ended", &self.ended)
             .finish_non_exhaustive()
     }
+}
+
+fn saturated(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
 }
 
 /// The type of a record that carries an alert.

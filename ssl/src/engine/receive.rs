@@ -2,7 +2,7 @@
 
 use bufferevent::{Evbuffer, runtime::Time};
 
-use super::{Engine, State, Transport};
+use super::{Engine, State, Transport, saturated};
 use crate::{BYTES_PER_CALL, Error, ErrorKind, RECORD, RECORDS_PER_CALL, REPLIES, call::Reply, wire::Levels};
 
 /// What a call of [`Engine::receive`] brought.
@@ -37,13 +37,14 @@ impl Engine {
         }
         let mut received = Received::default();
         let mut records = 0;
-        self.wire().consumed = 0;
-        let mut levels = self.wire().levels();
-        self.replies = self.replies.min(levels.to_send);
+        let wire = self.wire();
+        wire.consumed = 0;
+        let mut levels = wire.levels();
+        self.replies = self.replies.min(saturated(levels.to_send));
         while !self.ended && self.may_have_more(levels) {
             let room = RECORD.min(limit - received.bytes).min(into.room());
             let fed = records == RECORDS_PER_CALL || levels.consumed >= BYTES_PER_CALL;
-            if room == 0 || fed || self.replies >= REPLIES {
+            if room == 0 || fed || self.replies as usize >= REPLIES {
                 received.leftover = true;
                 break;
             }
@@ -76,7 +77,7 @@ impl Engine {
         before: Levels,
     ) -> Result<(Reply<usize>, Levels), Error> {
         // No data is longer than its ciphertext: an echo of 64 bytes needs no block of 16 KiB.
-        let most = self.held.saturating_add(before.arrived).clamp(1, room);
+        let most = before.arrived.saturating_add(self.held as usize).clamp(1, room);
         let mut space = into.reserve_contiguous(most)?;
         let reply = self.call(|stream| {
             let space = space.as_mut_slice();
@@ -84,8 +85,8 @@ impl Engine {
             stream.ssl_read(&mut space[..room])
         })?;
         let after = self.wire().levels();
-        self.held += after.consumed - before.consumed;
-        self.replies += after.to_send - before.to_send;
+        self.held += saturated(after.consumed - before.consumed);
+        self.replies += saturated(after.to_send - before.to_send);
         match reply {
             Reply::Done(n) => {
                 space.commit(n)?;

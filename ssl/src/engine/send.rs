@@ -36,7 +36,7 @@ impl Engine {
         }
         let before = self.wire().levels().to_send;
         let (mut taken, mut made) = (0, 0);
-        while let Some(size) = record_size(limit, made, from.len().min(self.record)) {
+        while let Some(size) = record_size(limit, made, from.len().min(self.record.into())) {
             from.load(size)?;
             // Where another handshake is under way, it goes on when more has arrived.
             let Reply::Done(n) = self.call(|stream| write(stream, from, size))? else { break };
