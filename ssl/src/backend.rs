@@ -92,10 +92,12 @@ impl Backend for Engine {
         Engine::holds(self)
     }
 
+    #[inline]
     fn buffers(&mut self) -> (&mut Evbuffer, &mut Evbuffer) {
         Engine::buffers(self)
     }
 
+    #[inline]
     fn rest(&mut self) {
         Engine::rest(self);
     }

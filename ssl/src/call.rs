@@ -13,7 +13,10 @@ use openssl::{
 };
 use openssl_sys::SSL_ERROR_WANT_X509_LOOKUP;
 
-use crate::{Error, ErrorKind, caught, ffi, wire::Wire};
+use crate::{
+    Error, ErrorKind, caught, ffi,
+    wire::{self, Wire},
+};
 
 /// What has become of a call that did not fail.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,9 +33,13 @@ pub(crate) enum Reply<T> {
     Ended,
 }
 
-/// Calls into OpenSSL over `stream`. Counts in `stale` what others had left in the queue.
+/// Calls into OpenSSL over `stream`, with the buffers of its connection, of which it may read `allowance` bytes. Counts in `stale` what
+/// others had left in the queue.
+#[inline]
 pub(crate) fn call<T>(
     stream: &mut SslStream<Wire>,
+    buffers: &mut wire::Owned,
+    allowance: usize,
     stale: &mut u32,
     operation: impl FnOnce(&mut SslStream<Wire>) -> Result<T, ssl::Error>,
 ) -> Result<Reply<T>, Error> {
@@ -40,7 +47,7 @@ pub(crate) fn call<T>(
     if shaking {
         count(stale, &ErrorStack::get());
     }
-    let result = operation(stream);
+    let result = buffers.lend(allowance, || operation(stream));
     let panic = caught::take();
     let error = match result {
         Ok(value) if panic.is_none() => {
@@ -59,7 +66,7 @@ pub(crate) fn call<T>(
     let Some(error) = error else { return Err(Error::new(ErrorKind::Library)) };
     let code = if shaking { error.code() } else { ffi::state_of_failure(stream.ssl()) };
     let reply = match code {
-        ErrorCode::WANT_READ if stream.get_ref().starved => Reply::Starved,
+        ErrorCode::WANT_READ if buffers.is_starved() => Reply::Starved,
         ErrorCode::WANT_READ => Reply::NoData,
         // After a fatal error, also one that the peer tells, it is as before the handshake.
         ErrorCode::ZERO_RETURN if shaking || stream.ssl().is_init_finished() => Reply::Ended,

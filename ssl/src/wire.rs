@@ -1,100 +1,141 @@
 //! What OpenSSL reads from and writes to: buffers of ours, never a socket.
+//!
+//! A connection owns its buffers. OpenSSL's object has a [`Wire`], which leads to those that are [lent](lend) on this thread for the
+//! call that is under way.
 
 use std::{cell::Cell, io};
 
 use bufferevent::{Evbuffer, evbuffer::transport::Transport as _};
 
-/// The two directions of the wire. Reads what has arrived, appends what is to be sent, and never refuses to.
+/// What every connection has for a transport. Reads what has arrived, appends what is to be sent, and never refuses to.
 ///
 /// So a write never has to be repeated, and the only thing that OpenSSL can lack is more input. Nothing in here panics.
 #[derive(Debug)]
-pub(crate) struct Wire {
-    /// `None` where both would be empty, as they are while the connection is idle.
-    buffers: Option<Box<Buffers>>,
-    /// Bytes that may still be read.
-    pub(crate) allowance: usize,
-    /// Bytes that were read, since it was last set to 0.
-    pub(crate) consumed: usize,
-    /// Whether there was nothing when it was asked last: the only proof that nothing is left to be taken.
-    pub(crate) starved: bool,
-}
+pub(crate) struct Wire;
 
+/// The two directions of the wire.
 #[derive(Debug, Default)]
 pub(crate) struct Buffers {
     /// What has arrived from the peer.
     pub(crate) arrived: Evbuffer,
     /// What is to be sent to it.
     pub(crate) to_send: Evbuffer,
+    /// Bytes that the call may still read.
+    allowance: usize,
+    /// Whether there was nothing when it was asked last: the only proof that nothing is left to be taken.
+    starved: bool,
 }
 
+/// The buffers of one connection. It has none where both would be empty, as they are while it is idle.
+#[derive(Debug, Default)]
+pub(crate) struct Owned(Option<Box<Buffers>>);
+
 /// How many bytes are where.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Levels {
     pub(crate) arrived: usize,
-    pub(crate) consumed: usize,
     pub(crate) to_send: usize,
 }
 
 thread_local! {
+    /// Those of the call that is under way: of the innermost, as a callback may make calls for another connection.
+    static CURRENT: Cell<Option<Box<Buffers>>> = const { Cell::new(None) };
+
     /// Empty buffers that no connection has: one pair for each thread.
-    static LENT: Cell<Option<Box<Buffers>>> = const { Cell::new(None) };
+    static SPARE: Cell<Option<Box<Buffers>>> = const { Cell::new(None) };
 }
 
-impl Wire {
-    pub(crate) fn new(allowance: usize) -> Self {
-        Self { buffers: None, allowance, consumed: 0, starved: false }
-    }
-
+impl Owned {
     /// The buffers, of the thread's if it has none.
     #[inline]
     pub(crate) fn buffers(&mut self) -> &mut Buffers {
-        self.buffers.get_or_insert_with(|| LENT.try_with(Cell::take).ok().flatten().unwrap_or_default())
+        self.0.get_or_insert_with(|| SPARE.try_with(Cell::take).ok().flatten().unwrap_or_default())
     }
 
     /// Gives the buffers to the thread if they are empty, and nobody has done anything to them that would be of this connection.
+    #[inline]
     pub(crate) fn rest(&mut self) {
         let are_as_new =
             |buffers: &mut Box<Buffers>| buffers.arrived.is_as_new() && buffers.to_send.is_as_new();
-        if let Some(buffers) = self.buffers.take_if(are_as_new) {
+        if let Some(buffers) = self.0.take_if(are_as_new) {
             // A thread that ends takes none.
-            let _ = LENT.try_with(|lent| lent.set(Some(buffers)));
+            let _ = SPARE.try_with(|spare| spare.set(Some(buffers)));
         }
     }
 
+    #[inline]
     pub(crate) fn levels(&self) -> Levels {
-        let len =
-            |buffer: fn(&Buffers) -> &Evbuffer| self.buffers.as_ref().map_or(0, |has| buffer(has).len());
-        Levels {
-            arrived: len(|buffers| &buffers.arrived),
-            consumed: self.consumed,
-            to_send: len(|buffers| &buffers.to_send),
-        }
+        let levels = |has: &Buffers| Levels { arrived: has.arrived.len(), to_send: has.to_send.len() };
+        self.0.as_deref().map_or_else(Levels::default, levels)
     }
 
-    /// Whether no more has arrived than may be read.
-    pub(crate) fn is_within_allowance(&self) -> bool {
-        self.levels().arrived <= self.allowance
+    /// Whether OpenSSL has asked for more than there was.
+    pub(crate) fn is_starved(&self) -> bool {
+        self.0.as_ref().is_some_and(|buffers| buffers.starved)
+    }
+
+    /// Lends them to [`Wire`] for what `operation` calls on this thread, which may read `allowance` bytes.
+    #[inline]
+    pub(crate) fn lend<R>(&mut self, allowance: usize, operation: impl FnOnce() -> R) -> R {
+        let buffers = self.buffers();
+        (buffers.allowance, buffers.starved) = (allowance, false);
+        // A thread that ends lends none: the connection fails then.
+        let outer = CURRENT.try_with(|current| current.replace(self.0.take())).ok().flatten();
+        let _lent = Lent { owner: self, outer };
+        operation()
     }
 }
 
+/// Takes the buffers back, also from a call that unwinds.
+struct Lent<'a> {
+    owner: &'a mut Owned,
+    outer: Option<Box<Buffers>>,
+}
+
+impl Drop for Lent<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        let outer = self.outer.take();
+        self.owner.0 = CURRENT.try_with(|current| current.replace(outer)).ok().flatten();
+    }
+}
+
+/// Does something with the buffers of the call that is under way.
+#[inline]
+fn with_current<R>(act: impl FnOnce(&mut Buffers) -> io::Result<R>) -> io::Result<R> {
+    let done = CURRENT.try_with(|current| {
+        let mut buffers = current.take()?;
+        let done = act(&mut buffers);
+        current.set(Some(buffers));
+        Some(done)
+    });
+    done.ok().flatten().unwrap_or_else(|| Err(io::ErrorKind::NotConnected.into()))
+}
+
 impl io::Read for Wire {
+    #[inline]
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let arrived = self.buffers.as_mut().map(|buffers| &mut buffers.arrived).filter(|has| !has.is_empty());
-        self.starved = arrived.is_none();
-        let most = into.len().min(self.allowance);
-        let (Some(arrived), 1..) = (arrived, most) else { return Err(io::ErrorKind::WouldBlock.into()) };
-        let n = arrived.remove(&mut into[..most])?;
-        self.allowance -= n;
-        self.consumed += n;
-        Ok(n)
+        with_current(|buffers| {
+            buffers.starved = buffers.arrived.is_empty();
+            let most = into.len().min(buffers.allowance);
+            if buffers.starved || most == 0 {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            let n = buffers.arrived.remove(&mut into[..most])?;
+            buffers.allowance -= n;
+            Ok(n)
+        })
     }
 }
 
 impl io::Write for Wire {
     /// Fails only where there is no memory, or where who has the buffer froze it: an error, which breaks the connection.
+    #[inline]
     fn write(&mut self, from: &[u8]) -> io::Result<usize> {
-        self.buffers().to_send.add(from)?;
-        Ok(from.len())
+        with_current(|buffers| {
+            buffers.to_send.add(from)?;
+            Ok(from.len())
+        })
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -104,7 +145,10 @@ impl io::Write for Wire {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{ErrorKind, Read, Write};
+    use std::{
+        io::{ErrorKind, Read, Write},
+        panic::{AssertUnwindSafe, catch_unwind},
+    };
 
     use bufferevent::evbuffer::End;
 
@@ -112,43 +156,55 @@ mod tests {
 
     #[test]
     fn it_starves_only_when_nothing_has_arrived() {
-        let mut wire = Wire::new(usize::MAX);
-        wire.buffers().arrived.add(b"abc").unwrap();
-        let mut into = [0; 8];
-        assert_eq!(wire.read(&mut into).unwrap(), 3);
-        assert!(!wire.starved);
-        assert_eq!(wire.read(&mut into).unwrap_err().kind(), ErrorKind::WouldBlock);
-        assert!(wire.starved);
-        assert_eq!(wire.consumed, 3);
+        let mut owned = Owned::default();
+        owned.buffers().arrived.add(b"abc").unwrap();
+        let mut read = || owned.lend(usize::MAX, || Wire.read(&mut [0; 8]).map_err(|error| error.kind()));
+        assert_eq!((read(), read()), (Ok(3), Err(ErrorKind::WouldBlock)));
+        assert!(owned.is_starved());
     }
 
     #[test]
     fn what_is_read_is_bounded_by_the_allowance() {
-        let mut wire = Wire::new(2);
-        wire.buffers().arrived.add(b"abc").unwrap();
-        assert_eq!(wire.read(&mut [0; 8]).unwrap(), 2);
-        assert_eq!(wire.read(&mut [0; 8]).unwrap_err().kind(), ErrorKind::WouldBlock);
-        assert!(!wire.starved, "there is more, it may not be read");
+        let mut owned = Owned::default();
+        owned.buffers().arrived.add(b"abc").unwrap();
+        owned.lend(2, || {
+            assert_eq!(Wire.read(&mut [0; 8]).unwrap(), 2);
+            assert_eq!(Wire.read(&mut [0; 8]).unwrap_err().kind(), ErrorKind::WouldBlock);
+        });
+        assert!(!owned.is_starved(), "there is more, it may not be read");
+        assert_eq!(owned.levels().arrived, 1);
     }
 
     #[test]
     fn what_is_written_is_taken_whole() {
-        let mut wire = Wire::new(0);
-        for _ in 0..100 {
-            assert_eq!(wire.write(&[7; 20_000]).unwrap(), 20_000);
-        }
-        wire.flush().unwrap();
-        assert_eq!(wire.buffers().to_send.len(), 2_000_000);
+        let mut owned = Owned::default();
+        owned.lend(0, || (0..100).for_each(|_| assert_eq!(Wire.write(&[7; 20_000]).unwrap(), 20_000)));
+        assert_eq!(owned.levels().to_send, 2_000_000);
+    }
+
+    #[test]
+    fn it_leads_to_the_buffers_of_the_innermost_call_also_after_a_panic() {
+        let (mut one, mut other) = (Owned::default(), Owned::default());
+        let mut inner = || other.lend(0, || Wire.write_all(b"inner").map(|()| panic!("in a call")));
+        one.lend(0, || {
+            Wire.write_all(b"outer").unwrap();
+            let unwound = catch_unwind(AssertUnwindSafe(&mut inner));
+            assert!(unwound.is_err());
+            Wire.write_all(b", again").unwrap();
+        });
+        assert_eq!(one.buffers().to_send, b"outer, again");
+        assert_eq!(other.buffers().to_send, b"inner");
+        assert_eq!(Wire.write(b"nobody's").unwrap_err().kind(), ErrorKind::NotConnected);
     }
 
     #[test]
     fn empty_buffers_are_the_threads_and_others_are_its_own() {
-        let (mut one, mut other) = (Wire::new(usize::MAX), Wire::new(usize::MAX));
+        let (mut one, mut other) = (Owned::default(), Owned::default());
         let buffers: *const Buffers = one.buffers();
         one.rest();
-        assert!(one.buffers.is_none());
+        assert!(one.0.is_none());
         assert!(std::ptr::eq(other.buffers(), buffers));
-        other.write_all(b"kept").unwrap();
+        other.buffers().to_send.add(b"kept").unwrap();
         other.rest();
         assert_eq!(other.levels().to_send, 4);
         assert!(one.buffers().to_send.is_empty());
@@ -164,10 +220,10 @@ mod tests {
             },
         ];
         for spoil in spoils {
-            let (mut one, mut other) = (Wire::new(usize::MAX), Wire::new(usize::MAX));
+            let (mut one, mut other) = (Owned::default(), Owned::default());
             spoil(one.buffers());
             one.rest();
-            other.write_all(b"more than three").unwrap();
+            other.lend(0, || Wire.write_all(b"more than three").unwrap());
             other.buffers().arrived.add(b"arrived").unwrap();
         }
     }

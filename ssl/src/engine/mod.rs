@@ -11,7 +11,7 @@
 mod receive;
 mod send;
 
-use std::{fmt, mem, task::Waker};
+use std::{fmt, task::Waker};
 
 use bufferevent::{Evbuffer, Interest};
 use openssl::{
@@ -27,7 +27,7 @@ use crate::{
     flood::Flood,
     lookup::{self, Refusal},
     origin::Origin,
-    wire::Wire,
+    wire::{self, Wire},
 };
 
 /// One side of a TLS connection, in memory: ciphertext goes in and out at one end, data at the other. Who has it moves the
@@ -66,7 +66,9 @@ use crate::{
 /// [`handshake`](Self::handshake).
 pub struct Engine {
     origin: Origin,
-    transport: Transport,
+    /// `None` until there is something to be done.
+    stream: Option<SslStream<Wire>>,
+    wire: wire::Owned,
     state: State,
     /// Whether the peer has told its end.
     ended: bool,
@@ -81,14 +83,10 @@ pub struct Engine {
     stale: u32,
     record: u16,
     handshake_bytes: u32,
+    /// How many of them may still be taken.
+    allowance: u32,
     /// `None`: as the context has it.
     keeps_buffers: Option<bool>,
-}
-
-/// Where the wire is: OpenSSL has it, once there is something to be done.
-enum Transport {
-    Resting(Box<Wire>),
-    Stream(SslStream<Wire>),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,7 +116,8 @@ impl Engine {
     pub(crate) fn new(origin: Origin) -> Self {
         Self {
             origin,
-            transport: Transport::Resting(Box::new(Wire::new(HANDSHAKE_BYTES))),
+            stream: None,
+            wire: wire::Owned::default(),
             state: State::Idle,
             ended: false,
             held: 0,
@@ -128,6 +127,7 @@ impl Engine {
             stale: 0,
             record: RECORD as u16,
             handshake_bytes: HANDSHAKE_BYTES as u32,
+            allowance: HANDSHAKE_BYTES as u32,
             keeps_buffers: None,
         }
     }
@@ -145,9 +145,7 @@ impl Engine {
             return Err(Error::new(ErrorKind::NotOpen));
         }
         let mut engine = Self::new(Origin::Given { server: stream.ssl().is_server() });
-        let wire = Wire::new(usize::MAX);
-        let stream = prepare(&mut engine.stale, || ffi::replace_transport(stream, wire))?;
-        engine.transport = Transport::Stream(stream);
+        engine.stream = Some(prepare(&mut engine.stale, || ffi::replace_transport(stream, Wire))?);
         engine.state = State::Open;
         // It may have read ahead.
         engine.held = RECORD as u32;
@@ -168,7 +166,7 @@ impl Engine {
             State::Broken => return Err(Error::new(ErrorKind::Broken)),
             State::Idle => {
                 // A client says the first word.
-                if self.origin.is_server() && self.wire().levels().arrived == 0 {
+                if self.origin.is_server() && self.wire.levels().arrived == 0 {
                     return Ok(Progress::Pending);
                 }
                 self.start().inspect_err(|_| self.state = State::Broken)?;
@@ -180,14 +178,15 @@ impl Engine {
                 Reply::Done(()) => break,
                 Reply::Starved => return Ok(Progress::Pending),
                 Reply::Waits if self.is_refused() => return Err(self.refuse()),
-                Reply::Waits if self.wire().is_within_allowance() => return Ok(Progress::Waiting),
+                Reply::Waits if self.wire.levels().arrived <= self.allowance as usize => {
+                    return Ok(Progress::Waiting);
+                }
                 Reply::Waits => return Err(self.broken(ErrorKind::Flood)),
-                Reply::NoData if self.wire().allowance > 0 => {}
+                Reply::NoData if self.allowance > 0 => {}
                 Reply::NoData => return Err(self.broken(ErrorKind::Flood)),
                 Reply::Ended => return Err(self.broken(ErrorKind::Handshake)),
             }
         }
-        self.wire().allowance = usize::MAX;
         self.state = State::Open;
         Ok(Progress::Done)
     }
@@ -267,7 +266,7 @@ impl Engine {
     pub fn set_handshake_bytes(&mut self, most: usize) {
         self.handshake_bytes = saturated(most);
         if self.state == State::Idle {
-            self.wire().allowance = most;
+            self.allowance = self.handshake_bytes;
         }
     }
 
@@ -289,17 +288,18 @@ impl Engine {
     /// What has arrived from the peer and was not taken yet: to be appended to, or to be swapped with what was, for the call.
     /// What was appended to keeps its last block when it is empty, until it is [shrunk](Evbuffer::shrink).
     pub fn arrived(&mut self) -> &mut Evbuffer {
-        &mut self.wire().buffers().arrived
+        &mut self.wire.buffers().arrived
     }
 
     /// What is to be sent to the peer: to be drained, or moved from.
     pub fn to_send(&mut self) -> &mut Evbuffer {
-        &mut self.wire().buffers().to_send
+        &mut self.wire.buffers().to_send
     }
 
     /// Both: [`arrived`](Self::arrived), then [`to_send`](Self::to_send).
+    #[inline]
     pub fn buffers(&mut self) -> (&mut Evbuffer, &mut Evbuffer) {
-        let buffers = self.wire().buffers();
+        let buffers = self.wire.buffers();
         (&mut buffers.arrived, &mut buffers.to_send)
     }
 
@@ -310,10 +310,7 @@ impl Engine {
     #[doc(alias = "bufferevent_openssl_get_ssl")]
     #[must_use]
     pub fn ssl(&self) -> Option<&SslRef> {
-        match &self.transport {
-            Transport::Stream(stream) => Some(stream.ssl()),
-            Transport::Resting(_) => None,
-        }
+        self.stream.as_ref().map(SslStream::ssl)
     }
 
     /// Whether it is that of a server.
@@ -341,18 +338,15 @@ impl Engine {
         self.stale
     }
 
-    /// Makes OpenSSL's object, and gives it the wire.
+    /// Makes OpenSSL's object.
     fn start(&mut self) -> Result<(), Error> {
-        let Transport::Resting(wire) = &mut self.transport else { return Ok(()) };
         let origin = &self.origin;
         let mut ssl = prepare(&mut self.stale, || origin.ssl())?;
         ffi::set_modes(&mut ssl);
         if let Some(kept) = self.keeps_buffers {
             ffi::release_buffers(&mut ssl, !kept);
         }
-        let wire = mem::replace(&mut **wire, Wire::new(0));
-        let stream = prepare(&mut self.stale, || SslStream::new(ssl, wire))?;
-        self.transport = Transport::Stream(stream);
+        self.stream = Some(prepare(&mut self.stale, || SslStream::new(ssl, Wire))?);
         self.state = State::Handshaking;
         Ok(())
     }
@@ -363,9 +357,7 @@ impl Engine {
         ask: impl FnOnce(&mut SslStream<Wire>) -> Result<(), ErrorStack>,
     ) -> Result<(), Error> {
         self.check_sendable()?;
-        let Transport::Stream(stream) = &mut self.transport else {
-            return Err(Error::new(ErrorKind::NotOpen));
-        };
+        let stream = self.stream.as_mut().ok_or_else(|| Error::new(ErrorKind::NotOpen))?;
         // To be refused breaks nothing.
         prepare(&mut self.stale, || ask(stream))?;
         self.call(SslStream::do_handshake)?;
@@ -376,10 +368,15 @@ impl Engine {
         &mut self,
         operation: impl FnOnce(&mut SslStream<Wire>) -> Result<T, openssl::ssl::Error>,
     ) -> Result<Reply<T>, Error> {
-        let Transport::Stream(stream) = &mut self.transport else {
-            return Err(Error::new(ErrorKind::NotOpen));
-        };
-        call(stream, &mut self.stale, operation).inspect_err(|_| self.state = State::Broken)
+        let stream = self.stream.as_mut().ok_or_else(|| Error::new(ErrorKind::NotOpen))?;
+        let shaking = self.state == State::Handshaking;
+        let allowance = if shaking { self.allowance as usize } else { usize::MAX };
+        let before = self.wire.levels().arrived;
+        let reply = call(stream, &mut self.wire, allowance, &mut self.stale, operation);
+        if shaking {
+            self.allowance -= saturated(before - self.wire.levels().arrived);
+        }
+        reply.inspect_err(|_| self.state = State::Broken)
     }
 
     /// Whether the application gives it no certificate.
@@ -407,32 +404,26 @@ impl Engine {
 
     /// Whether it is that of a server and has nothing to do before the first byte of the client.
     pub(crate) fn waits_for_peer(&self) -> bool {
-        let silent = matches!(&self.transport, Transport::Resting(wire) if wire.levels().arrived == 0);
-        self.is_server() && self.state == State::Idle && silent
+        self.is_server() && self.state == State::Idle && self.wire.levels().arrived == 0
     }
 
     /// What it can do without another byte: receive, or have something sent.
     pub(crate) fn holds(&self) -> Interest {
-        let (wire, pending) = match &self.transport {
-            Transport::Resting(wire) => (&**wire, 0),
-            Transport::Stream(stream) => (stream.get_ref(), stream.ssl().pending()),
-        };
-        let levels = wire.levels();
-        let receives = self.unproven || self.ended || pending > 0 || levels.arrived > 0;
+        let levels = self.wire.levels();
+        let receives = self.unproven || self.ended || levels.arrived > 0 || self.pending() > 0;
         let when = |holds, interest| if holds { interest } else { Interest::NONE };
         when(receives, Interest::READ) | when(levels.to_send > 0, Interest::WRITE)
     }
 
     /// Nothing is done with it for now.
+    #[inline]
     pub(crate) fn rest(&mut self) {
-        self.wire().rest();
+        self.wire.rest();
     }
 
-    fn wire(&mut self) -> &mut Wire {
-        match &mut self.transport {
-            Transport::Resting(wire) => wire,
-            Transport::Stream(stream) => stream.get_mut(),
-        }
+    /// Bytes of data of a record that was begun.
+    fn pending(&self) -> usize {
+        self.ssl().map_or(0, SslRef::pending)
     }
 
     fn check_sendable(&self) -> Result<(), Error> {
@@ -448,7 +439,7 @@ impl Engine {
 impl Drop for Engine {
     /// A session stays good for another connection only if OpenSSL believes that the end was told both ways.
     fn drop(&mut self) {
-        if let (Transport::Stream(stream), State::Open | State::Closed) = (&mut self.transport, self.state) {
+        if let (Some(stream), State::Open | State::Closed) = (&mut self.stream, self.state) {
             stream.set_shutdown(ShutdownState::SENT | ShutdownState::RECEIVED);
         }
     }

@@ -2,7 +2,7 @@
 
 use bufferevent::{Evbuffer, runtime::Time};
 
-use super::{Engine, State, Transport, saturated};
+use super::{Engine, State, saturated};
 use crate::{BYTES_PER_CALL, Error, ErrorKind, RECORD, RECORDS_PER_CALL, REPLIES, call::Reply, wire::Levels};
 
 /// What a call of [`Engine::receive`] brought.
@@ -37,13 +37,12 @@ impl Engine {
         }
         let mut received = Received::default();
         let mut records = 0;
-        let wire = self.wire();
-        wire.consumed = 0;
-        let mut levels = wire.levels();
+        let mut levels = self.wire.levels();
+        let arrived = levels.arrived;
         self.replies = self.replies.min(saturated(levels.to_send));
         while !self.ended && self.may_have_more(levels) {
             let room = RECORD.min(limit - received.bytes).min(into.room());
-            let fed = records == RECORDS_PER_CALL || levels.consumed >= BYTES_PER_CALL;
+            let fed = records == RECORDS_PER_CALL || arrived - levels.arrived >= BYTES_PER_CALL;
             if room == 0 || fed || self.replies as usize >= REPLIES {
                 received.leftover = true;
                 break;
@@ -84,8 +83,8 @@ impl Engine {
             let room = room.min(space.len());
             stream.ssl_read(&mut space[..room])
         })?;
-        let after = self.wire().levels();
-        self.held += saturated(after.consumed - before.consumed);
+        let after = self.wire.levels();
+        self.held += saturated(before.arrived - after.arrived);
         self.replies += saturated(after.to_send - before.to_send);
         match reply {
             Reply::Done(n) => {
@@ -105,13 +104,5 @@ impl Engine {
     /// Whether OpenSSL could give anything: it has data, or there is something for it to take.
     fn may_have_more(&self, levels: Levels) -> bool {
         self.unproven || levels.arrived > 0 || self.held > 0 && self.pending() > 0
-    }
-
-    /// Bytes of data of a record that was begun.
-    fn pending(&self) -> usize {
-        match &self.transport {
-            Transport::Stream(stream) => stream.ssl().pending(),
-            Transport::Resting(_) => 0,
-        }
     }
 }

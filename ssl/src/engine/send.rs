@@ -34,7 +34,7 @@ impl Engine {
         if from.is_frozen(End::Front) {
             from.drain(1)?;
         }
-        let before = self.wire().levels().to_send;
+        let before = self.wire.levels().to_send;
         let (mut taken, mut made) = (0, 0);
         while let Some(size) = record_size(limit, made, from.len().min(self.record.into())) {
             from.load(size)?;
@@ -42,7 +42,7 @@ impl Engine {
             let Reply::Done(n) = self.call(|stream| write(stream, from, size))? else { break };
             from.drain(n)?;
             taken += n;
-            made = self.wire().levels().to_send - before;
+            made = self.wire.levels().to_send - before;
         }
         Ok(taken)
     }
