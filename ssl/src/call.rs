@@ -63,6 +63,9 @@ pub(crate) fn call<T>(
     if let Some(message) = panic {
         return Err(Error::panicked(message));
     }
+    if let Some(refusal) = buffers.take_refusal() {
+        return Err(refusal.into());
+    }
     let Some(error) = error else { return Err(Error::new(ErrorKind::Library)) };
     let code = if shaking { error.code() } else { ffi::state_of_failure(stream.ssl()) };
     let reply = match code {
@@ -96,17 +99,13 @@ fn count(stale: &mut u32, of_others: &ErrorStack) {
 /// What a failed call is to the user. The stack is OpenSSL's whole queue (T-20).
 fn failure(ssl: &SslRef, shaking: bool, error: ssl::Error, rest: ErrorStack) -> Error {
     let code = error.code();
-    let error = match error.into_io_error() {
-        Ok(refused) => return Error::io(refused),
-        Err(error) => error,
-    };
     let stack = error.ssl_error().cloned().unwrap_or(rest);
     let kind = match code {
         ErrorCode::SSL if Error::alert_in(&stack).is_some() => ErrorKind::Alert,
         ErrorCode::SSL if shaking && ssl.verify_result() != X509VerifyResult::OK => ErrorKind::Certificate,
         ErrorCode::SSL if shaking => ErrorKind::Handshake,
         ErrorCode::SSL => ErrorKind::Protocol,
-        // The wire never ends and never refuses, so OpenSSL wants nothing but more input.
+        // The wire never ends, and what it refuses was told, so OpenSSL wants nothing but more input.
         _ => ErrorKind::Impossible,
     };
     let error = Error::with_stack(kind, stack);

@@ -138,7 +138,8 @@ impl Error {
         self.0.kind
     }
 
-    /// All that OpenSSL said, the oldest first; may be empty. It is the [`source`](error::Error::source) too.
+    /// All that OpenSSL said, the oldest first; may be empty. It is the [`source`](error::Error::source) too. What others have left in
+    /// the queue of the thread may stand before it.
     ///
     /// # Libevent
     /// `bufferevent_get_openssl_error`, until it gives 0.

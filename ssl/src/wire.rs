@@ -1,11 +1,14 @@
 //! What OpenSSL reads from and writes to: buffers of ours, never a socket.
 //!
-//! A connection owns its buffers. OpenSSL's object has a [`Wire`], which leads to those that are [lent](lend) on this thread for the
+//! A connection owns its buffers. OpenSSL's object has a [`Wire`], which leads to those that are [lent](Owned::lend) on this thread for the
 //! call that is under way.
 
 use std::{cell::Cell, io};
 
-use bufferevent::{Evbuffer, evbuffer::transport::Transport as _};
+use bufferevent::{
+    Evbuffer,
+    evbuffer::{self, transport::Transport as _},
+};
 
 /// What every connection has for a transport. Reads what has arrived, appends what is to be sent, and never refuses to.
 ///
@@ -24,6 +27,8 @@ pub(crate) struct Buffers {
     allowance: usize,
     /// Whether there was nothing when it was asked last: the only proof that nothing is left to be taken.
     starved: bool,
+    /// Why one of them did not do what was asked of it.
+    refusal: Option<evbuffer::Error>,
 }
 
 /// The buffers of one connection. It has none where both would be empty, as they are while it is idle.
@@ -74,6 +79,11 @@ impl Owned {
         self.0.as_ref().is_some_and(|buffers| buffers.starved)
     }
 
+    /// Why one of them did not do what was asked of it: frozen by who has them, or no memory.
+    pub(crate) fn take_refusal(&mut self) -> Option<evbuffer::Error> {
+        self.0.as_mut().and_then(|buffers| buffers.refusal.take())
+    }
+
     /// Lends them to [`Wire`] for what `operation` calls on this thread, which may read `allowance` bytes.
     #[inline]
     pub(crate) fn lend<R>(&mut self, allowance: usize, operation: impl FnOnce() -> R) -> R {
@@ -83,6 +93,14 @@ impl Owned {
         let outer = CURRENT.try_with(|current| current.replace(self.0.take())).ok().flatten();
         let _lent = Lent { owner: self, outer };
         operation()
+    }
+}
+
+impl Buffers {
+    #[cold]
+    fn refuse(&mut self, why: evbuffer::Error) -> io::Error {
+        self.refusal = Some(why);
+        io::ErrorKind::BrokenPipe.into()
     }
 }
 
@@ -121,20 +139,24 @@ impl io::Read for Wire {
             if buffers.starved || most == 0 {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
-            let n = buffers.arrived.remove(&mut into[..most])?;
-            buffers.allowance -= n;
-            Ok(n)
+            match buffers.arrived.remove(&mut into[..most]) {
+                Ok(n) => {
+                    buffers.allowance -= n;
+                    Ok(n)
+                }
+                Err(refusal) => Err(buffers.refuse(refusal)),
+            }
         })
     }
 }
 
 impl io::Write for Wire {
-    /// Fails only where there is no memory, or where who has the buffer froze it: an error, which breaks the connection.
+    /// Fails only where there is no memory, or where who has the buffer froze it: that breaks the connection.
     #[inline]
     fn write(&mut self, from: &[u8]) -> io::Result<usize> {
-        with_current(|buffers| {
-            buffers.to_send.add(from)?;
-            Ok(from.len())
+        with_current(|buffers| match buffers.to_send.add(from) {
+            Ok(_) => Ok(from.len()),
+            Err(refusal) => Err(buffers.refuse(refusal)),
         })
     }
 

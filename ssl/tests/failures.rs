@@ -6,6 +6,7 @@ mod common;
 
 use std::{error::Error as _, time::Duration};
 
+use bufferevent::evbuffer::End;
 use bufferevent_ssl::{
     Connector, DangerousConnector, ErrorKind, Evbuffer, FLOOD_BURST, FLOOD_IN_A_ROW, HANDSHAKE_BYTES,
     Identity, Progress, RECORDS_PER_CALL,
@@ -97,6 +98,30 @@ fn an_error_leaves_nothing_in_the_queue_of_the_thread() {
     pair.server.arrived().add(b"no record at all").unwrap();
     pair.server.receive(&mut Evbuffer::new(), 100, Time::ZERO).unwrap_err();
     assert!(ErrorStack::get().errors().is_empty());
+}
+
+#[test]
+fn a_buffer_that_is_frozen_is_told_as_such_whatever_stands_in_the_queue_of_the_thread() {
+    let _census = Census::begin();
+    for poisoned in [false, true] {
+        let mut pairs = [Pair::open(SslVersion::TLS1_3), Pair::open(SslVersion::TLS1_3)];
+        let [sends, receives] = &mut pairs;
+        sends.client.to_send().freeze(End::Back);
+        receives.client.send(&mut Evbuffer::from(b"data"), usize::MAX).unwrap();
+        receives.reach_server();
+        if poisoned {
+            poison();
+        }
+        receives.server.arrived().freeze(End::Front);
+        let sent = sends.client.send(&mut Evbuffer::from(b"data"), usize::MAX);
+        let received = receives.server.receive(&mut Evbuffer::new(), 100, Time::ZERO);
+        for (error, end) in [(sent.unwrap_err(), "back"), (received.unwrap_err(), "front")] {
+            assert_eq!(error.kind(), ErrorKind::Io);
+            let why = error.io_error().map(ToString::to_string).unwrap_or_default();
+            assert!(why.contains(end) && why.contains("frozen"), "{why}");
+        }
+        ErrorStack::get();
+    }
 }
 
 #[test]
