@@ -114,39 +114,48 @@ impl Drop for Lent<'_> {
     #[inline]
     fn drop(&mut self) {
         let outer = self.outer.take();
-        self.owner.0 = CURRENT.try_with(|current| current.replace(outer)).ok().flatten();
+        if let Ok(buffers) = CURRENT.try_with(|current| current.replace(outer)) {
+            self.owner.0 = buffers;
+        }
     }
 }
 
-/// Does something with the buffers of the call that is under way.
-#[inline]
-fn with_current<R>(act: impl FnOnce(&mut Buffers) -> io::Result<R>) -> io::Result<R> {
-    let done = CURRENT.try_with(|current| {
-        let mut buffers = current.take()?;
-        let done = act(&mut buffers);
-        current.set(Some(buffers));
-        Some(done)
-    });
-    done.ok().flatten().unwrap_or_else(|| Err(io::ErrorKind::NotConnected.into()))
+/// Those of the call that is under way, while something is done with them, which may call an observer: that may make calls itself, and
+/// panic.
+struct Current(Option<Box<Buffers>>);
+
+impl Current {
+    #[inline]
+    fn take() -> Self {
+        Self(CURRENT.try_with(Cell::take).ok().flatten())
+    }
+
+    fn buffers(&mut self) -> io::Result<&mut Buffers> {
+        self.0.as_deref_mut().ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+}
+
+impl Drop for Current {
+    #[inline]
+    fn drop(&mut self) {
+        // Where it fails there were none.
+        let _ = CURRENT.try_with(|current| current.set(self.0.take()));
+    }
 }
 
 impl io::Read for Wire {
     #[inline]
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        with_current(|buffers| {
-            buffers.starved = buffers.arrived.is_empty();
-            let most = into.len().min(buffers.allowance);
-            if buffers.starved || most == 0 {
-                return Err(io::ErrorKind::WouldBlock.into());
-            }
-            match buffers.arrived.remove(&mut into[..most]) {
-                Ok(n) => {
-                    buffers.allowance -= n;
-                    Ok(n)
-                }
-                Err(refusal) => Err(buffers.refuse(refusal)),
-            }
-        })
+        let mut current = Current::take();
+        let buffers = current.buffers()?;
+        buffers.starved = buffers.arrived.is_empty();
+        let most = into.len().min(buffers.allowance);
+        if buffers.starved || most == 0 {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let n = buffers.arrived.remove(&mut into[..most]).map_err(|refusal| buffers.refuse(refusal))?;
+        buffers.allowance -= n;
+        Ok(n)
     }
 }
 
@@ -154,10 +163,10 @@ impl io::Write for Wire {
     /// Fails only where there is no memory, or where who has the buffer froze it: that breaks the connection.
     #[inline]
     fn write(&mut self, from: &[u8]) -> io::Result<usize> {
-        with_current(|buffers| match buffers.to_send.add(from) {
-            Ok(_) => Ok(from.len()),
-            Err(refusal) => Err(buffers.refuse(refusal)),
-        })
+        let mut current = Current::take();
+        let buffers = current.buffers()?;
+        buffers.to_send.add(from).map_err(|refusal| buffers.refuse(refusal))?;
+        Ok(from.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -217,6 +226,20 @@ mod tests {
         assert_eq!(one.buffers().to_send, b"outer, again");
         assert_eq!(other.buffers().to_send, b"inner");
         assert_eq!(Wire.write(b"nobody's").unwrap_err().kind(), ErrorKind::NotConnected);
+    }
+
+    #[test]
+    fn an_observer_may_make_calls_itself_and_panic() {
+        let mut owned = Owned::default();
+        let _observer = owned.buffers().to_send.observe(|_, _| {
+            let mut other = Owned::default();
+            other.lend(0, || Wire.write_all(b"of its own").unwrap());
+            assert_eq!(other.buffers().to_send, b"of its own");
+            panic!("it may");
+        });
+        let unwound = owned.lend(0, || catch_unwind(|| Wire.write(b"data")));
+        assert!(unwound.is_err());
+        assert_eq!(owned.buffers().to_send, b"data");
     }
 
     #[test]
