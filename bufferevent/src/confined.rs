@@ -24,7 +24,7 @@ pub struct Confined<A: HandlerAffinity> {
 
 impl<A: HandlerAffinity> Confined<A> {
     pub(crate) fn new(mut bufferevent: Owned, handler: Box<A::Handler>, on_panic: PanicPolicy) -> Self {
-        bufferevent.heed(handler.hears_write(), handler.relays());
+        bufferevent.heed(handler.hears_write());
         Self { bufferevent, handler: Some(handler), on_panic }
     }
 
@@ -37,7 +37,7 @@ impl<A: HandlerAffinity> Confined<A> {
     }
 
     pub(crate) fn replace_handler(&mut self, handler: Box<A::Handler>) -> Option<Box<A::Handler>> {
-        self.bufferevent.heed(handler.hears_write(), handler.relays());
+        self.bufferevent.heed(handler.hears_write());
         self.handler.replace(handler)
     }
 
@@ -72,6 +72,7 @@ impl<A: HandlerAffinity> Confined<A> {
         let returned = self.on_panic.guard(|| match callback {
             Callback::Read => handler.on_read(&mut context),
             Callback::Write => handler.on_write(&mut context),
+            Callback::Drain => handler.on_drain(&mut context),
             Callback::Event(event) => handler.on_event(&mut context, event),
         });
         put_back(base.counters(), &mut self.handler, handler);

@@ -123,7 +123,7 @@ impl<A: HandlerAffinity> Context<'_, A> {
     #[doc(alias = "bufferevent_setcb")]
     pub fn set_handler(&mut self, handler: impl IntoHandler<A>) {
         let handler = handler.into_handler();
-        self.bufferevent.heed(handler.hears_write(), handler.relays());
+        self.bufferevent.heed(handler.hears_write());
         *self.replaced = Some(handler);
     }
 

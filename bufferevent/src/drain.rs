@@ -20,10 +20,11 @@ use crate::{defaults::DRAIN_GRACE, error::Result};
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Drain {
-    /// Over how long the connections are asked to close, one after the other, so that not all peers come back at the
+    /// Over how long the handlers are told, one after the other, so that not all peers come back at the
     /// same moment. Default: zero, all at once.
     pub spread: Duration,
-    /// When the runtime ends at the latest; what is not closed by then is dropped. Default: 30 s.
+    /// When the runtime ends at the latest; what is not closed by then is dropped, and what a handler had gone on with
+    /// [cut short](crate::Closing::cut_short). Default: 30 s.
     pub grace: Duration,
 }
 
@@ -35,12 +36,14 @@ impl Default for Drain {
 
 /// What a runtime can do with all of its bufferevents.
 pub trait RuntimeExt {
-    /// Ends the runtime gracefully: listeners and timers close, each bufferevent is closed ([`Bufferevent::close`]), and
-    /// [`Runtime::run`] returns when nothing is left, or when the grace is over. What a [`Pipe`](crate::Pipe) has joined goes on
-    /// until both peers have ended, for only they know when that is; what the grace has not seen ending is cut short.
+    /// Ends the runtime gracefully: listeners and timers close, each handler is told ([`Handler::on_drain`]), which closes its
+    /// bufferevent unless it says otherwise, and [`Runtime::run`] returns when nothing is left, or when the grace is over.
     /// [`Runtime::stop`] ends it at once.
     ///
-    /// What was written is sent. A handler that has more to write, and waits for room, is closed with the others.
+    /// What was written is sent. A handler with more to write goes on until it has closed; what the grace has not seen closing is
+    /// [cut short](crate::Closing::cut_short). A [`Pipe`](crate::Pipe) goes on until both peers have ended, for only they know when
+    /// that is. What is started while the drain is on is told of it in its first run, and a handler that is replaced meanwhile has
+    /// its successor told. A second drain tells nobody twice.
     ///
     /// Signal events close with the rest, and what the process does on those signals from then on is what they left: nothing.
     /// Who wants a second signal to end the process waits for them on a thread of its own, as a recipe does.
@@ -49,7 +52,7 @@ pub trait RuntimeExt {
     /// # Errors
     /// [`InboxFull`](bufferevent_runtime::Error::InboxFull) if a base could not be told.
     ///
-    /// [`Bufferevent::close`]: crate::Bufferevent::close
+    /// [`Handler::on_drain`]: crate::Handler::on_drain
     fn drain(&self, how: Drain) -> Result<Draining>;
 }
 

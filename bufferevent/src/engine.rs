@@ -78,11 +78,7 @@ impl Bufferevent {
             }
         }
         if reasons.contains(Reasons::CLOSE) {
-            // What a pipe has joined goes on until its peers end it, or it is taken apart.
-            self.told.owes_close = self.relays;
-            if !self.relays {
-                self.close();
-            }
+            self.drain_begins();
         }
         if reasons.contains(Reasons::TIMER) {
             self.alarm_rings();

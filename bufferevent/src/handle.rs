@@ -304,9 +304,9 @@ impl<'a> Guard<'a> {
     #[doc(alias = "bufferevent_setcb")]
     pub fn set_handler(&mut self, handler: impl Handler + Send + 'static) -> Result<()> {
         let Slot::Locked(slot) = &mut self.locked.slot else { return Err(Error::WrongHandler) };
-        let (hears_write, relays) = (handler.hears_write(), handler.relays());
+        let hears_write = handler.hears_write();
         let old = slot.replace(Box::new(handler));
-        self.heed(hears_write, relays);
+        self.heed(hears_write);
         discard(self.locked.counters(), old);
         Ok(())
     }
@@ -317,9 +317,9 @@ impl<'a> Guard<'a> {
     /// [`Error::WrongHandler`] if it has not.
     pub fn set_unlocked_handler(&mut self, handler: impl UnlockedHandler + 'static) -> Result<()> {
         let Slot::Unlocked(slot) = &mut self.locked.slot else { return Err(Error::WrongHandler) };
-        let (hears_write, relays) = (handler.hears_write(), handler.relays());
+        let hears_write = handler.hears_write();
         let old = slot.replace(Box::new(handler));
-        self.heed(hears_write, relays);
+        self.heed(hears_write);
         discard(self.locked.counters(), old);
         Ok(())
     }

@@ -82,14 +82,36 @@ pub trait Handler<A: HandlerAffinity = Movable> {
         let _ = (cx, event);
     }
 
-    /// Whether what is sent comes from another connection, which alone can tell that it ends; asked once, when the handler is
-    /// set. Default: false.
+    /// A [drain](crate::RuntimeExt::drain) has begun: no more is to be begun, and what is under way may be ended. Default: closes,
+    /// so that what stands in the output is sent, and no more.
     ///
-    /// Then a [drain](crate::RuntimeExt::drain) leaves it to its peers to end, as long as the grace lasts and it is given no other
-    /// handler, and an end that nobody asked for is [cut short](crate::Closing::cut_short): by an abort, or with the base. One that
-    /// a program asks for, `close` or [`shutdown`](crate::Bufferevent::shutdown), is what that says.
-    fn relays(&self) -> bool {
-        false
+    /// A handler that has more to send than its output holds goes on, and closes when that is done. What is not closed when the
+    /// grace is over is [cut short](crate::Closing::cut_short), as it is by an abort from here on.
+    ///
+    /// Called once, at any time before the last event, also before [`Event::Connected`]; ahead of what else is due then. So is a
+    /// handler that is set later in the drain, or with which a bufferevent is started.
+    /// ```
+    /// use bufferevent::{Context, Handler};
+    ///
+    /// /// Sends what it reads from somewhere, a block at a time.
+    /// struct Download<R>(R);
+    ///
+    /// impl<R: std::io::Read> Handler for Download<R> {
+    ///     fn on_write(&mut self, cx: &mut Context<'_>) {
+    ///         let mut block = [0; 4096];
+    ///         match self.0.read(&mut block) {
+    ///             Ok(0) => cx.close(),
+    ///             Ok(n) => drop(cx.write(&block[..n])),
+    ///             Err(_) => cx.abort(),
+    ///         }
+    ///     }
+    ///
+    ///     /// What has been begun is sent to the end.
+    ///     fn on_drain(&mut self, _: &mut Context<'_>) {}
+    /// }
+    /// ```
+    fn on_drain(&mut self, cx: &mut Context<'_, A>) {
+        cx.close();
     }
 
     /// Whether it reaches for another bufferevent of its base, so that its own must stay there.
@@ -121,14 +143,14 @@ pub trait UnlockedHandler: Send {
         true
     }
 
-    /// Whether what is sent comes from another connection, as [`Handler::relays`].
-    fn relays(&self) -> bool {
-        false
-    }
-
     /// Something else happened.
     fn on_event(&mut self, bufferevent: &Handle, event: Event) {
         let _ = (bufferevent, event);
+    }
+
+    /// A drain has begun, as [`Handler::on_drain`]. Default: closes.
+    fn on_drain(&mut self, bufferevent: &Handle) {
+        bufferevent.close();
     }
 }
 
@@ -247,10 +269,11 @@ impl<H: Handler<Pinned> + 'static> IntoHandler<Pinned> for H {
 ///     .on_event(|cx, event| if event.is_terminal() { cx.close() });
 /// # drop(handler);
 /// ```
-pub struct Callbacks<A: HandlerAffinity = Movable, R = (), W = (), E = ()> {
+pub struct Callbacks<A: HandlerAffinity = Movable, R = (), W = (), E = (), D = ()> {
     read: R,
     write: W,
     event: E,
+    drain: D,
     affinity: PhantomData<fn(A)>,
 }
 
@@ -258,7 +281,7 @@ impl<A: HandlerAffinity> Callbacks<A> {
     /// No callbacks yet.
     #[must_use]
     pub fn new() -> Self {
-        Self { read: (), write: (), event: (), affinity: PhantomData }
+        Self { read: (), write: (), event: (), drain: (), affinity: PhantomData }
     }
 }
 
@@ -268,24 +291,33 @@ impl<A: HandlerAffinity> Default for Callbacks<A> {
     }
 }
 
-impl<A: HandlerAffinity, R, W, E> Callbacks<A, R, W, E> {
+impl<A: HandlerAffinity, R, W, E, D> Callbacks<A, R, W, E, D> {
     /// Sets what [`Handler::on_read`] calls.
-    pub fn on_read<F: FnMut(&mut Context<'_, A>)>(self, read: F) -> Callbacks<A, Call<F>, W, E> {
-        Callbacks { read: Call(read), write: self.write, event: self.event, affinity: PhantomData }
+    pub fn on_read<F: FnMut(&mut Context<'_, A>)>(self, read: F) -> Callbacks<A, Call<F>, W, E, D> {
+        let Self { write, event, drain, affinity, .. } = self;
+        Callbacks { read: Call(read), write, event, drain, affinity }
     }
 
     /// Sets what [`Handler::on_write`] calls.
-    pub fn on_write<F: FnMut(&mut Context<'_, A>)>(self, write: F) -> Callbacks<A, R, Call<F>, E> {
-        Callbacks { read: self.read, write: Call(write), event: self.event, affinity: PhantomData }
+    pub fn on_write<F: FnMut(&mut Context<'_, A>)>(self, write: F) -> Callbacks<A, R, Call<F>, E, D> {
+        let Self { read, event, drain, affinity, .. } = self;
+        Callbacks { read, write: Call(write), event, drain, affinity }
     }
 
     /// Sets what [`Handler::on_event`] calls.
-    pub fn on_event<F: FnMut(&mut Context<'_, A>, Event)>(self, event: F) -> Callbacks<A, R, W, Call<F>> {
-        Callbacks { read: self.read, write: self.write, event: Call(event), affinity: PhantomData }
+    pub fn on_event<F: FnMut(&mut Context<'_, A>, Event)>(self, event: F) -> Callbacks<A, R, W, Call<F>, D> {
+        let Self { read, write, drain, affinity, .. } = self;
+        Callbacks { read, write, event: Call(event), drain, affinity }
+    }
+
+    /// Sets what [`Handler::on_drain`] calls; without it, it closes.
+    pub fn on_drain<F: FnMut(&mut Context<'_, A>)>(self, drain: F) -> Callbacks<A, R, W, E, Call<F>> {
+        let Self { read, write, event, affinity, .. } = self;
+        Callbacks { read, write, event, drain: Call(drain), affinity }
     }
 }
 
-impl<A: HandlerAffinity, R, W, E> fmt::Debug for Callbacks<A, R, W, E> {
+impl<A: HandlerAffinity, R, W, E, D> fmt::Debug for Callbacks<A, R, W, E, D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Callbacks").finish_non_exhaustive()
     }
@@ -295,7 +327,7 @@ impl<A: HandlerAffinity, R, W, E> fmt::Debug for Callbacks<A, R, W, E> {
 #[derive(Debug)]
 pub struct Call<F>(F);
 
-/// A read or write callback of [`Callbacks`]: a closure, or nothing.
+/// A read, write or drain callback of [`Callbacks`]: a closure, or nothing.
 pub trait DataCall<A: HandlerAffinity> {
     /// Whether there is anything to call.
     const IS_CALL: bool = true;
@@ -332,8 +364,8 @@ impl<A: HandlerAffinity, F: FnMut(&mut Context<'_, A>, Event)> EventCall<A> for 
     }
 }
 
-impl<A: HandlerAffinity, R: DataCall<A>, W: DataCall<A>, E: EventCall<A>> Handler<A>
-    for Callbacks<A, R, W, E>
+impl<A: HandlerAffinity, R: DataCall<A>, W: DataCall<A>, E: EventCall<A>, D: DataCall<A>> Handler<A>
+    for Callbacks<A, R, W, E, D>
 {
     fn on_read(&mut self, cx: &mut Context<'_, A>) {
         self.read.call(cx);
@@ -349,6 +381,10 @@ impl<A: HandlerAffinity, R: DataCall<A>, W: DataCall<A>, E: EventCall<A>> Handle
 
     fn on_event(&mut self, cx: &mut Context<'_, A>, event: Event) {
         self.event.call(cx, event);
+    }
+
+    fn on_drain(&mut self, cx: &mut Context<'_, A>) {
+        if D::IS_CALL { self.drain.call(cx) } else { cx.close() }
     }
 }
 

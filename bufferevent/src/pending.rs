@@ -14,6 +14,8 @@ use crate::{
 pub(crate) enum Callback {
     Read,
     Write,
+    /// A drain is on.
+    Drain,
     Event(Event),
 }
 
@@ -22,33 +24,35 @@ impl Callback {
         match self {
             Self::Read => CallbackKind::Read,
             Self::Write => CallbackKind::Write,
+            Self::Drain => CallbackKind::Drain,
             Self::Event(_) => CallbackKind::Event,
         }
     }
 }
 
-/// What is due, in the order of delivery: connected, read, write, then the events as they happened.
+/// What is due, in the order of delivery: connected, a drain, read, write, then the events as they happened.
 #[derive(Debug, Default)]
 pub(crate) struct Pending {
-    bits: u8,
+    bits: u32,
     /// None most of the time.
     #[allow(clippy::box_collection, reason = "every idle connection has one word here, in place of four")]
     events: Option<Box<VecDeque<Event>>>,
 }
 
-const CONNECTED: u8 = 1;
-const READ: u8 = 2;
-const WRITE: u8 = 4;
+const CONNECTED: u32 = 1;
+const READ: u32 = 2;
+const WRITE: u32 = 4;
 /// The user asked for the callback: it may find an empty input.
-const READ_ASKED: u8 = 8;
+const READ_ASKED: u32 = 8;
 /// Whatever the watermarks say at delivery.
-const READ_FORCED: u8 = 16;
-const WRITE_FORCED: u8 = 32;
+const READ_FORCED: u32 = 16;
+const WRITE_FORCED: u32 = 32;
 /// `events` is not empty.
-const EVENTS_QUEUED: u8 = 64;
-
+const EVENTS_QUEUED: u32 = 64;
 /// It has ended, and that is to be told: nothing else is due then.
-const CLOSED: u8 = 128;
+const CLOSED: u32 = 128;
+/// A drain has begun since the handler was set, or before.
+const DRAIN: u32 = 256;
 
 /// Events that wait at most; more than the kinds there are, so only distinct user events can reach it.
 const EVENTS: usize = 32;
@@ -72,7 +76,7 @@ impl Pending {
 
     /// Callbacks that are due.
     pub(crate) fn len(&self) -> usize {
-        (self.bits & (CONNECTED | READ | WRITE | CLOSED)).count_ones() as usize
+        (self.bits & (CONNECTED | DRAIN | READ | WRITE | CLOSED)).count_ones() as usize
             + self.events.as_ref().map_or(0, |events| events.len())
     }
 
@@ -94,6 +98,14 @@ impl Pending {
 
     pub(crate) fn connected(&mut self) {
         self.bits |= CONNECTED;
+    }
+
+    pub(crate) fn drain(&mut self) {
+        self.bits |= DRAIN;
+    }
+
+    pub(crate) fn owes_drain(&self) -> bool {
+        self.bits & DRAIN != 0
     }
 
     /// Queues an event unless an equal one waits already.
@@ -167,8 +179,8 @@ impl Pending {
         readable: impl Fn(bool) -> bool,
         writable: impl Fn() -> bool,
     ) -> Option<Callback> {
-        if self.take(CONNECTED) != 0 {
-            return Some(Callback::Event(Event::Connected));
+        if self.bits & (CONNECTED | DRAIN) != 0 {
+            return Some(self.next_once());
         }
         let read = self.take(READ | READ_ASKED | READ_FORCED);
         if read & READ_FORCED != 0 || read & READ != 0 && readable(read & READ_ASKED != 0) {
@@ -201,13 +213,24 @@ impl Pending {
         next
     }
 
+    /// Takes what is told ahead of everything else.
+    #[cold]
+    fn next_once(&mut self) -> Callback {
+        if self.take(CONNECTED) != 0 {
+            return Callback::Event(Event::Connected);
+        }
+        self.take(DRAIN);
+        Callback::Drain
+    }
+
+    #[inline(never)]
     fn next_event(&mut self) -> Option<Callback> {
         let event = self.events.as_mut()?.pop_front();
         self.drop_queue_if_empty();
         event.map(Callback::Event)
     }
 
-    fn take(&mut self, bits: u8) -> u8 {
+    fn take(&mut self, bits: u32) -> u32 {
         let taken = self.bits & bits;
         self.bits &= !bits;
         taken
@@ -225,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn connected_read_write_then_events_in_order_and_equal_ones_once() {
+    fn connected_drain_read_write_then_events_in_order_and_equal_ones_once() {
         // C-20, D1
         let mut pending = Pending::default();
         pending.event(Event::Eof);
@@ -233,9 +256,14 @@ mod tests {
         pending.read(Due::Io);
         pending.event(Event::User(4));
         pending.event(Event::Eof);
+        pending.drain();
         pending.connected();
         pending.read(Due::Io);
-        assert_eq!(order(pending), ["Event(Connected)", "Read", "Write", "Event(Eof)", "Event(User(4))"]);
+        pending.drain();
+        assert_eq!(
+            order(pending),
+            ["Event(Connected)", "Drain", "Read", "Write", "Event(Eof)", "Event(User(4))"]
+        );
     }
 
     #[test]

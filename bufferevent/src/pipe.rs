@@ -183,6 +183,7 @@ impl Pipe {
 
     /// Lets a joined bufferevent pass on what it has already.
     fn begin(&self, bufferevent: &mut Bufferevent) {
+        bufferevent.relays = true;
         if self.idle.is_some() {
             bufferevent.set_timeouts(self.idle, self.idle);
         }
@@ -565,9 +566,7 @@ impl Handler for Relay<Handle> {
         false
     }
 
-    fn relays(&self) -> bool {
-        true
-    }
+    fn on_drain(&mut self, _: &mut Context<'_>) {}
 }
 
 impl UnlockedHandler for Relay<Handle> {
@@ -590,9 +589,7 @@ impl UnlockedHandler for Relay<Handle> {
         false
     }
 
-    fn relays(&self) -> bool {
-        true
-    }
+    fn on_drain(&mut self, _: &Handle) {}
 }
 
 impl<A: HandlerAffinity> Handler<A> for Relay<Id> {
@@ -614,9 +611,7 @@ impl<A: HandlerAffinity> Handler<A> for Relay<Id> {
         false
     }
 
-    fn relays(&self) -> bool {
-        true
-    }
+    fn on_drain(&mut self, _: &mut Context<'_, A>) {}
 }
 
 impl Relay<Id> {

@@ -85,9 +85,9 @@ impl Outer {
 impl Stack {
     pub(crate) fn new(mut bufferevent: Owned, slot: Slot, base: BaseHandle, on_panic: PanicPolicy) -> Self {
         match &slot {
-            Slot::Locked(Some(handler)) => bufferevent.heed(handler.hears_write(), handler.relays()),
-            Slot::Unlocked(Some(handler)) => bufferevent.heed(handler.hears_write(), handler.relays()),
-            Slot::Locked(None) | Slot::Unlocked(None) => bufferevent.heed(false, false),
+            Slot::Locked(Some(handler)) => bufferevent.heed(handler.hears_write()),
+            Slot::Unlocked(Some(handler)) => bufferevent.heed(handler.hears_write()),
+            Slot::Locked(None) | Slot::Unlocked(None) => bufferevent.heed(false),
         }
         Self { bufferevent, slot, base, on_panic }
     }
@@ -151,6 +151,7 @@ impl Stack {
         let returned = on_panic.guard(|| match callback {
             Callback::Read => handler.on_read(&mut context),
             Callback::Write => handler.on_write(&mut context),
+            Callback::Drain => handler.on_drain(&mut context),
             Callback::Event(event) => handler.on_event(&mut context, event),
         });
         put_back(base.counters(), slot, handler);
@@ -232,13 +233,18 @@ fn call_unlocked(held: &mut Held<'_, Stack>, callback: Callback) -> bool {
     let on_panic = held.body().on_panic;
     trace::callback(held.body().look(), &callback);
     let Stack { bufferevent, slot: Slot::Unlocked(slot), .. } = held.body() else { return true };
-    let Some(mut handler) = slot.take() else { return true };
+    let Some(mut handler) = slot.take() else {
+        // It has gone with a panic that got out.
+        bufferevent.abort();
+        return true;
+    };
     let inside = bufferevent.callback_begins(callback.kind());
     let handle = Handle::new(Arc::clone(strand));
     let (returned, locked) = held.unlocked(|| {
         on_panic.guard(|| match callback {
             Callback::Read => handler.on_read(&handle),
             Callback::Write => handler.on_write(&handle),
+            Callback::Drain => handler.on_drain(&handle),
             Callback::Event(event) => handler.on_event(&handle, event),
         })
     });

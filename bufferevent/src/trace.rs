@@ -16,6 +16,7 @@ pub(crate) fn callback(bufferevent: &Bufferevent, callback: &crate::pending::Cal
     match callback {
         Callback::Read => tracing::trace!(target: TARGET, ?key, input, output, "read"),
         Callback::Write => tracing::trace!(target: TARGET, ?key, input, output, "write"),
+        Callback::Drain => tracing::debug!(target: TARGET, ?key, input, output, "drain"),
         Callback::Event(Event::Closed(_)) => tracing::debug!(target: TARGET, ?key, "closed"),
         Callback::Event(event) => tracing::debug!(target: TARGET, ?key, input, output, ?event, "event"),
     }

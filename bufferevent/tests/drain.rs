@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::{
-    io::{Read, Write},
+    io::{self, Read, Write},
     net::{Shutdown, SocketAddr, TcpStream},
     os::unix::net::UnixStream,
     thread::{self, JoinHandle},
@@ -11,8 +11,8 @@ use std::{
 };
 
 use bufferevent::{
-    Base, BaseHandle, Bufferevent, Context, Drain, Event, Handler, Interest, NoHandler, PanicPolicy, Pinned,
-    Pipe, Runtime, RuntimeExt, Turned,
+    Base, BaseHandle, Bufferevent, Context, Drain, Event, Handle, Handler, Interest, NoHandler, PanicPolicy,
+    Pinned, Pipe, Runtime, RuntimeExt, Turned, UnlockedHandler,
     runtime::{self, Clock},
     testing::Census,
 };
@@ -223,6 +223,124 @@ fn a_pipe_goes_on_until_both_peers_have_ended() {
         running.join().unwrap();
         let report = draining.report();
         assert_eq!((report.ended, report.clean, report.unsent), (2, 2, 0), "{report}");
+    }
+}
+
+/// Answers a byte with so many blocks: one, and the next when that is out.
+struct Blocks(usize);
+
+impl Blocks {
+    fn send_next(&mut self, own: &mut Bufferevent) {
+        match self.0.checked_sub(1) {
+            Some(left) => {
+                self.0 = left;
+                own.write(&vec![7; 1_000_000]).unwrap();
+            }
+            None => own.close(),
+        }
+    }
+}
+
+impl Handler for Blocks {
+    fn on_read(&mut self, cx: &mut Context<'_>) {
+        cx.input().drain(1).unwrap();
+        self.send_next(cx);
+    }
+
+    fn on_write(&mut self, cx: &mut Context<'_>) {
+        self.send_next(cx);
+    }
+
+    fn on_drain(&mut self, _: &mut Context<'_>) {}
+}
+
+impl UnlockedHandler for Blocks {
+    fn on_read(&mut self, own: &Handle) {
+        let mut own = own.lock().unwrap();
+        own.input().drain(1).unwrap();
+        self.send_next(&mut own);
+    }
+
+    fn on_write(&mut self, own: &Handle) {
+        self.send_next(&mut own.lock().unwrap());
+    }
+
+    fn on_drain(&mut self, _: &Handle) {}
+}
+
+#[test]
+fn what_a_handler_goes_on_with_is_sent_to_the_end_and_clean() {
+    // D15: more than the kernel takes, let alone the output
+    let _census = Census::begin();
+    for how in ["confined", "threadsafe", "unlocked"] {
+        let runtime = Runtime::builder().workers(2).bases(2).build().unwrap();
+        let listener = runtime
+            .listen("127.0.0.1:0", move |connection, base| {
+                SockRef::from(&connection).set_send_buffer_size(64 * 1024)?;
+                let builder = Bufferevent::socket(connection);
+                match how {
+                    "confined" => drop(builder.handler(Blocks(16)).start(base)?),
+                    "threadsafe" => drop(builder.handler(Blocks(16)).threadsafe().start(base)?),
+                    _ => drop(builder.threadsafe().unlocked(Blocks(16)).start(base)?),
+                }
+                Ok(())
+            })
+            .unwrap();
+        let (address, mine) = (listener.local_addr().unwrap(), runtime.clone());
+        let running = thread::spawn(move || mine.run().unwrap());
+        let clients: Vec<_> = (0..4).map(|_| client(address)).collect();
+        let draining = runtime.drain(Drain::default()).unwrap();
+        for mut client in clients {
+            let mut rest = Vec::new();
+            client.read_to_end(&mut rest).unwrap();
+            assert_eq!(rest.len(), 15_999_999, "{how}");
+        }
+        running.join().unwrap();
+        let report = draining.report();
+        assert_eq!((report.ended, report.clean, report.unsent), (4, 4, 0), "{how}: {report}");
+    }
+}
+
+/// Says what it has to say, and then that there is more.
+struct Waits;
+
+impl Handler for Waits {
+    fn on_read(&mut self, cx: &mut Context<'_>) {
+        cx.input().drain(1).unwrap();
+        cx.write(b"half").unwrap();
+    }
+
+    fn on_drain(&mut self, _: &mut Context<'_>) {}
+}
+
+#[test]
+fn what_a_handler_goes_on_with_beyond_the_grace_is_cut_short_and_not_clean() {
+    // D15: it is told no end
+    let _census = Census::begin();
+    for shared in [false, true] {
+        let runtime = Runtime::builder().workers(1).build().unwrap();
+        let listener = runtime
+            .listen("127.0.0.1:0", move |connection, base| {
+                let builder = Bufferevent::socket(connection).handler(Waits);
+                if shared {
+                    builder.threadsafe().start(base)?;
+                } else {
+                    builder.start(base)?;
+                }
+                Ok(())
+            })
+            .unwrap();
+        let (address, mine) = (listener.local_addr().unwrap(), runtime.clone());
+        let running = thread::spawn(move || mine.run().unwrap());
+        let mut client = client(address);
+        client.read_exact(&mut [0; 3]).unwrap();
+        let draining =
+            runtime.drain(Drain { grace: Duration::from_millis(100), ..Drain::default() }).unwrap();
+        let end = client.read(&mut [0]).unwrap_err();
+        assert_eq!(end.kind(), io::ErrorKind::ConnectionReset);
+        running.join().unwrap();
+        let report = draining.report();
+        assert_eq!((report.ended, report.clean, report.unsent), (1, 0, 0), "{report}");
     }
 }
 

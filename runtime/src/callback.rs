@@ -26,6 +26,8 @@ pub enum CallbackKind {
     Write,
     /// Something else happened.
     Event,
+    /// A drain has begun.
+    Drain,
     /// A buffer has changed.
     Observer,
     /// A filter is to change what passes.
@@ -43,10 +45,11 @@ pub enum CallbackKind {
 }
 
 impl CallbackKind {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Read,
         Self::Write,
         Self::Event,
+        Self::Drain,
         Self::Observer,
         Self::Filter,
         Self::Timer,

@@ -117,8 +117,8 @@ impl Runtime {
         self.inner.pool.stop();
     }
 
-    /// Ends gracefully: listeners and timers close, each bufferevent is closed (its output is written out), and the
-    /// workers stop when nothing is left, or after `grace` at the latest.
+    /// Ends gracefully: listeners and timers close, each bufferevent is told, which closes it (its output is written out) unless its
+    /// handler has more to say, and the workers stop when nothing is left, or after `grace` at the latest.
     ///
     /// # Errors
     /// [`Error::InboxFull`] or [`Error::Closed`] if a base could not be told.

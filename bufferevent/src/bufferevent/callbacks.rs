@@ -11,10 +11,23 @@ use crate::{
 
 impl Bufferevent {
     /// Takes note of what its handler says of itself.
-    pub(crate) fn heed(&mut self, hears_write: bool, relays: bool) {
-        (self.hears_write, self.relays) = (hears_write, relays);
-        if self.told.owes_close && !relays {
-            self.close();
+    pub(crate) fn heed(&mut self, hears_write: bool) {
+        (self.hears_write, self.relays) = (hears_write, false);
+        if self.told.drain {
+            self.tell_drain();
+        }
+    }
+
+    /// A drain is on: its handler is told, and so is each that it is given from now on.
+    pub(crate) fn drain_begins(&mut self) {
+        if !std::mem::replace(&mut self.told.drain, true) {
+            self.tell_drain();
+        }
+    }
+
+    fn tell_drain(&mut self) {
+        if !self.is_closing() {
+            self.pending.drain();
         }
     }
 

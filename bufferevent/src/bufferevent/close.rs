@@ -138,9 +138,14 @@ impl Bufferevent {
     /// `bufferevent_free`.
     pub fn abort(&mut self) {
         self.told.cut_short |=
-            self.relays && !self.is_closing() && !self.shut.asked.contains(Interest::WRITE);
+            self.has_more_to_come() && !self.is_closing() && !self.shut.asked.contains(Interest::WRITE);
         self.silence();
         self.end();
+    }
+
+    /// Whether what ends it unasked cuts it short: only its peers tell the end, or its handler goes on in a drain.
+    fn has_more_to_come(&self) -> bool {
+        self.relays || self.told.drain && !self.pending.owes_drain()
     }
 
     /// No callback of any kind is due any more. An error that was to be told is told with the end.
@@ -471,7 +476,7 @@ impl Bufferevent {
     /// Closes what nobody will run any more, and so does now what can be done without waiting (D15): sends what the socket
     /// takes, ends our side, and reads and drops what is there, within the bounds of a close.
     pub(crate) fn close_without_waiting(&mut self) {
-        self.close_at_once(self.relays);
+        self.close_at_once(self.has_more_to_come());
     }
 
     /// The same, which may be [cut short](Closing::cut_short).

@@ -88,7 +88,7 @@ pub struct Bufferevent<Unsized: ?Sized = [()]> {
     pub(crate) shut: Shut,
     /// The handler is told when the output is down to its low mark.
     pub(crate) hears_write: bool,
-    /// Another tells the end of what is sent here: what ends it unasked cuts that short.
+    /// It is in a pipe: the peer of the other tells the end of what is sent here.
     pub(crate) relays: bool,
     pub(crate) run: Run,
     #[cfg(feature = "test-util")]
@@ -183,8 +183,8 @@ pub(crate) struct Told {
     pub(crate) broken_off: bool,
     /// More was to come when it was closed: the peer must not take it for all.
     pub(crate) cut_short: bool,
-    /// A drain has asked it to close, which it does once it is in no pipe.
-    pub(crate) owes_close: bool,
+    /// A drain is on, and that is, or will be, told to each handler.
+    pub(crate) drain: bool,
     /// The filter above wants no input for now.
     pub(crate) withheld: bool,
     /// The end is counted.

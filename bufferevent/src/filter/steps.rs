@@ -176,9 +176,10 @@ impl Bufferevent {
                     self.connection_stands();
                 }
                 Callback::Event(Event::Eof) => self.end_of_arrivals(),
-                // Room below makes it writable.
+                // Room below makes it writable. A drain is told above alone.
                 Callback::Read
                 | Callback::Write
+                | Callback::Drain
                 | Callback::Event(Event::Connected | Event::Drained | Event::Closed(_)) => {}
                 Callback::Event(event) => self.forward(event),
             }

@@ -107,6 +107,30 @@ fn what_was_queued_before_goes_out_after_connected() {
 }
 
 #[test]
+fn one_that_connects_when_a_drain_begins_goes_on_if_its_handler_does() {
+    // D15
+    each(|config| {
+        for listening in Listening::both() {
+            let mut world = config.world();
+            let actor = Actor::new(&world, |cx, call| {
+                if *call == Call::Connected {
+                    cx.write(b"question").unwrap();
+                    cx.close();
+                }
+            });
+            let builder = Bufferevent::connect(listening.address()).report_close();
+            let conn = world.start(config.set, builder, actor.going_on()).unwrap();
+            world.drain();
+            let mut peer = listening.accept();
+            assert_eq!(world.receive_all(&mut peer), b"question");
+            drop(peer);
+            world.until_called(&conn, Call::Closed, 1);
+            assert!(conn.log.count(Call::Drain) <= 1 && conn.log.has(Call::Connected));
+        }
+    });
+}
+
+#[test]
 fn a_refused_connect_is_one_error_without_direction_and_another_may_follow() {
     // K-10, K-05, D5: the switches and the output stay
     each(|config| {

@@ -9,7 +9,7 @@ use bufferevent_sync::Mutex;
 
 use crate::{
     harness::{
-        Actor, Call, Config, Conn, Drive, Peer, SETS, Set, Shape, Who, World, each, each_by_hand, each_of,
+        Actor, Call, Config, Conn, Peer, SETS, Set, Shape, Who, World, each, each_by_hand, each_of,
         each_over_socket, each_socket, launch, pattern,
     },
     kinds::KINDS,
@@ -502,11 +502,7 @@ fn closing_a_base_closes_gracefully_what_lives_on_it() {
         let mut world = config.world();
         let (conn, mut peer) = config.start_with(&mut world, |b| b.report_close(), |_, _| {});
         world.with(&conn, |b| b.write(&pattern(1_500_000)).unwrap()).unwrap();
-        match &mut world.drive {
-            Drive::Pinned(base) => base.close_all(),
-            Drive::Movable(base) => base.close_all(),
-            Drive::Threads { .. } => unreachable!(),
-        }
+        world.drain();
         assert!(world.receive_all(&mut peer) == pattern(1_500_000));
         drop(peer);
         world.until_empty();

@@ -14,6 +14,7 @@ mod buffers;
 mod connecting;
 mod cutting;
 mod descriptor;
+mod draining;
 mod ending;
 mod explaining;
 mod files;

@@ -741,6 +741,30 @@ fn a_base_that_closes_closes_what_moves_to_it() {
 }
 
 #[test]
+fn one_that_goes_on_in_a_drain_moves_and_is_told_by_the_first_base_that_drains_alone() {
+    for first in [true, false] {
+        each_by_hand(|kind, set, mut hands| {
+            let (builder, _peer) = (kind.open)();
+            let actor = Actor::alone(|_, _| {}).going_on();
+            let mut conn = launch(set, builder, actor, &mut hands.one, None).unwrap();
+            turn(&mut hands.one);
+            if first {
+                hands.one.close_all();
+                turn(&mut hands.one);
+                assert_eq!(conn.log.calls(), [Call::Drain]);
+            }
+            hands.move_over(&mut conn).unwrap();
+            turn(&mut hands.one);
+            turn(&mut hands.other);
+            assert_eq!(conn.log.count(Call::Drain), usize::from(first));
+            hands.other.close_all();
+            turn(&mut hands.other);
+            assert_eq!(conn.log.calls(), [Call::Drain]);
+        });
+    }
+}
+
+#[test]
 fn one_that_has_moved_ends_with_its_new_base_and_not_with_its_old_one() {
     let _census = Census::begin();
     for turns in [0, 1] {

@@ -2,15 +2,17 @@
 
 use std::{
     env,
-    os::unix::process::ExitStatusExt as _,
+    os::unix::{net::UnixStream, process::ExitStatusExt as _},
     panic,
     process::Command,
     sync::{Arc, OnceLock},
     thread,
+    time::Duration,
 };
 
 use bufferevent::{
-    Bufferevent, Event, Handle, Interest, PanicPolicy, Runtime, Trigger, UnlockedHandler,
+    Base, Bufferevent, Event, Handle, Interest, Movable, PanicPolicy, Runtime, Trigger, Turned,
+    UnlockedHandler,
     runtime::{self, Clock, SelectorKind},
     testing::Census,
 };
@@ -82,6 +84,34 @@ fn a_panic_aborts_its_own_connection_and_no_other() {
             world.until_called(&other, Call::Read, 1);
         });
     }
+}
+
+#[test]
+fn a_panic_in_a_drain_aborts_its_own_connection_and_no_other() {
+    // D16
+    hush();
+    each(|config| {
+        let mut world = config.world();
+        let mut start = |script: fn()| {
+            let (builder, peer) = (config.kind.open)();
+            let actor = Actor::new(&world, move |_, call| {
+                if *call == Call::Drain {
+                    script();
+                }
+            });
+            (world.start(config.set, builder.report_close(), actor.going_on()).unwrap(), peer)
+        };
+        let (other, mut other_peer) = start(|| {});
+        let (conn, mut peer) = start(|| panic::panic_any(Meant));
+        world.drain();
+        world.until_called(&conn, Call::Closed, 1);
+        assert_eq!(conn.log.calls(), [Call::Drain, Call::Closed]);
+        let mut rest = Vec::new();
+        world.until("the end at the peer", || peer.read_some(1, &mut rest).unwrap_or(true));
+        assert_eq!(world.panics(), 1);
+        world.send(&mut other_peer, b"alive");
+        world.until_called(&other, Call::Read, 1);
+    });
 }
 
 #[test]
@@ -229,6 +259,36 @@ fn a_panic_in_an_unlocked_callback_aborts_also_while_a_guard_is_held() {
         world.until("the count", || handle.base().counters().panics.get() == 1);
         world.until("the end of the run", || handle.is_closing());
     });
+}
+
+#[test]
+fn one_whose_handler_is_gone_with_a_panic_that_got_out_while_a_guard_is_held_ends() {
+    // D16: nobody is left to be told anything
+    let _census = Census::begin();
+    hush();
+    let mut base = Base::<Movable>::with_clock(Clock::monotonic()).unwrap();
+    let (gate, calls) = (Arc::new(Mutex::new(())), Arc::new(AtomicUsize::new(0)));
+    let handler = Explosive { gate: Arc::clone(&gate), calls: Arc::clone(&calls) };
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let builder = Bufferevent::socket(ours).on_panic(PanicPolicy::Propagate).threadsafe();
+    let handle = builder.unlocked(handler).start(&mut base).unwrap();
+    handle.trigger_event(1, Trigger::PLAIN).unwrap();
+    let (shut, own) = (gate.lock(), handle.clone());
+    let turning = thread::spawn(move || {
+        let turned = panic::catch_unwind(panic::AssertUnwindSafe(|| while base.turn(None).is_ok() {}));
+        (base, turned)
+    });
+    while calls.load(Ordering::SeqCst) == 0 {
+        thread::yield_now();
+    }
+    let guard = own.lock().unwrap();
+    drop(shut);
+    let (mut base, turned) = turning.join().unwrap();
+    assert!(turned.unwrap_err().is::<Meant>());
+    drop(guard);
+    while base.turn(Some(Duration::ZERO)).unwrap() == Turned::Ran {}
+    assert!(handle.is_closing() && base.is_empty());
+    drop(theirs);
 }
 
 /// Panics when it is dropped, as a handler may, or the memory that a buffer refers to.

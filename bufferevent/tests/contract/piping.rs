@@ -358,11 +358,7 @@ fn those_of_a_base_that_is_drained_go_on_until_both_peers_have_ended() {
         let (mut joined, hand) = join_kinds(config, [config.kind; 2]);
         joined.send(0, b"before");
         assert_eq!(joined.receive(1, 6), b"before");
-        match &mut joined.world.drive {
-            Drive::Pinned(base) => base.close_all(),
-            Drive::Movable(base) => base.close_all(),
-            Drive::Threads { .. } => unreachable!("it is turned by hand"),
-        }
+        joined.world.drain();
         joined.world.settle();
         for from in [0, 1] {
             joined.send(from, b"after");
@@ -425,15 +421,7 @@ fn those_that_were_taken_apart_end_as_any_other() {
         let mut joined = join(config);
         for conn in &joined.conns {
             let heir = Actor::heir(&conn.log, 7, |_, _| {});
-            match (&conn.who, &mut joined.world.drive) {
-                (Who::Shared(handle), _) if config.set == Set::SharedUnlock => {
-                    handle.lock().unwrap().set_unlocked_handler(heir).unwrap();
-                }
-                (Who::Shared(handle), _) => handle.lock().unwrap().set_handler(heir).unwrap(),
-                (Who::Confined(id), Drive::Pinned(base)) => base.set_handler(*id, heir).unwrap(),
-                (Who::Confined(id), Drive::Movable(base)) => base.set_handler(*id, heir).unwrap(),
-                (Who::Confined(_), Drive::Threads { .. }) => unreachable!("it is turned by hand"),
-            }
+            joined.world.replace(conn, heir);
         }
         let Joined { world, peers, .. } = joined;
         drop(world);
@@ -716,15 +704,7 @@ fn a_handler_from_outside_replaces_that_of_a_confined_one() {
         |config| {
             let mut world = config.world();
             let (conn, mut peer) = config.start(&mut world);
-            let heir = crate::harness::Actor::heir(&conn.log, 7, |cx, _| cx.take());
-            let Who::Confined(id) = conn.who else { unreachable!() };
-            match &mut world.drive {
-                Drive::Pinned(base) => base.set_handler(id, heir).unwrap(),
-                Drive::Movable(base) => base.set_handler(id, heir).unwrap(),
-                Drive::Threads { .. } => {
-                    world.on_base_of(&conn, move |base| base.set_handler(id, heir).unwrap())
-                }
-            }
+            world.replace(&conn, Actor::heir(&conn.log, 7, |cx, _| cx.take()));
             world.send(&mut peer, b"x");
             world.until("the heir to read", || conn.log.data() == b"x");
             assert!(conn.log.entries().iter().all(|entry| entry.actor == 7));

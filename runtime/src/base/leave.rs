@@ -15,7 +15,8 @@ use crate::{
 const STEP: Duration = Duration::from_millis(10);
 
 impl<A: Affinity> Base<A> {
-    /// Asks everything that lives here to close: it is posted [`Reasons::CLOSE`], and so is what comes later.
+    /// Asks everything that lives here to close: it is posted [`Reasons::CLOSE`], and so is what comes later. A bufferevent whose
+    /// handler has more to say goes on until that closes it.
     pub fn close_all(&mut self) {
         self.close_all_over(Duration::ZERO);
     }

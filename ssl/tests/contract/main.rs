@@ -20,6 +20,8 @@ mod buffers;
 mod cutting;
 #[path = "../../../bufferevent/tests/contract/descriptor.rs"]
 mod descriptor;
+#[path = "../../../bufferevent/tests/contract/draining.rs"]
+mod draining;
 #[path = "../../../bufferevent/tests/contract/ending.rs"]
 mod ending;
 #[path = "../../../bufferevent/tests/contract/explaining.rs"]

@@ -15,6 +15,7 @@ pub(crate) struct Actor {
     pub(crate) log: Log,
     number: u32,
     hears_write: bool,
+    goes_on: bool,
     pub(super) script: Arc<Script>,
 }
 
@@ -28,7 +29,7 @@ impl Actor {
 
     /// One whose callbacks no world waits for.
     pub(crate) fn alone(script: impl Fn(&mut Cx<'_, '_>, &Call) + Send + Sync + 'static) -> Self {
-        Self { log: Log::new(&Arc::default()), number: 0, hears_write: true, script: Arc::new(script) }
+        Self::heir(&Log::new(&Arc::default()), 0, script)
     }
 
     /// Another handler that writes into the same log, under a number of its own.
@@ -37,12 +38,17 @@ impl Actor {
         number: u32,
         script: impl Fn(&mut Cx<'_, '_>, &Call) + Send + Sync + 'static,
     ) -> Self {
-        Self { log: log.clone(), number, hears_write: true, script: Arc::new(script) }
+        Self { log: log.clone(), number, hears_write: true, goes_on: false, script: Arc::new(script) }
     }
 
     /// The same, that need not be told that the output has drained.
     pub(crate) fn deaf_to_write(self) -> Self {
         Self { hears_write: false, ..self }
+    }
+
+    /// The same, whose script says what it does in a drain.
+    pub(crate) fn going_on(self) -> Self {
+        Self { goes_on: true, ..self }
     }
 
     fn act(&mut self, mut cx: Cx<'_, '_>, call: Call) {
@@ -120,6 +126,13 @@ impl Handler<Pinned> for Actor {
         self.act(Cx::new(View::Pinned(cx)), call);
     }
 
+    fn on_drain(&mut self, cx: &mut Context<'_, Pinned>) {
+        match self.goes_on {
+            true => self.act(Cx::new(View::Pinned(cx)), Call::Drain),
+            false => cx.close(),
+        }
+    }
+
     fn hears_write(&self) -> bool {
         self.hears_write
     }
@@ -139,6 +152,13 @@ impl Handler for Actor {
         self.act(Cx::new(View::Movable(cx)), call);
     }
 
+    fn on_drain(&mut self, cx: &mut Context<'_>) {
+        match self.goes_on {
+            true => self.act(Cx::new(View::Movable(cx)), Call::Drain),
+            false => cx.close(),
+        }
+    }
+
     fn hears_write(&self) -> bool {
         self.hears_write
     }
@@ -156,6 +176,13 @@ impl UnlockedHandler for Actor {
     fn on_event(&mut self, bufferevent: &Handle, event: Event) {
         let call = self.note(event);
         self.unlocked(bufferevent, call);
+    }
+
+    fn on_drain(&mut self, bufferevent: &Handle) {
+        match self.goes_on {
+            true => self.unlocked(bufferevent, Call::Drain),
+            false => bufferevent.close(),
+        }
     }
 
     fn hears_write(&self) -> bool {

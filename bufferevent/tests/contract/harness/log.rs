@@ -17,6 +17,7 @@ pub(crate) enum Call {
     Drained,
     InputFull,
     Closed,
+    Drain,
     User(u16),
 }
 

@@ -8,8 +8,8 @@ use std::{
 };
 
 use bufferevent::{
-    Base, BaseExt, BaseHandle, Bufferevent, Builder, Error, Movable, Pinned, Result, Runtime, Trigger,
-    Turned,
+    Base, BaseExt, BaseHandle, Bufferevent, Builder, Error, Movable, Options, Pinned, Result, Runtime,
+    Trigger, Turned,
     runtime::{Clock, SelectorKind},
 };
 use bufferevent_sync::Mutex;
@@ -88,6 +88,25 @@ impl World {
             Drive::Pinned(base) => base.bufferevent(id).map(f),
             Drive::Movable(base) => base.bufferevent(id).map(f),
             Drive::Threads { .. } => self.on_base_of(conn, move |base| base.bufferevent(id).map(f)),
+        }
+    }
+
+    /// Replaces the handler, from outside of its callbacks.
+    pub(crate) fn replace(&mut self, conn: &Conn, heir: Actor) {
+        let id = match &conn.who {
+            Who::Shared(handle) => {
+                let mut guard = handle.lock().unwrap();
+                return match guard.options().contains(Options::UNLOCK_CALLBACKS) {
+                    true => guard.set_unlocked_handler(heir).unwrap(),
+                    false => guard.set_handler(heir).unwrap(),
+                };
+            }
+            Who::Confined(id) => *id,
+        };
+        match &mut self.drive {
+            Drive::Pinned(base) => base.set_handler(id, heir).unwrap(),
+            Drive::Movable(base) => base.set_handler(id, heir).unwrap(),
+            Drive::Threads { .. } => self.on_base_of(conn, move |base| base.set_handler(id, heir).unwrap()),
         }
     }
 
@@ -304,6 +323,17 @@ impl World {
             is_cut || ended.unwrap()
         });
         (got, is_cut)
+    }
+
+    /// Tells all that live here that a drain is on.
+    pub(crate) fn drain(&mut self) {
+        match &mut self.drive {
+            Drive::Pinned(base) => base.close_all(),
+            Drive::Movable(base) => base.close_all(),
+            Drive::Threads { runtime, .. } => {
+                runtime.bases().iter().for_each(|base| base.post(Base::close_all).unwrap());
+            }
+        }
     }
 
     /// Lets the base of the bufferevent go on after a break; one that is turned by hand does so by itself.
