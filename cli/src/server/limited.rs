@@ -60,6 +60,10 @@ impl<S: Service> Service for Limited<S> {
             event => self.service.event(connection, event),
         }
     }
+
+    fn drain(&mut self, connection: &mut Bufferevent) {
+        self.service.drain(connection);
+    }
 }
 
 #[cfg(test)]

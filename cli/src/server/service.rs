@@ -26,6 +26,11 @@ pub(crate) trait Service: Send + 'static {
             connection.close();
         }
     }
+
+    /// The server is to end: no more is begun.
+    fn drain(&mut self, connection: &mut Bufferevent) {
+        connection.close();
+    }
 }
 
 /// A service as the handler of a connection: in callbacks that hold the strand, or need none, and in unlocked ones.
@@ -63,6 +68,10 @@ impl<A: HandlerAffinity, S: Service> Handler<A> for Served<S> {
         self.event(cx, &event);
     }
 
+    fn on_drain(&mut self, cx: &mut Context<'_, A>) {
+        self.service.drain(cx);
+    }
+
     fn hears_write(&self) -> bool {
         S::FILLS_ROOM
     }
@@ -85,6 +94,12 @@ impl<S: Service> UnlockedHandler for Served<S> {
     fn on_event(&mut self, bufferevent: &Handle, event: Event) {
         if let Ok(mut connection) = bufferevent.lock() {
             self.event(&mut connection, &event);
+        }
+    }
+
+    fn on_drain(&mut self, bufferevent: &Handle) {
+        if let Ok(mut connection) = bufferevent.lock() {
+            self.service.drain(&mut connection);
         }
     }
 
