@@ -40,7 +40,7 @@ pub(crate) fn call<T>(
     stream: &mut SslStream<Wire>,
     buffers: &mut wire::Owned,
     allowance: usize,
-    stale: &mut u32,
+    stale: &mut u16,
     operation: impl FnOnce(&mut SslStream<Wire>) -> Result<T, ssl::Error>,
 ) -> Result<Reply<T>, Error> {
     let shaking = !stream.ssl().is_init_finished();
@@ -84,16 +84,16 @@ pub(crate) fn call<T>(
 
 /// Calls into OpenSSL where there is no stream yet.
 pub(crate) fn prepare<T>(
-    stale: &mut u32,
+    stale: &mut u16,
     operation: impl FnOnce() -> Result<T, ErrorStack>,
 ) -> Result<T, Error> {
     count(stale, &ErrorStack::get());
     operation().map_err(|stack| Error::with_stack(ErrorKind::Library, stack))
 }
 
-fn count(stale: &mut u32, of_others: &ErrorStack) {
+fn count(stale: &mut u16, of_others: &ErrorStack) {
     let found = of_others.errors().len();
-    *stale = stale.saturating_add(u32::try_from(found).unwrap_or(u32::MAX));
+    *stale = stale.saturating_add(u16::try_from(found).unwrap_or(u16::MAX));
 }
 
 /// What a failed call is to the user. The stack is OpenSSL's whole queue (T-20).

@@ -72,15 +72,15 @@ pub struct Engine {
     state: State,
     /// Whether the peer has told its end.
     ended: bool,
-    /// Bytes of ciphertext that OpenSSL may have of records whose data it has not given yet, at most.
-    held: u32,
+    /// Bytes of ciphertext that OpenSSL may have of records whose data it has not given yet, at most: it has no more than a record.
+    held: u16,
     /// Whether OpenSSL may hold records that nobody has asked it for.
     unproven: bool,
     /// Bytes to be sent that nobody but the peer asked for.
     replies: u32,
     flood: Flood,
     /// Errors that others had left in the queue of a thread, and that would have been taken for ours.
-    stale: u32,
+    stale: u16,
     record: u16,
     handshake_bytes: u32,
     /// How many of them may still be taken.
@@ -148,7 +148,7 @@ impl Engine {
         engine.stream = Some(prepare(&mut engine.stale, || ffi::replace_transport(stream, Wire))?);
         engine.state = State::Open;
         // It may have read ahead.
-        engine.held = RECORD as u32;
+        engine.held = RECORD as u16;
         engine.unproven = true;
         Ok(engine)
     }
@@ -331,11 +331,11 @@ impl Engine {
         self.ended
     }
 
-    /// How many errors of others stood in OpenSSL's queue of a thread, would have been taken for ours, and were dropped. Anything
-    /// but 0 is a fault of code that calls OpenSSL beside this crate.
+    /// How many errors of others stood in OpenSSL's queue of a thread, would have been taken for ours, and were dropped; 65,535 if
+    /// they were more. Anything but 0 is a fault of code that calls OpenSSL beside this crate.
     #[must_use]
     pub fn stale_errors(&self) -> u32 {
-        self.stale
+        self.stale.into()
     }
 
     /// Makes OpenSSL's object.

@@ -76,7 +76,7 @@ impl Engine {
         before: Levels,
     ) -> Result<(Reply<usize>, Levels), Error> {
         // No data is longer than its ciphertext: an echo of 64 bytes needs no block of 16 KiB.
-        let most = before.arrived.saturating_add(self.held as usize).clamp(1, room);
+        let most = before.arrived.saturating_add(self.held.into()).clamp(1, room);
         let mut space = into.reserve_contiguous(most)?;
         let reply = self.call(|stream| {
             let space = space.as_mut_slice();
@@ -84,7 +84,8 @@ impl Engine {
             stream.ssl_read(&mut space[..room])
         })?;
         let after = self.wire.levels();
-        self.held += saturated(before.arrived - after.arrived);
+        let taken = u16::try_from(before.arrived - after.arrived).unwrap_or(u16::MAX);
+        self.held = self.held.saturating_add(taken);
         self.replies += saturated(after.to_send - before.to_send);
         match reply {
             Reply::Done(n) => {
