@@ -3,7 +3,7 @@
 #![allow(unsafe_code, reason = "calls into OpenSSL; each says why it is sound")]
 
 use std::{
-    ffi::{c_int, c_long, c_void},
+    ffi::{CStr, c_char, c_int, c_long, c_void},
     io::{Read, Write},
     ptr,
 };
@@ -17,12 +17,15 @@ use openssl_sys::{self as sys, SSL, SSL_CTRL_MODE, SSL_CTRL_SET_READ_AHEAD, SSL_
 
 use crate::lookup::{self, Verdict};
 
-// Of openssl/ssl.h; the sys crate has neither. The tests below show that they do what they are for.
+type Result<T> = std::result::Result<T, ErrorStack>;
+
+// Of openssl/ssl.h; the sys crate does not have it. The tests below show that it does what it is for.
 const SSL_CTRL_CLEAR_MODE: c_int = 78;
-const SSL_KEY_UPDATE_NOT_REQUESTED: c_int = 0;
-const SSL_KEY_UPDATE_REQUESTED: c_int = 1;
 
 unsafe extern "C" {
+    fn SSL_free_buffers(ssl: *mut SSL) -> c_int;
+    fn SSL_has_pending(ssl: *const SSL) -> c_int;
+    fn SSL_rstate_string(ssl: *const SSL) -> *const c_char;
     fn SSL_key_update(ssl: *mut SSL, update: c_int) -> c_int;
     fn SSL_renegotiate(ssl: *mut SSL) -> c_int;
     fn SSL_up_ref(ssl: *mut SSL) -> c_int;
@@ -44,28 +47,34 @@ pub(crate) fn release_buffers(ssl: &mut SslRef, released: bool) {
     control(ssl, command, sys::SSL_MODE_RELEASE_BUFFERS);
 }
 
-/// Has a KeyUpdate sent with the next write, and one asked for if `ask`.
-pub(crate) fn key_update<S>(stream: &mut SslStream<S>, ask: bool) -> Result<(), ErrorStack> {
-    let update = if ask { SSL_KEY_UPDATE_REQUESTED } else { SSL_KEY_UPDATE_NOT_REQUESTED };
-    // SAFETY: the pointer is that of a live SSL, which nobody else uses as its stream is borrowed mutably.
-    if unsafe { SSL_key_update(stream.ssl().as_ptr(), update) } == 1 {
-        Ok(())
-    } else {
-        Err(ErrorStack::get())
+/// Frees the buffers, and tells so, unless something of a record is in them. OpenSSL 3.0 makes one to write from when a ticket
+/// arrives, and keeps it until something is written.
+pub(crate) fn free_buffers<S>(stream: &mut SslStream<S>) -> bool {
+    let ssl = stream.ssl().as_ptr();
+    // SAFETY: the pointer is that of a live SSL, which nobody else uses as its stream is borrowed mutably. No record is half
+    // taken, nor has one begun ("RH"): versions before 3.0.14 would go on reading what they have freed (CVE-2024-4741).
+    unsafe {
+        SSL_has_pending(ssl) == 0
+            && CStr::from_ptr(SSL_rstate_string(ssl)) == c"RH"
+            && SSL_free_buffers(ssl) == 1
     }
 }
 
+/// Has a KeyUpdate sent with the next write, and one asked for if `ask`.
+pub(crate) fn key_update<S>(stream: &mut SslStream<S>, ask: bool) -> Result<()> {
+    let ssl = stream.ssl().as_ptr();
+    // SAFETY: as in `free_buffers`. SSL_KEY_UPDATE_REQUESTED is 1, SSL_KEY_UPDATE_NOT_REQUESTED 0.
+    if unsafe { SSL_key_update(ssl, c_int::from(ask)) } == 1 { Ok(()) } else { Err(ErrorStack::get()) }
+}
+
 /// Has another handshake begun (TLS 1.2), with the next call.
-pub(crate) fn renegotiate<S>(stream: &mut SslStream<S>) -> Result<(), ErrorStack> {
-    // SAFETY: as in `key_update`.
+pub(crate) fn renegotiate<S>(stream: &mut SslStream<S>) -> Result<()> {
+    // SAFETY: as in `free_buffers`.
     if unsafe { SSL_renegotiate(stream.ssl().as_ptr()) } == 1 { Ok(()) } else { Err(ErrorStack::get()) }
 }
 
 /// Gives an established connection another transport, and the modes above, and drops the transport it has.
-pub(crate) fn replace_transport<S, T: Read + Write>(
-    old: SslStream<S>,
-    transport: T,
-) -> Result<SslStream<T>, ErrorStack> {
+pub(crate) fn replace_transport<S, T: Read + Write>(old: SslStream<S>, transport: T) -> Result<SslStream<T>> {
     let pointer = old.ssl().as_ptr();
     // SAFETY: the pointer is that of a live SSL, and the reference that is added is the one that the `Ssl` owns.
     let mut ssl = unsafe {
@@ -119,7 +128,7 @@ impl Session {
     }
 
     /// Has `ssl` resume it; does nothing if that is of another context.
-    pub(crate) fn resume(&self, ssl: &mut SslRef) -> Result<(), ErrorStack> {
+    pub(crate) fn resume(&self, ssl: &mut SslRef) -> Result<()> {
         if self.context != ssl.ssl_context().as_ptr().addr() {
             return Ok(());
         }

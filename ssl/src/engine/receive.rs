@@ -3,7 +3,9 @@
 use bufferevent::{Evbuffer, runtime::Time};
 
 use super::{Engine, State, saturated};
-use crate::{BYTES_PER_CALL, Error, ErrorKind, RECORD, RECORDS_PER_CALL, REPLIES, call::Reply, wire::Levels};
+use crate::{
+    BYTES_PER_CALL, Error, ErrorKind, RECORD, RECORDS_PER_CALL, REPLIES, call::Reply, ffi, wire::Levels,
+};
 
 /// What a call of [`Engine::receive`] brought.
 #[must_use]
@@ -97,7 +99,13 @@ impl Engine {
             Reply::Starved => self.unproven = false,
             // Only a handshake does.
             Reply::Waits => {}
-            Reply::NoData | Reply::Ended => self.held = 0,
+            Reply::NoData => {
+                self.held = 0;
+                if let Some(stream) = &mut self.stream {
+                    ffi::free_buffers(stream);
+                }
+            }
+            Reply::Ended => self.held = 0,
         }
         Ok((reply, after))
     }

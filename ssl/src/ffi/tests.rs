@@ -1,6 +1,8 @@
 //! What each of them does.
 
-use openssl::ssl::{Ssl, SslContext, SslMethod};
+use std::{collections::VecDeque, io::ErrorKind::WouldBlock};
+
+use openssl::ssl::{Ssl, SslContext, SslMethod, SslVersion};
 
 use super::*;
 
@@ -33,6 +35,23 @@ fn buffers_are_released_or_kept() {
     for released in [true, false, true] {
         release_buffers(&mut ssl, released);
         assert_eq!(control(&mut ssl, SSL_CTRL_MODE, 0) & sys::SSL_MODE_RELEASE_BUFFERS != 0, released);
+    }
+}
+
+#[test]
+fn buffers_are_freed_between_records_and_never_within_one() {
+    let [mut from, mut to] = open_pair();
+    for _ in 0..2 {
+        assert_eq!(from.ssl_write(b"data").unwrap(), 4);
+        assert!(free_buffers(&mut from));
+        let mut into = [0; 4];
+        while carry(&mut from, &mut to, 1) && to.ssl_read(&mut into[..1]).is_err() {
+            assert!(!free_buffers(&mut to));
+        }
+        assert!(!free_buffers(&mut to));
+        assert_eq!(to.ssl_read(&mut into[1..]).unwrap(), 3);
+        assert_eq!(&into, b"data");
+        assert!(free_buffers(&mut to));
     }
 }
 
@@ -82,6 +101,51 @@ fn a_context_with_the_callback_asks_in_the_middle_of_a_handshake() {
     let mut context = SslContext::builder(SslMethod::tls_server()).unwrap();
     set_certificate_callback(&mut context);
     assert_eq!(lookup::verdict(&mut Ssl::new(&context.build()).unwrap()), Verdict::GoesOn);
+}
+
+/// A client and a server after their handshake, without certificates.
+fn open_pair() -> [SslStream<Memory>; 2] {
+    let mut builder = SslContext::builder(SslMethod::tls()).unwrap();
+    builder.set_max_proto_version(Some(SslVersion::TLS1_2)).unwrap();
+    builder.set_cipher_list("AECDH-AES128-SHA:@SECLEVEL=0").unwrap();
+    let context = builder.build();
+    let stream = || SslStream::new(Ssl::new(&context).unwrap(), Memory::default()).unwrap();
+    let [mut client, mut server] = [stream(), stream()];
+    while client.connect().is_err() | server.accept().is_err() {
+        let moved = carry(&mut client, &mut server, usize::MAX) | carry(&mut server, &mut client, usize::MAX);
+        assert!(moved, "they wait for each other");
+    }
+    [client, server]
+}
+
+/// Moves at most `n` bytes; tells whether there were any.
+fn carry(from: &mut SslStream<Memory>, to: &mut SslStream<Memory>, n: usize) -> bool {
+    let (from, to) = (&mut from.get_mut().to_send, &mut to.get_mut().arrived);
+    let n = n.min(from.len());
+    to.extend(from.drain(..n));
+    n > 0
+}
+
+#[derive(Default)]
+struct Memory {
+    arrived: VecDeque<u8>,
+    to_send: VecDeque<u8>,
+}
+
+impl Read for Memory {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        if self.arrived.is_empty() { Err(WouldBlock.into()) } else { self.arrived.read(into) }
+    }
+}
+
+impl Write for Memory {
+    fn write(&mut self, from: &[u8]) -> std::io::Result<usize> {
+        self.to_send.write(from)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 struct Duplex(std::io::PipeReader);
