@@ -16,7 +16,7 @@ use crate::{
     handle::Handle,
 };
 
-/// The callbacks of a bufferevent. Those not given do nothing.
+/// The callbacks of a bufferevent. Those not given do nothing, but [`Handler::on_drain`], which closes.
 ///
 /// Callbacks of one bufferevent never overlap. The handler is taken out while it runs, so it may replace itself, close
 /// its own or any other bufferevent, start others and stop the base. On a [`Movable`] base, and for a THREADSAFE
@@ -398,7 +398,7 @@ pub enum PanicPolicy {
     /// The bufferevent is aborted, the rest goes on.
     #[default]
     Isolate,
-    /// It ends the runtime, gracefully: the bufferevent is aborted, the others close as in a [drain](crate::RuntimeExt::drain) of
+    /// It ends the runtime, gracefully: the bufferevent is aborted, the others end as in a [drain](crate::RuntimeExt::drain) of
     /// 5 s, on all workers, and [`Runtime::run`](crate::Runtime::run) answers
     /// [`WorkerPanicked`](bufferevent_runtime::Error::WorkerPanicked), which names the worker. On a base that is driven by hand
     /// it comes out of the turn.
