@@ -229,6 +229,31 @@ impl Bufferevent {
         self.home.as_ref().map_or_else(|| Clock::monotonic().now(), |home| home.base.now())
     }
 
+    /// How many of `want` bytes may move now; 0: the direction is suspended. `in_all` could move if there were no limit; with
+    /// less than `least` of a lease it asks for more.
+    #[inline(always)]
+    pub(crate) fn grant(&mut self, direction: Direction, want: usize, in_all: usize, least: usize) -> usize {
+        let left = self.allowance.left(direction);
+        let lends = || self.throttle.as_ref().is_none_or(|throttle| throttle.lends(direction, self.run.now));
+        if left >= least as u64 && lends() {
+            return left.min(want as u64) as usize;
+        }
+        self.grant_by_limits(direction, want, in_all)
+    }
+
+    /// What of a grant was used: counts it. The rest goes back.
+    #[inline(always)]
+    pub(crate) fn charge(&mut self, direction: Direction, granted: usize, used: usize) {
+        let within = (1..=granted).contains(&used) && self.allowance.spend(direction, used as u64);
+        if !within {
+            self.settle(direction, granted, used);
+        }
+    }
+
+    pub(crate) fn is_throttled(&self, direction: Direction) -> bool {
+        self.throttle.as_ref().is_some_and(|throttle| !throttle.suspended(direction).is_empty())
+    }
+
     /// How many of `want` bytes its limits let move now.
     #[cold]
     pub(crate) fn grant_by_limits(&mut self, direction: Direction, want: usize, in_all: usize) -> usize {

@@ -1,5 +1,6 @@
 //! A bound on the memory of many bufferevents together, which takes hold in stages.
 
+mod held;
 mod idle;
 mod limit;
 mod member;
