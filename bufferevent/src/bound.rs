@@ -1,4 +1,4 @@
-//! A bound that may be none, in one word.
+//! A bound that may be none, in one word; numbers of bytes in half of one.
 
 /// Bytes there may be at most; [`Bound::NONE`], which no buffer reaches, is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,4 +37,9 @@ impl From<Option<usize>> for Bound {
     fn from(bound: Option<usize>) -> Self {
         bound.map_or(Self::NONE, Self)
     }
+}
+
+/// So many bytes, of which 4 GiB and more are all the same.
+pub(crate) fn saturated(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
 }

@@ -7,6 +7,7 @@ use bufferevent_runtime::{Permit, Ready, Scratch};
 
 use super::{Bufferevent, Phase, Socket};
 use crate::{
+    bound::saturated,
     builder::Builder,
     clocks::Limit,
     defaults::{DRAIN_IDLE, LINGER, LINGER_BYTES},
@@ -35,7 +36,7 @@ pub struct Closing {
     /// How long it waits for the peer to end its side after ours was ended; zero: not at all. Default 2 s. After the message by
     /// which a filter [tells that](crate::Ending::Exchanged), the end of what is below is awaited as long.
     pub linger: Duration,
-    /// Bytes that it reads and drops meanwhile. Default 256 KiB.
+    /// Bytes that it reads and drops meanwhile, less than 4 GiB. Default 256 KiB.
     pub linger_bytes: usize,
     /// How long all of it may take, `None`: only what the others bound. Default `None`.
     pub deadline: Option<Duration>,
@@ -99,7 +100,7 @@ impl Bufferevent {
             clocks.set(Limit::Linger, Some(bounds.linger));
             clocks.set(Limit::Close, bounds.deadline);
         }
-        self.run.linger_bytes = bounds.linger_bytes;
+        self.run.linger_bytes = saturated(bounds.linger_bytes);
         match self.phase {
             _ if self.is_layered() => self.begin_to_sink(bounds),
             Phase::Open => self.begin_drain(),
@@ -464,7 +465,7 @@ impl Bufferevent {
         match received {
             Io::Done(0) => self.end_clean(),
             Io::Failed(error) => self.end_by(error.into()),
-            Io::Done(n) => match self.run.linger_bytes.checked_sub(n) {
+            Io::Done(n) => match self.run.linger_bytes.checked_sub(saturated(n)) {
                 Some(left) => self.run.linger_bytes = left,
                 None => self.end(),
             },

@@ -65,7 +65,7 @@ impl Bufferevent {
     #[doc(alias = "bufferevent_get_max_to_read")]
     #[doc(alias = "bufferevent_get_max_to_write")]
     pub fn max_to_move(&self, direction: Direction) -> usize {
-        let single = self.half(direction).max_single;
+        let single = self.max_single(direction);
         let counted = self.counted();
         let limits = counted
             .throttle

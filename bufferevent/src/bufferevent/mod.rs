@@ -59,6 +59,8 @@ pub struct Bufferevent<Unsized: ?Sized = [()]> {
     pub(crate) output: Evbuffer,
     pub(crate) read: Half,
     pub(crate) write: Half,
+    /// The most bytes that one read, and one write, moves.
+    pub(crate) max_single: [u32; 2],
     pub(crate) input_cap: Bound,
     pub(crate) socket: Socket,
     /// Under a limit of the memory of many.
@@ -101,7 +103,6 @@ pub struct Bufferevent<Unsized: ?Sized = [()]> {
 pub(crate) struct Half {
     pub(crate) low: usize,
     pub(crate) high: Bound,
-    pub(crate) max_single: usize,
 }
 
 /// Where the bufferevent lives, once it is started.
@@ -229,7 +230,7 @@ pub(crate) struct Run {
     /// Directions in which bytes have moved since the countdowns were looked at.
     pub(crate) progress: Interest,
     /// Bytes that may still be read and dropped while lingering.
-    pub(crate) linger_bytes: usize,
+    pub(crate) linger_bytes: u32,
     /// What the shell must still see to.
     pub(crate) errands: Errands,
 }
@@ -314,8 +315,9 @@ impl Bufferevent<[(); 0]> {
         Self {
             input,
             output,
-            read: Half { low: 0, high: Bound::NONE, max_single: MAX_SINGLE_READ },
-            write: Half { low: 0, high: Some(OUTPUT_HIGH).into(), max_single: MAX_SINGLE_WRITE },
+            read: Half { low: 0, high: Bound::NONE },
+            write: Half { low: 0, high: Some(OUTPUT_HIGH).into() },
+            max_single: [MAX_SINGLE_READ as u32, MAX_SINGLE_WRITE as u32],
             input_cap: Some(INPUT_CAP).into(),
             socket: Socket::None,
             memory: None,

@@ -2,6 +2,7 @@
 
 use super::{Bufferevent, Half};
 use crate::{
+    bound::saturated,
     defaults::{MAX_SINGLE_READ, MAX_SINGLE_WRITE},
     error::{Error, Result},
     interest::{Direction, Interest},
@@ -87,16 +88,18 @@ impl Bufferevent {
     /// `bufferevent_set_max_single_read`, whose default is 16 KiB.
     #[doc(alias = "bufferevent_set_max_single_read")]
     pub fn set_max_single_read(&mut self, bytes: usize) {
-        self.read.max_single = if bytes == 0 { MAX_SINGLE_READ } else { bytes.min(MAX_SINGLE_READ) };
+        let most = if bytes == 0 { MAX_SINGLE_READ } else { bytes.min(MAX_SINGLE_READ) };
+        self.max_single[Direction::Read.index()] = saturated(most);
     }
 
-    /// Sets the most bytes one write sends, and one run writes; 0 means the default, 64 KiB.
+    /// Sets the most bytes one write sends, and one run writes, less than 4 GiB; 0 means the default, 64 KiB.
     ///
     /// # Libevent
     /// `bufferevent_set_max_single_write`, whose default is 16 KiB.
     #[doc(alias = "bufferevent_set_max_single_write")]
     pub fn set_max_single_write(&mut self, bytes: usize) {
-        self.write.max_single = if bytes == 0 { MAX_SINGLE_WRITE } else { bytes };
+        let most = if bytes == 0 { MAX_SINGLE_WRITE } else { bytes };
+        self.max_single[Direction::Write.index()] = saturated(most);
     }
 
     /// The most bytes one read or write moves.
@@ -105,8 +108,9 @@ impl Bufferevent {
     /// `bufferevent_get_max_single_read`, `bufferevent_get_max_single_write`.
     #[doc(alias = "bufferevent_get_max_single_read")]
     #[doc(alias = "bufferevent_get_max_single_write")]
+    #[inline]
     pub fn max_single(&self, direction: Direction) -> usize {
-        self.half(direction).max_single
+        self.max_single[direction.index()] as usize
     }
 
     /// The low mark of the input, or its cap if that is less: no more will come.

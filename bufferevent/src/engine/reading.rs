@@ -30,7 +30,7 @@ impl Bufferevent {
     /// Bytes that one read may take, whatever memory there is.
     #[inline]
     pub(crate) fn room_to_read(&self) -> usize {
-        self.read.max_single.min(self.input_bound().room(self.input.len()))
+        self.max_single(Direction::Read).min(self.input_bound().room(self.input.len()))
     }
 
     #[inline]

@@ -52,7 +52,7 @@ impl Bufferevent {
         }
         self.note_full();
         let all = self.output.len();
-        let once = all.min(self.write.max_single);
+        let once = all.min(self.max_single(Direction::Write));
         let most = self.grant(Direction::Write, once, all, once);
         if most == 0 {
             return false;

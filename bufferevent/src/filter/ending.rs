@@ -11,6 +11,7 @@ use super::{
     layer::{Called, Calling, Layer},
 };
 use crate::{
+    bound::saturated,
     bufferevent::{Bufferevent, Closing, Owned, Phase},
     event::Cause,
     handler::{PanicPolicy, discard},
@@ -221,7 +222,7 @@ impl Bufferevent {
             consumed if self.phase == Phase::Lingering => consumed.max(bytes.produced),
             _ => 0,
         };
-        match self.run.linger_bytes.checked_sub(spent) {
+        match self.run.linger_bytes.checked_sub(saturated(spent)) {
             Some(left) => self.run.linger_bytes = left,
             None => self.end(),
         }

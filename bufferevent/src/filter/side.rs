@@ -11,7 +11,10 @@
 use std::{fmt, num::NonZeroU32};
 
 use super::{FilterStatus, FlushMode};
-use crate::defaults::{FINISH_BYTES, FINISH_CALLS};
+use crate::{
+    bound::saturated,
+    defaults::{FINISH_BYTES, FINISH_CALLS},
+};
 
 /// What there is to be taken.
 #[derive(Debug, Clone, Copy)]
@@ -259,10 +262,6 @@ impl Side {
 
 /// The first number of bytes that is more than [`FINISH_BYTES`].
 const TOO_MANY: u32 = FINISH_BYTES as u32 + 1;
-
-fn saturated(n: usize) -> u32 {
-    u32::try_from(n).unwrap_or(u32::MAX)
-}
 
 #[cfg(test)]
 mod tests {
