@@ -16,7 +16,8 @@ use crate::{
     handle::Handle,
 };
 
-/// The callbacks of a bufferevent. Those not given do nothing, but [`Handler::on_drain`], which closes.
+/// The callbacks of a bufferevent. Those not given do nothing, but [`Handler::on_drain`], which closes: without
+/// [`Handler::on_event`] a connection stays after its peer has ended.
 ///
 /// Callbacks of one bufferevent never overlap. The handler is taken out while it runs, so it may replace itself, close
 /// its own or any other bufferevent, start others and stop the base. On a [`Movable`] base, and for a THREADSAFE
@@ -57,7 +58,8 @@ pub trait Handler<A: HandlerAffinity = Movable> {
         let _ = cx;
     }
 
-    /// The output is down to the low mark.
+    /// The output is down to the low mark, after something was sent. A call of [`enable`](crate::Bufferevent::enable) for writing,
+    /// also if it is enabled, brings one where nothing has been written yet.
     ///
     /// # Libevent
     /// `writecb`.
@@ -91,9 +93,9 @@ pub trait Handler<A: HandlerAffinity = Movable> {
     /// Called once, at any time before the last event, also before [`Event::Connected`]; ahead of what else is due then. So is a
     /// handler that is set later in the drain, or with which a bufferevent is started.
     /// ```
-    /// use bufferevent::{Context, Handler};
+    /// use bufferevent::{Context, Event, Handler};
     ///
-    /// /// Sends what it reads from somewhere, a block at a time.
+    /// /// Sends what it reads from somewhere, a block at a time, once it is enabled for writing.
     /// struct Download<R>(R);
     ///
     /// impl<R: std::io::Read> Handler for Download<R> {
@@ -103,6 +105,12 @@ pub trait Handler<A: HandlerAffinity = Movable> {
     ///             Ok(0) => cx.close(),
     ///             Ok(n) => drop(cx.write(&block[..n])),
     ///             Err(_) => cx.abort(),
+    ///         }
+    ///     }
+    ///
+    ///     fn on_event(&mut self, cx: &mut Context<'_>, event: Event) {
+    ///         if matches!(event, Event::Error { .. }) {
+    ///             cx.close();
     ///         }
     ///     }
     ///
