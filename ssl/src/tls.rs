@@ -271,7 +271,8 @@ impl<B: Backend> Filter for Tls<B> {
         let mut received = with_arrived(engine, source, |engine| engine.receive(destination, limit, now));
         // What it had before it came here is in no source, which would have it called again.
         while matches!(received, Ok(Received { leftover: true, bytes: 1.., .. }))
-            && !engine.buffers().0.is_empty()
+            && source.is_empty()
+            && engine.holds().contains(Interest::READ)
         {
             received = engine.receive(destination, limit.saturating_sub(destination.len()), now);
         }

@@ -12,9 +12,9 @@ use std::{
     thread,
 };
 
-use bufferevent::{Base, BaseExt as _, Callbacks, Interest, Pinned};
+use bufferevent::{Base, BaseExt as _, Callbacks, Interest, Pinned, testing::ManualBase};
 use bufferevent_ssl::{
-    Acceptor, Connector, DangerousConnector, Engine, ErrorKind, Evbuffer, Identity, Tls,
+    Acceptor, Connector, DangerousConnector, Engine, ErrorKind, Evbuffer, Identity, RECORDS_PER_CALL, Tls,
     openssl::ssl::{Ssl, SslAcceptor, SslConnector, SslContext, SslMethod, SslStream, SslVersion},
 };
 use common::{Census, NAME, Pair, VERSIONS, receive, send, settings};
@@ -27,6 +27,7 @@ fn raw_server(version: SslVersion) -> SslContext {
     context.set_private_key(identity.key()).unwrap();
     context.set_min_proto_version(Some(version)).unwrap();
     context.set_max_proto_version(Some(version)).unwrap();
+    context.set_read_ahead(true);
     context.build().into_context()
 }
 
@@ -111,6 +112,23 @@ fn a_socket_with_its_session_goes_on_as_a_bufferevent() {
             base.turn(None).unwrap();
         }
         assert_eq!(&hears.join().unwrap(), b"before");
+    }
+}
+
+#[test]
+fn all_that_openssl_has_read_ahead_comes_without_another_byte() {
+    let _census = Census::begin();
+    // T-03, `Open`: more records than one call takes
+    const RECORDS: usize = 3 * RECORDS_PER_CALL;
+    for version in VERSIONS {
+        let [mut client, mut server] = over_a_socket(version);
+        (0..RECORDS).for_each(|_| client.write_all(b"x").unwrap());
+        server.read_exact(&mut [0]).unwrap();
+        let mut base = ManualBase::new().unwrap();
+        let builder = Tls::established(server).unwrap().configure(|one| one.enable(Interest::READ));
+        let id = builder.start(&mut base).unwrap();
+        base.settle().unwrap();
+        assert_eq!(base.bufferevent(id).unwrap().input().len(), RECORDS - 1);
     }
 }
 
