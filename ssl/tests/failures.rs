@@ -4,7 +4,11 @@
 
 mod common;
 
-use std::{error::Error as _, time::Duration};
+use std::{
+    error::Error as _,
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::Duration,
+};
 
 use bufferevent::evbuffer::End;
 use bufferevent_ssl::{
@@ -121,6 +125,23 @@ fn a_buffer_that_is_frozen_is_told_as_such_whatever_stands_in_the_queue_of_the_t
             assert!(why.contains(end) && why.contains("frozen"), "{why}");
         }
         ErrorStack::get();
+    }
+}
+
+#[test]
+fn what_a_panic_of_an_observer_breaks_off_is_not_sent_twice() {
+    let _census = Census::begin();
+    for version in VERSIONS {
+        let mut pair = Pair::open(version);
+        pair.client.to_send().observe(|_, _| panic!("meant"));
+        let unwound = catch_unwind(AssertUnwindSafe(|| pair.client.send(&mut Evbuffer::from(b"data"), 100)));
+        assert!(unwound.is_err());
+        let again = pair.client.send(&mut Evbuffer::from(b"data"), 100);
+        assert_eq!(again.unwrap_err().kind(), ErrorKind::Broken);
+        pair.reach_server();
+        let mut into = Evbuffer::new();
+        assert_eq!(receive(&mut pair.server, &mut into).unwrap().bytes, 4);
+        assert_eq!(into, b"data");
     }
 }
 

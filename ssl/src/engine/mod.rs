@@ -11,7 +11,7 @@
 mod receive;
 mod send;
 
-use std::{fmt, task::Waker};
+use std::{fmt, mem, task::Waker};
 
 use bufferevent::{Evbuffer, Interest};
 use openssl::{
@@ -369,14 +369,16 @@ impl Engine {
         operation: impl FnOnce(&mut SslStream<Wire>) -> Result<T, openssl::ssl::Error>,
     ) -> Result<Reply<T>, Error> {
         let stream = self.stream.as_mut().ok_or_else(|| Error::new(ErrorKind::NotOpen))?;
-        let shaking = self.state == State::Handshaking;
+        // If it unwinds: a record that was begun would be sent twice.
+        let state = mem::replace(&mut self.state, State::Broken);
+        let shaking = state == State::Handshaking;
         let allowance = if shaking { self.allowance as usize } else { usize::MAX };
         let before = self.wire.levels().arrived;
         let reply = call(stream, &mut self.wire, allowance, &mut self.stale, operation);
         if shaking {
             self.allowance -= saturated(before - self.wire.levels().arrived);
         }
-        reply.inspect_err(|_| self.state = State::Broken)
+        reply.inspect(|_| self.state = state)
     }
 
     /// Whether the application gives it no certificate.
