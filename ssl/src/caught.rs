@@ -16,7 +16,9 @@ thread_local! {
 /// Runs a callback. A panic in it is kept for [`take`], and `otherwise` is the answer.
 pub(crate) fn catch<T>(otherwise: T, callback: impl FnOnce() -> T) -> T {
     catch_unwind(AssertUnwindSafe(callback)).unwrap_or_else(|payload| {
-        CAUGHT.with(|caught| caught.set(caught.take().or_else(|| Some(message(payload.as_ref())))));
+        // A thread that ends keeps none: the call fails all the same.
+        let _ =
+            CAUGHT.try_with(|caught| caught.set(caught.take().or_else(|| Some(message(payload.as_ref())))));
         // What it said may panic when it is dropped.
         drop_panic(payload);
         otherwise
@@ -25,7 +27,7 @@ pub(crate) fn catch<T>(otherwise: T, callback: impl FnOnce() -> T) -> T {
 
 /// What a callback of the call that has just ended panicked with.
 pub(crate) fn take() -> Option<String> {
-    CAUGHT.take()
+    CAUGHT.try_with(Cell::take).ok().flatten()
 }
 
 fn message(payload: &(dyn Any + Send)) -> String {

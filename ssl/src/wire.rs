@@ -3,7 +3,7 @@
 //! A connection owns its buffers. OpenSSL's object has a [`Wire`], which leads to those that are [lent](Owned::lend) on this thread for the
 //! call that is under way.
 
-use std::{cell::Cell, io};
+use std::{cell::Cell, io, mem::ManuallyDrop};
 
 use bufferevent::{
     Evbuffer,
@@ -43,8 +43,9 @@ pub(crate) struct Levels {
 }
 
 thread_local! {
-    /// Those of the call that is under way: of the innermost, as a callback may make calls for another connection.
-    static CURRENT: Cell<Option<Box<Buffers>>> = const { Cell::new(None) };
+    /// Those of the call that is under way: of the innermost, as a callback may make calls for another connection. They have an owner,
+    /// and nothing is to be dropped here: so it lasts as long as the thread, whose end may close connections.
+    static CURRENT: Cell<ManuallyDrop<Option<Box<Buffers>>>> = const { Cell::new(ManuallyDrop::new(None)) };
 
     /// Empty buffers that no connection has: one pair for each thread.
     static SPARE: Cell<Option<Box<Buffers>>> = const { Cell::new(None) };
@@ -89,8 +90,7 @@ impl Owned {
     pub(crate) fn lend<R>(&mut self, allowance: usize, operation: impl FnOnce() -> R) -> R {
         let buffers = self.buffers();
         (buffers.allowance, buffers.starved) = (allowance, false);
-        // A thread that ends lends none: the connection fails then.
-        let outer = CURRENT.try_with(|current| current.replace(self.0.take())).ok().flatten();
+        let outer = replace_current(self.0.take());
         let _lent = Lent { owner: self, outer };
         operation()
     }
@@ -113,10 +113,7 @@ struct Lent<'a> {
 impl Drop for Lent<'_> {
     #[inline]
     fn drop(&mut self) {
-        let outer = self.outer.take();
-        if let Ok(buffers) = CURRENT.try_with(|current| current.replace(outer)) {
-            self.owner.0 = buffers;
-        }
+        self.owner.0 = replace_current(self.outer.take());
     }
 }
 
@@ -127,7 +124,7 @@ struct Current(Option<Box<Buffers>>);
 impl Current {
     #[inline]
     fn take() -> Self {
-        Self(CURRENT.try_with(Cell::take).ok().flatten())
+        Self(replace_current(None))
     }
 
     fn buffers(&mut self) -> io::Result<&mut Buffers> {
@@ -138,8 +135,7 @@ impl Current {
 impl Drop for Current {
     #[inline]
     fn drop(&mut self) {
-        // Where it fails there were none.
-        let _ = CURRENT.try_with(|current| current.set(self.0.take()));
+        replace_current(self.0.take());
     }
 }
 
@@ -172,6 +168,11 @@ impl io::Write for Wire {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+#[inline]
+fn replace_current(buffers: Option<Box<Buffers>>) -> Option<Box<Buffers>> {
+    ManuallyDrop::into_inner(CURRENT.replace(ManuallyDrop::new(buffers)))
 }
 
 #[cfg(test)]

@@ -4,9 +4,11 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::{
+    cell::RefCell,
     io::{Read as _, Write as _},
     os::unix::net::UnixStream,
     sync::Arc,
+    thread,
     time::Duration,
 };
 
@@ -327,4 +329,34 @@ fn a_change_of_keys_asked_for_in_a_callback_goes_at_once() {
         27 + 23,
         "it was asked to change its own, and says so before a byte of data"
     );
+}
+
+#[test]
+fn a_connection_that_the_end_of_its_thread_closes_tells_its_end() {
+    // A thread drops first what came last: of what it keeps for TLS nothing is left by then.
+    thread_local!(static WORLD: RefCell<Option<World>> = const { RefCell::new(None) });
+    let _census = Census::begin();
+    let talk = || {
+        WORLD.set(Some(World::new()));
+        WORLD.with_borrow_mut(|world| {
+            let world = world.as_mut().unwrap();
+            let (ours, mut peer) = UnixStream::pair().unwrap();
+            let (id, mut client) = (world.server(ours), world.connector.engine(NAME).unwrap());
+            while client.handshake().unwrap() == Progress::Pending {
+                client.to_send().write_to(&mut peer, usize::MAX).unwrap();
+                world.settle();
+                client.arrived().read_from(&mut peer, usize::MAX).unwrap();
+            }
+            client.to_send().write_to(&mut peer, usize::MAX).unwrap();
+            world.settle();
+            world.at(id).write(b"last words").unwrap();
+            (client, peer)
+        })
+    };
+    let (mut client, mut peer) = thread::spawn(talk).join().unwrap();
+    while client.arrived().read_from(&mut peer, usize::MAX).unwrap() > 0 {}
+    let mut into = Evbuffer::new();
+    let received = client.receive(&mut into, usize::MAX, Time::ZERO).unwrap();
+    assert_eq!(into, b"last words");
+    assert!(received.ended);
 }

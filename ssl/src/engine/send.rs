@@ -63,11 +63,12 @@ fn write(stream: &mut SslStream<Wire>, from: &Evbuffer, size: usize) -> Result<u
         return stream.ssl_write(record);
     }
     // It is out of its place while OpenSSL runs, which may call back.
-    let mut gathered = GATHERED.take();
+    let mut gathered = GATHERED.try_with(Cell::take).unwrap_or_default();
     gathered.resize(RECORD, 0);
     let n = from.copy_out(&mut gathered[..size]).unwrap_or_default();
     let written = stream.ssl_write(&gathered[..n]);
-    GATHERED.set(gathered);
+    // A thread that ends keeps none.
+    let _ = GATHERED.try_with(|kept| kept.set(gathered));
     written
 }
 
