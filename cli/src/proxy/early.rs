@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bufferevent::{BaseHandle, Bufferevent, Context, Event, Handle, Handler, UnlockedHandler};
+use bufferevent::{BaseHandle, Bufferevent, Closing, Context, Event, Handle, Handler, UnlockedHandler};
 
 use super::{Front, Line, Side};
 use crate::failures::Client;
@@ -24,22 +24,31 @@ impl Early {
         Self { line: Arc::clone(line), side: Side::Upstream }
     }
 
-    /// True: it is to be closed.
-    fn event(&self, event: &Event, base: &BaseHandle, own: impl FnOnce() -> Option<Front>) -> bool {
+    /// How it is to be closed, if it is. Who has a connection that stands, and gets nothing, is to know that this is no answer.
+    fn event(
+        &self,
+        event: &Event,
+        base: &BaseHandle,
+        own: impl FnOnce() -> Option<Front>,
+    ) -> Option<Closing> {
         match (event, self.side) {
-            (Event::Error { direction, cause }, side) => {
-                if direction.is_none() {
-                    self.line.never_stood(side, cause);
-                }
+            (Event::Error { direction: None, cause }, side) => {
+                self.line.never_stood(side, cause);
                 self.line.failed_by(side, cause);
-                true
+                Some(Closing::default())
+            }
+            (Event::Error { direction: Some(_), cause }, side) => {
+                self.line.failed_by(side, cause);
+                Some(Closing::CUT_SHORT)
             }
             // A callback cannot join its own bufferevent.
             (Event::Connected, Side::Client(client)) => {
                 let line = Arc::clone(&self.line);
-                own().is_none_or(|front| base.post(move |base| line.join(client, front, base)).is_err())
+                let joins =
+                    own().is_some_and(|front| base.post(move |base| line.join(client, front, base)).is_ok());
+                (!joins).then_some(Closing::CUT_SHORT)
             }
-            _ => false,
+            _ => None,
         }
     }
 }
@@ -47,16 +56,18 @@ impl Early {
 impl Handler for Early {
     fn on_event(&mut self, cx: &mut Context<'_>, event: Event) {
         let own = || cx.handle().map(Front::Shared).or_else(|| cx.id().map(Front::Confined));
-        if self.event(&event, &cx.base_handle(), own) {
-            Bufferevent::close(cx);
+        if let Some(how) = self.event(&event, &cx.base_handle(), own) {
+            Bufferevent::close_with(cx, how);
         }
     }
 }
 
 impl UnlockedHandler for Early {
     fn on_event(&mut self, bufferevent: &Handle, event: Event) {
-        if self.event(&event, &bufferevent.base(), || Some(Front::Shared(bufferevent.clone()))) {
-            bufferevent.close();
+        if let Some(how) =
+            self.event(&event, &bufferevent.base(), || Some(Front::Shared(bufferevent.clone())))
+        {
+            bufferevent.close_with(how);
         }
     }
 }

@@ -1,11 +1,13 @@
 //! Who is on either side of a proxy: over TCP, or over TLS by OpenSSL itself, with blocking calls.
 
 use std::{
+    fs,
     io::{self, Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
     time::Duration,
 };
 
+use bufferevent_ssl::Connector;
 use bufferevent_ssl::openssl::ssl::{
     ShutdownState, Ssl, SslAcceptor, SslConnector, SslContext, SslFiletype, SslMethod, SslStream, SslVersion,
 };
@@ -78,6 +80,12 @@ impl Between {
             };
             (client, server.join().unwrap())
         })
+    }
+
+    /// Makes clients that need no socket.
+    pub(crate) fn connector_of_ours(&self) -> Connector {
+        let roots = fs::read(&self.files.certificate).unwrap();
+        Connector::builder().roots_pem(&roots).unwrap().build().unwrap()
     }
 
     fn acceptor(&self) -> SslContext {

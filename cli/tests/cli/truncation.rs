@@ -2,11 +2,15 @@
 
 use std::{
     io::{ErrorKind::ConnectionReset, Read, Write as _},
-    net::Shutdown,
+    net::{Shutdown, TcpStream},
     thread,
 };
 
-use bufferevent_ssl::openssl::ssl::{ErrorCode, SslConnector, SslMethod};
+use bufferevent_ssl::{
+    Engine, Evbuffer, Progress,
+    openssl::ssl::{ErrorCode, SslConnector, SslMethod},
+    runtime::Time,
+};
 
 use crate::{
     load::number,
@@ -122,6 +126,43 @@ fn a_client_that_leaves_without_the_notice_before_the_upstream_has_ended_is_a_fa
         let warnings = assert_told(between, expected, stderr);
         assert!(warnings.contains("without the peer's notice: something may be missing"), "{warnings}");
     });
+}
+
+#[test]
+fn a_client_that_is_cut_as_soon_as_it_has_shaken_hands_gets_no_end() {
+    each(|locking, name| {
+        let between = Between::start(&format!("cut-early{name}"), TLS_TO_CLIENT, locking);
+        let connector = between.connector_of_ours();
+        // What it sends last comes with its end: it fails before it is joined to the upstream, or just after.
+        for _ in 0..20 {
+            let (mut client, mut socket) = (connector.engine("localhost").unwrap(), between.proxy.connect());
+            while client.handshake().unwrap() == Progress::Pending {
+                send(&mut client, &mut socket);
+                assert!(hear(&mut client, &mut socket));
+            }
+            client.send(&mut Evbuffer::from(b"question"), usize::MAX).unwrap();
+            send(&mut client, &mut socket);
+            socket.shutdown(Shutdown::Write).unwrap();
+            while hear(&mut client, &mut socket) {}
+            let answer = client.receive(&mut Evbuffer::new(), usize::MAX, Time::ZERO).unwrap();
+            assert_eq!((answer.bytes, answer.ended), (0, false), "{locking:?}");
+        }
+    });
+}
+
+/// Sends what an engine has to be sent.
+fn send(engine: &mut Engine, socket: &mut TcpStream) {
+    let mut flight = vec![0; engine.to_send().len()];
+    engine.to_send().remove(&mut flight).unwrap();
+    socket.write_all(&flight).unwrap();
+}
+
+/// Gives an engine what arrives; false: nothing more does.
+fn hear(engine: &mut Engine, socket: &mut TcpStream) -> bool {
+    let mut flight = [0; 16 * 1024];
+    let n = socket.read(&mut flight).unwrap_or_default();
+    engine.arrived().add(&flight[..n]).unwrap();
+    n > 0
 }
 
 #[test]
