@@ -126,7 +126,8 @@ pub(crate) struct Serve {
     pub(crate) min_share: Option<u64>,
     #[command(flatten)]
     pub(crate) tls: ServerTls,
-    /// Tell how it went, at the end, in one line of JSON: rates per second, null for what there is not
+    /// Tell all on stdout in lines of JSON: the first where it listens, the last how it went; rates per second, null for what
+    /// there is not
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -1,4 +1,4 @@
-//! What is told to machines at the end: one flat object on one line.
+//! What is told to machines, at the beginning and at the end: one flat object on one line each.
 //!
 //! A thing has the same name in all of them. A number that counts no things says in its name what it is of: `bytes`, `seconds`,
 //! `us`, `per_second`. What there is not is `null`.
@@ -15,8 +15,8 @@ pub(crate) struct Object {
 }
 
 impl Object {
-    pub(crate) fn text(self, name: &str, text: &str) -> Self {
-        self.field(name, Some(Text(text)))
+    pub(crate) fn text<'a>(self, name: &str, text: impl Into<Option<&'a str>>) -> Self {
+        self.field(name, text.into().map(Text))
     }
 
     pub(crate) fn count(self, name: &str, n: impl Into<Option<u64>>) -> Self {

@@ -182,10 +182,8 @@ impl<'a> Server<'a> {
         let (running, mine) = Running::start_others(runtime, "bev")?;
         let address = listener.local_addr().map(|address| address.to_string());
         let address = address.unwrap_or_else(|| serve.listen.to_string());
-        writeln!(io::stdout(), "listening on {address}").map_err(Failure::output)?;
-        if let Some(fingerprint) = fingerprint {
-            writeln!(io::stdout(), "certificate SHA-256 {fingerprint}").map_err(Failure::output)?;
-        }
+        let told = listening(&address, fingerprint.map(|fingerprint| fingerprint.to_string()), serve.json);
+        writeln!(io::stdout(), "{told}").map_err(Failure::output)?;
         mine.run();
         running.wait()?;
         Ok(ending.report().map(|drained| Outcome {
@@ -196,6 +194,18 @@ impl<'a> Server<'a> {
             rates: terms.rates,
             handshakes: terms.handshakes,
         }))
+    }
+}
+
+/// What is told at the beginning.
+fn listening(address: &str, fingerprint: Option<String>, json: bool) -> String {
+    match fingerprint {
+        _ if json => Object::default()
+            .text("listening", address)
+            .text("certificate_sha256", fingerprint.as_deref())
+            .finish(),
+        Some(fingerprint) => format!("listening on {address}\ncertificate SHA-256 {fingerprint}"),
+        None => format!("listening on {address}"),
     }
 }
 

@@ -19,7 +19,7 @@ pub(crate) struct ServerTls {
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
     /// Speak TLS with a certificate for localhost, 127.0.0.1 and ::1 that is made now, for a week; its fingerprint is told in the
-    /// second line of output
+    /// second line of output, or in the first with --json
     #[arg(long, group = "identity")]
     self_signed: bool,
     /// Write that certificate to this file, as PEM, in place of what is there: who is given it can trust the server, as `bev load --ca` and `curl --cacert`

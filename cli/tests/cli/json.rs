@@ -53,6 +53,19 @@ fn what_all_servers_tell_has_one_name_and_a_proxy_tells_more() {
 }
 
 #[test]
+fn what_a_server_tells_at_the_beginning_is_json_too() {
+    for (args, is_told) in [(&["--json"][..], false), (&["--json", "--self-signed"], true)] {
+        let server = Server::start("echo", args);
+        assert_eq!(names(&server.first), BTreeSet::from(["listening", "certificate_sha256"]));
+        assert_eq!(field(&server.first, "listening"), format!("\"{}\"", server.address));
+        let fingerprint = field(&server.first, "certificate_sha256");
+        assert_eq!(fingerprint.matches(':').count(), if is_told { 31 } else { 0 }, "{fingerprint}");
+        assert_eq!(fingerprint == "null", !is_told);
+        server.end();
+    }
+}
+
+#[test]
 fn a_number_that_counts_no_things_says_what_it_is_of() {
     let server = Server::start("source", &["--json", "--limit", "1MB/s", "--group-limit", "2MB/s"]);
     talk_to_source(&mut server.connect(), 300_000);

@@ -214,6 +214,8 @@ fn texts(output: Output) -> (Option<i32>, String, String) {
 pub(crate) struct Server {
     pub(crate) process: Process,
     pub(crate) address: SocketAddr,
+    /// What it told first.
+    pub(crate) first: String,
     stdout: BufReader<ChildStdout>,
 }
 
@@ -243,9 +245,12 @@ impl Server {
         let mut stdout = process.stdout();
         let mut first = String::new();
         stdout.read_line(&mut first).unwrap();
-        let address = first.strip_prefix("listening on ").map(str::trim_end);
+        // A self-signed one tells its fingerprint behind it, in JSON on the same line.
+        let in_json = first.strip_prefix("{\"listening\":\"").and_then(|rest| rest.split('"').next());
+        let address = in_json.or_else(|| first.strip_prefix("listening on ").map(str::trim_end));
         let address = address.unwrap_or_else(|| panic!("the first line of {command:?} is {first:?}"));
-        Self { process, address: address.parse().unwrap(), stdout }
+        let address = address.parse().unwrap();
+        Self { process, address, first, stdout }
     }
 
     pub(crate) fn connect(&self) -> TcpStream {

@@ -54,7 +54,11 @@ impl There {
         let mut stdout = process.stdout();
         let mut first = String::new();
         stdout.read_line(&mut first).unwrap();
-        assert_eq!(first, format!("listening on {address}\n"));
+        let in_json = format!("{{\"listening\":\"{address}\",\"certificate_sha256\":null}}\n");
+        assert_eq!(
+            first,
+            if args.contains(&"--json") { in_json } else { format!("listening on {address}\n") }
+        );
         Self { process, stdout }
     }
 
