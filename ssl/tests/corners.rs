@@ -13,8 +13,8 @@ use std::{
 };
 
 use bufferevent::{
-    BaseExt as _, Bufferevent, Builder, Callbacks, Context, Evbuffer, Event, FlushMode, HANDSHAKE_TIMEOUT,
-    Id, Interest, Pinned, Trigger,
+    BaseExt as _, Bufferevent, Builder, Callbacks, Context, Direction, Evbuffer, Event, FlushMode,
+    HANDSHAKE_TIMEOUT, Id, Interest, Pinned, Trigger,
     runtime::Time,
     testing::{Census, ManualBase},
 };
@@ -329,6 +329,27 @@ fn a_change_of_keys_asked_for_in_a_callback_goes_at_once() {
         27 + 23,
         "it was asked to change its own, and says so before a byte of data"
     );
+}
+
+#[test]
+fn who_has_ended_its_side_hears_a_peer_that_asks_for_other_keys_to_the_end() {
+    // T-21: the answer would come behind our end
+    let _census = Census::begin();
+    let mut world = World::new();
+    let (one, other) = UnixStream::pair().unwrap();
+    let (server, client) = (world.server(one), world.client(other));
+    world.settle();
+    world.at(client).shutdown(Direction::Write).unwrap();
+    world.settle();
+    assert_eq!(world.told(), ["Connected", "Connected", "Eof"]);
+    for _ in 0..2 {
+        world.at(server).filter_mut::<Tls>().unwrap().engine().unwrap().update_key(true).unwrap();
+        world.write(server, b"an answer, ");
+    }
+    world.at(server).shutdown(Direction::Write).unwrap();
+    world.settle();
+    assert_eq!(world.heard(client), b"an answer, an answer, ");
+    assert_eq!(world.told(), ["Eof"]);
 }
 
 #[test]

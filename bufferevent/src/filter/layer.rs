@@ -204,8 +204,13 @@ impl Layer {
     /// Calls the filter for what arrives, into `input`. `None`: it panicked.
     pub(super) fn call_input(&mut self, how: &Calling, input: &mut Evbuffer) -> Option<Called> {
         let (filter, last) = (self.filter.0.get_mut(), self.incoming.is_ending() && !self.pauses);
-        let Bufferevent { input: source, output: reply, home, .. } = &mut *self.lower;
+        let Bufferevent { input: source, output, shut, home, .. } = &mut *self.lower;
         let about = About { on_panic: self.on_panic, last, bell: &mut self.bell, home: home.as_ref() };
+        let mut nowhere = None;
+        let reply = match shut.asked.contains(Interest::WRITE) {
+            true => nowhere.insert(scratch()),
+            false => output,
+        };
         self.broken = true;
         let called = call(about, how, source, input, Some(reply), |call| filter.input(call))?;
         self.broken = false;

@@ -264,7 +264,8 @@ impl FilterCall<'_> {
     }
 
     /// Where what goes to the peer is appended, behind all that was sent before: in [`Filter::input`] an answer of the filter's
-    /// own, which no limit, mark or timeout of who is above counts; else this is the destination.
+    /// own, which no limit, mark or timeout of who is above counts; else this is the destination. Once our side has ended below, an
+    /// answer is dropped.
     #[must_use]
     pub fn reply(&mut self) -> &mut Evbuffer {
         match &mut self.replies {
