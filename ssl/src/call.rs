@@ -8,7 +8,7 @@
 
 use openssl::{
     error::ErrorStack,
-    ssl::{self, ErrorCode, SslRef, SslStream},
+    ssl::{self, ErrorCode, SslRef, SslStream, SslVerifyMode},
     x509::X509VerifyResult,
 };
 use openssl_sys::SSL_ERROR_WANT_X509_LOOKUP;
@@ -102,7 +102,7 @@ fn failure(ssl: &SslRef, shaking: bool, error: ssl::Error, rest: ErrorStack) -> 
     let stack = error.ssl_error().cloned().unwrap_or(rest);
     let kind = match code {
         ErrorCode::SSL if Error::alert_in(&stack).is_some() => ErrorKind::Alert,
-        ErrorCode::SSL if shaking && ssl.verify_result() != X509VerifyResult::OK => ErrorKind::Certificate,
+        ErrorCode::SSL if shaking && is_refused(ssl) => ErrorKind::Certificate,
         ErrorCode::SSL if shaking => ErrorKind::Handshake,
         ErrorCode::SSL => ErrorKind::Protocol,
         // The wire never ends, and what it refuses was told, so OpenSSL wants nothing but more input.
@@ -110,4 +110,9 @@ fn failure(ssl: &SslRef, shaking: bool, error: ssl::Error, rest: ErrorStack) -> 
     };
     let error = Error::with_stack(kind, stack);
     if kind == ErrorKind::Certificate { error.about_certificate(ssl.verify_result()) } else { error }
+}
+
+/// Whether the certificate of the peer is no good, and matters.
+fn is_refused(ssl: &SslRef) -> bool {
+    ssl.verify_mode() != SslVerifyMode::NONE && ssl.verify_result() != X509VerifyResult::OK
 }

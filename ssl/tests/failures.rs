@@ -12,8 +12,8 @@ use std::{
 
 use bufferevent::evbuffer::End;
 use bufferevent_ssl::{
-    Connector, DangerousConnector, ErrorKind, Evbuffer, FLOOD_BURST, FLOOD_IN_A_ROW, HANDSHAKE_BYTES,
-    Identity, Progress, RECORDS_PER_CALL,
+    Acceptor, Connector, DangerousConnector, ErrorKind, Evbuffer, FLOOD_BURST, FLOOD_IN_A_ROW,
+    HANDSHAKE_BYTES, Identity, Progress, RECORDS_PER_CALL,
     openssl::{
         error::ErrorStack,
         ssl::{SslAlert, SslVersion},
@@ -143,6 +143,23 @@ fn what_a_panic_of_an_observer_breaks_off_is_not_sent_twice() {
         assert_eq!(receive(&mut pair.server, &mut into).unwrap().bytes, 4);
         assert_eq!(into, b"data");
     }
+}
+
+#[test]
+fn a_certificate_that_nobody_looks_at_is_not_why_a_handshake_fails() {
+    let _census = Census::begin();
+    let identity = Identity::self_signed(&[NAME]).unwrap();
+    let (_, client) = settings(SslVersion::TLS1_2);
+    let client = DangerousConnector::new(client.build().unwrap());
+    let server = Acceptor::builder().identity(identity).build().unwrap();
+    let mut pair = Pair { client: client.engine(None).unwrap(), server: server.engine() };
+    let _ = pair.client.handshake().unwrap();
+    pair.reach_server();
+    let _ = pair.server.handshake().unwrap();
+    pair.reach_client();
+    assert_eq!(pair.client.handshake().unwrap(), Progress::Pending);
+    pair.client.arrived().add(b"this is no record").unwrap();
+    assert_eq!(pair.client.handshake().unwrap_err().kind(), ErrorKind::Handshake);
 }
 
 #[test]
