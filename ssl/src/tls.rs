@@ -299,7 +299,11 @@ impl<B: Backend> Filter for Tls<B> {
             (sent, fits) =
                 into_destination(engine, call.destination, |engine| engine.send(call.source, most))?;
             if sent? == 0 {
-                // Another handshake is under way.
+                if call.is_last() {
+                    return Err(Error::new(ErrorKind::NotOpen)
+                        .detailed("another handshake is under way")
+                        .into());
+                }
                 break;
             }
         }

@@ -9,14 +9,18 @@ use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},
     os::unix::net::UnixStream,
+    sync::Arc,
     thread,
 };
 
-use bufferevent::{Base, BaseExt as _, Callbacks, Interest, Pinned, testing::ManualBase};
+use bufferevent::{
+    Base, BaseExt as _, Bufferevent, Callbacks, Context, Direction, Interest, Pinned, testing::ManualBase,
+};
 use bufferevent_ssl::{
     Acceptor, Connector, DangerousConnector, Engine, ErrorKind, Evbuffer, Identity, RECORDS_PER_CALL, Tls,
     openssl::ssl::{Ssl, SslAcceptor, SslConnector, SslContext, SslMethod, SslStream, SslVersion},
 };
+use bufferevent_sync::Mutex;
 use common::{Census, NAME, Pair, VERSIONS, receive, send, settings};
 
 /// A context of the user's own, without the protections of ours.
@@ -195,6 +199,31 @@ fn who_has_switched_the_protection_off_may_shake_hands_again_and_data_comes_whol
     }
     assert_eq!(heard, b"before, during and after");
     assert!(pair.client.ssl().unwrap().is_init_finished() && pair.server.ssl().unwrap().is_init_finished());
+}
+
+#[test]
+fn who_ends_its_side_in_the_middle_of_another_handshake_is_told_what_that_keeps_back() {
+    let _census = Census::begin();
+    // T-21: it ends before the peer can answer
+    let client = SslConnector::builder(SslMethod::tls_client()).unwrap().build().into_context();
+    let client = DangerousConnector::new(Connector::from_context(client)).connect(None).unwrap();
+    let server = Acceptor::from_context(raw_server(SslVersion::TLS1_2)).accept();
+    let (one, other) = Bufferevent::pair();
+    let mut base = ManualBase::new().unwrap();
+    let told = Arc::<Mutex<Vec<String>>>::default();
+    let tell = Arc::clone(&told);
+    let handler = Callbacks::<Pinned>::new()
+        .on_event(move |_: &mut Context<'_, Pinned>, event| tell.lock().push(format!("{event:?}")));
+    let id = one.filter(client).handler(handler).start(&mut base).unwrap();
+    other.filter(server).configure(|one| one.enable(Interest::BOTH)).start(&mut base).unwrap();
+    base.settle().unwrap();
+    let one = base.bufferevent(id).unwrap();
+    one.filter_mut::<Tls>().unwrap().engine().unwrap().renegotiate().unwrap();
+    one.write(b"data").unwrap();
+    one.shutdown(Direction::Write).unwrap();
+    base.settle().unwrap();
+    let told = told.lock();
+    assert!(told.iter().any(|told| told.contains("another handshake")), "{told:?}");
 }
 
 #[test]
