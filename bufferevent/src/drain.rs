@@ -22,6 +22,8 @@ use crate::{defaults::DRAIN_GRACE, error::Result};
 pub struct Drain {
     /// Over how long the handlers are told, one after the other, so that not all peers come back at the
     /// same moment. Default: zero, all at once.
+    ///
+    /// No longer than the grace: a handler that has not been told by then ends as by [`Runtime::stop`].
     pub spread: Duration,
     /// When the runtime ends at the latest; what is not closed by then is dropped, and what a handler had gone on with
     /// [cut short](crate::Closing::cut_short). Default: 30 s.

@@ -107,7 +107,8 @@ pub(crate) struct Serve {
     /// How long the end may take after the first signal, such as 500ms or 10s
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = units::parse_duration)]
     pub(crate) grace: Duration,
-    /// Over how long connections are asked to end then, so that not all peers come back at once, or none
+    /// Over how long connections are asked to end then, so that not all peers come back at once, or none; no longer than
+    /// --grace
     #[arg(long, value_name = "TIME", default_value = "none", value_parser = units::parse_limit)]
     pub(crate) spread: units::Limit,
     /// Bytes per second that each connection may read, and as many that it may write; of a proxy those of clients [default: no limit]

@@ -43,6 +43,7 @@ use crate::{
     running::Running,
     signals,
     tls::{self, Fingerprint, Reload},
+    units,
     warnings::Warnings,
 };
 
@@ -149,6 +150,10 @@ impl<'a> Server<'a> {
     /// One whose connections need so many descriptors each.
     pub(crate) fn new(serve: &'a Serve, descriptors: NonZeroUsize) -> Result<Self, Failure> {
         limits::raise_open_files();
+        if let Some(spread) = serve.spread.filter(|&spread| spread > serve.grace) {
+            let (spread, grace) = (units::time(spread), units::time(serve.grace));
+            return Err(Failure::Usage(format!("--spread {spread} is longer than --grace {grace}")));
+        }
         let runtime = runtime(serve)?;
         let most = ConnectionLimit::of_descriptors().limit() / descriptors;
         let connections = ConnectionLimit::new(NonZeroUsize::new(most).unwrap_or(NonZeroUsize::MIN));

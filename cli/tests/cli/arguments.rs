@@ -34,6 +34,7 @@ fn bad_arguments_are_told_on_one_line_with_exit_code_2() {
         &["echo", "--listen", "127.0.0.1:0", "--unlocked"],
         &["echo", "--listen", "127.0.0.1:0", "--unlocked", "--threadsafe"],
         &["sink", "--listen", "127.0.0.1:0", "--grace", "5"],
+        &["sink", "--listen", "127.0.0.1:0", "--spread", "11s"],
         &["sink", "--listen", "127.0.0.1:0", "--idle", "0s"],
         &["sink", "--listen", "127.0.0.1:0", "--lifetime", "never"],
         &["echo", "--listen", "127.0.0.1:0", "--limit", "10Mb/s"],
