@@ -88,8 +88,7 @@ pub(crate) fn replace_transport<S, T: Read + Write>(old: SslStream<S>, transport
     Ok(new)
 }
 
-/// What stands in the way of a connection whose last call did not go well, as far as is told by its own state: the queue of errors
-/// must be empty.
+/// What stands in the way of a connection whose last call did not go well. The queue of errors must be empty.
 pub(crate) fn state_of_failure(ssl: &SslRef) -> ErrorCode {
     // SAFETY: the pointer is that of a live SSL, which is only looked at.
     ErrorCode::from_raw(unsafe { sys::SSL_get_error(ssl.as_ptr(), 0) })
