@@ -169,8 +169,9 @@ pub struct Closed {
     /// an event has told.
     pub cause: Option<Cause>,
     /// Bytes that were written and not sent: in the output, and, of what filters have taken, those of which they had made what is
-    /// not sent of any layer that was closed. What became of one call and went in part is counted in proportion; what a filter
-    /// keeps to itself counts as sent, as does what is in the queue of a pair, also if the other half never reads it.
+    /// not sent of any layer that was closed. What became of one call and went in part is counted in proportion, by a few bytes too
+    /// many or too few where a filter adds some of its own; what a filter keeps to itself counts as sent, as does what is in the
+    /// queue of a pair, also if the other half never reads it.
     pub unsent: usize,
     /// Input that nobody has read.
     pub unread: Evbuffer,
