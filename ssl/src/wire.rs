@@ -27,7 +27,7 @@ pub(crate) struct Buffers {
     allowance: usize,
     /// Whether there was nothing when it was asked last: the only proof that nothing is left to be taken.
     starved: bool,
-    /// Why one of them did not do what was asked of it.
+    /// Why one of them did not do what the call asked of it.
     refusal: Option<evbuffer::Error>,
 }
 
@@ -80,7 +80,7 @@ impl Owned {
         self.0.as_ref().is_some_and(|buffers| buffers.starved)
     }
 
-    /// Why one of them did not do what was asked of it: frozen by who has them, or no memory.
+    /// Why one of them did not do what the last call asked of it: frozen by who has them, or no memory.
     pub(crate) fn take_refusal(&mut self) -> Option<evbuffer::Error> {
         self.0.as_mut().and_then(|buffers| buffers.refusal.take())
     }
@@ -89,7 +89,7 @@ impl Owned {
     #[inline]
     pub(crate) fn lend<R>(&mut self, allowance: usize, operation: impl FnOnce() -> R) -> R {
         let buffers = self.buffers();
-        (buffers.allowance, buffers.starved) = (allowance, false);
+        (buffers.allowance, buffers.starved, buffers.refusal) = (allowance, false, None);
         let outer = replace_current(self.0.take());
         let _lent = Lent { owner: self, outer };
         operation()
@@ -212,6 +212,16 @@ mod tests {
         let mut owned = Owned::default();
         owned.lend(0, || (0..100).for_each(|_| assert_eq!(Wire.write(&[7; 20_000]).unwrap(), 20_000)));
         assert_eq!(owned.levels().to_send, 2_000_000);
+    }
+
+    #[test]
+    fn a_refusal_is_of_one_call() {
+        let mut owned = Owned::default();
+        owned.buffers().to_send.freeze(End::Back);
+        owned.lend(0, || Wire.write(b"refused").unwrap_err());
+        owned.buffers().to_send.unfreeze(End::Back);
+        owned.lend(0, || Wire.write(b"taken").unwrap());
+        assert_eq!(owned.take_refusal(), None, "OpenSSL may go on where it was refused something");
     }
 
     #[test]
