@@ -17,10 +17,6 @@ use bufferevent_sync::Mutex;
 const NAME: &str = "example.org";
 const TICK: Duration = Duration::from_millis(100);
 
-/// By how many bytes `Closed::unsent` may be wrong: what one call made and went in part is counted in proportion, as if heads, tags
-/// and messages of TLS's own were spread evenly over its few records.
-const IN_PROPORTION: usize = 200;
-
 /// One side: what it has written and read, and what it was told.
 struct Side {
     id: Id,
@@ -222,7 +218,7 @@ fn break_off(makers: &(Acceptor, Connector), random: &mut Random) {
         let (closed, heard) = (closed.as_ref().expect("it has ended"), heard.as_ref().expect("it has ended"));
         let got = to.read.len() + heard.unread.len();
         let sent = from.written.len() - closed.unsent;
-        assert!(got <= sent + IN_PROPORTION, "{about}: {got} came of {sent}");
+        assert!(got <= sent, "{about}: {got} came of {sent}");
         // Over a pair a flush may tell one that is none for good (C-32).
         let told = flavour < 3 && to.was_told("Eof");
         assert!(!told || got == from.written.len(), "{about}: {got} of {} and the end", from.written.len());
