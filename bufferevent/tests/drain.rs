@@ -11,8 +11,8 @@ use std::{
 };
 
 use bufferevent::{
-    Base, BaseHandle, Bufferevent, Context, Drain, Event, Handle, Handler, Interest, NoHandler, PanicPolicy,
-    Pinned, Pipe, Runtime, RuntimeExt, Turned, UnlockedHandler,
+    Base, BaseHandle, Bufferevent, Builder, Context, Drain, Event, Handle, Handler, Interest, NoHandler,
+    PanicPolicy, Pinned, Pipe, Runtime, RuntimeExt, Turned, UnlockedHandler,
     runtime::{self, Clock},
     testing::Census,
 };
@@ -35,19 +35,24 @@ impl Handler for Answer {
     }
 }
 
+/// In a strand of its own, or confined to the base.
+fn start(
+    builder: Builder,
+    handler: impl Handler + Send + 'static,
+    shared: bool,
+    base: &mut Base,
+) -> bufferevent::Result<()> {
+    let builder = builder.handler(handler);
+    if shared { builder.threadsafe().start(base).map(drop) } else { builder.start(base).map(drop) }
+}
+
 fn serve(workers: usize, answer: usize, shared: bool) -> (Runtime, SocketAddr, JoinHandle<()>) {
     let runtime = Runtime::builder().workers(workers).bases(2).build().unwrap();
     let listener = runtime
         .listen("127.0.0.1:0", move |connection, base| {
             // So that a client that does not read is soon felt.
             SockRef::from(&connection).set_send_buffer_size(64 * 1024)?;
-            let builder = Bufferevent::socket(connection).handler(Answer(answer));
-            if shared {
-                builder.threadsafe().start(base)?;
-            } else {
-                builder.start(base)?;
-            }
-            Ok(())
+            Ok(start(Bufferevent::socket(connection), Answer(answer), shared, base)?)
         })
         .unwrap();
     let address = listener.local_addr().unwrap();
@@ -106,14 +111,8 @@ fn when_a_callback_lets_a_panic_out_the_others_are_drained_and_run_names_the_wor
         let listener = runtime
             .listen("127.0.0.1:0", move |connection, base| {
                 SockRef::from(&connection).set_send_buffer_size(64 * 1024)?;
-                let builder = Bufferevent::socket(connection).handler(Fragile(Answer(300_000)));
-                let builder = builder.on_panic(PanicPolicy::Propagate);
-                if shared {
-                    builder.threadsafe().start(base)?;
-                } else {
-                    builder.start(base)?;
-                }
-                Ok(())
+                let builder = Bufferevent::socket(connection).on_panic(PanicPolicy::Propagate);
+                Ok(start(builder, Fragile(Answer(300_000)), shared, base)?)
             })
             .unwrap();
         let (address, mine) = (listener.local_addr().unwrap(), runtime.clone());
@@ -321,13 +320,7 @@ fn what_a_handler_goes_on_with_beyond_the_grace_is_cut_short_and_not_clean() {
         let runtime = Runtime::builder().workers(1).build().unwrap();
         let listener = runtime
             .listen("127.0.0.1:0", move |connection, base| {
-                let builder = Bufferevent::socket(connection).handler(Waits);
-                if shared {
-                    builder.threadsafe().start(base)?;
-                } else {
-                    builder.start(base)?;
-                }
-                Ok(())
+                Ok(start(Bufferevent::socket(connection), Waits, shared, base)?)
             })
             .unwrap();
         let (address, mine) = (listener.local_addr().unwrap(), runtime.clone());
